@@ -1,0 +1,273 @@
+"""The nouns of a lending market and the port through which the planner sees one protocol.
+
+A protocol's own state (reserves, indexes, prices) stays in its adapter; the core sees borrowers, pairs, quotes
+and health. All amounts are integers; the suffix gives the unit (`_raw` token units, `_scaled` as stored before
+interest, `_base` the market's base currency, `_wad` 1e18, `_ray` 1e27, `_bps` 1e-4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.outcome import Skip
+from keeper.core.units import Address
+
+
+class Side(Enum):
+    """Which token of a reserve a balance is in."""
+
+    COLLATERAL = "collateral"
+    DEBT = "debt"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What the contracts store about one account. Interest is not in here: it lives in the indexes.
+
+    Zero balances are absent. `collateral_enabled` may name a reserve without a balance (it then counts for nothing).
+    """
+
+    borrower: Address
+    collateral_scaled: Mapping[int, int]
+    debt_scaled: Mapping[int, int]
+    collateral_enabled: frozenset[int]
+    category: int
+    """The e-mode; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The outputs of the market's own account valuation, at one timestamp."""
+
+    health_factor_wad: int
+    collateral_base: int
+    debt_base: int
+    available_borrows_base: int
+    liquidation_threshold_bps: int
+    """Average, floored to whole bps as the contract reports it."""
+    ltv_bps: int
+    weighted_collateral_base_bps: int
+    """Σ collateral_base · liquidation threshold (bps), not divided: the exact numerator of health."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One (collateral, debt) that a single liquidation call may touch."""
+
+    collateral_id: int
+    debt_id: int
+    collateral_asset: Address
+    debt_asset: Address
+    threshold_bps: int
+    """Effective liquidation threshold of the collateral for this borrower."""
+    bonus_bps: int
+    """Effective liquidation bonus, 100 % included (10 500 = 5 %)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the contract would do for one `debt_to_cover_raw`, at one timestamp."""
+
+    debt_to_cover_raw: int
+    """As asked."""
+    repaid_raw: int
+    """What the liquidator really pays (never more than asked)."""
+    seized_raw: int
+    """What the borrower loses of the collateral, protocol fee included."""
+    protocol_fee_raw: int
+    received_raw: int
+    """seized − protocol fee: what the liquidator gets."""
+    repaid_base: int
+    """Floored."""
+    seized_base: int
+    """Floored."""
+    received_base: int
+    """Floored."""
+    position_after: Position
+    health_after: Health
+    bad_debt_base: int
+    """Debt that the call itself writes off because no collateral is left; 0 on versions that never do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The contract would revert: the error by its protocol name, and our reason for it."""
+
+    skip: Skip
+    contract_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """A token event: what it says, before rounding rules turn it into a new scaled balance."""
+
+    class Kind(Enum):
+        MINT = "mint"
+        BURN = "burn"
+        RECEIVE = "receive"
+        SEND = "send"
+
+    account: Address
+    reserve_id: int
+    side: Side
+    kind: Kind
+    value: int
+    """Raw units for MINT and BURN; scaled for RECEIVE and SEND (where the token's revision says so)."""
+    balance_increase_raw: int
+    index_ray: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralFlag:
+    """A reserve was switched on or off as collateral of an account."""
+
+    account: Address
+    reserve_id: int
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CategorySet:
+    """An account entered or left an e-mode."""
+
+    account: Address
+    category: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketChanged:
+    """Configuration, oracle or code changed: discover the market again at this block."""
+
+    event: str
+
+
+BookEvent = BalanceChange | CollateralFlag | CategorySet | MarketChanged
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What to ask the node for: any of the addresses, any of the first topics."""
+
+    addresses: tuple[Address, ...]
+    topics: tuple[bytes, ...]
+
+
+Reads = Generator[Sequence[Call], Sequence[CallResult], "Result_co"]
+"""Reads that depend on reads: yields batches of calls, is sent their results, returns the value."""
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class LendingAdapter(Protocol[Market, State]):
+    """One lending protocol, sans I/O. `Market` is what discovery found (fixed until `MarketChanged`); `State` is what
+    one block adds (indexes, rates, prices, liquidity). Both are the adapter's own immutable types.
+
+    Reads raise `MalformedResponse` on short or odd return data, `MarketError` when the market cannot be trusted.
+    Quotes are pure and raise only `Defect`.
+    """
+
+    @property
+    def protocol(self) -> str:
+        """Stable name, as the folder under `keeper/protocols`."""
+        ...
+
+    # -- reads ---------------------------------------------------------------------------------------------------
+    def discover(self, entry: Address) -> Generator[Sequence[Call], Sequence[CallResult], Market]:
+        """Everything that is fixed until configuration changes, from one address."""
+        ...
+
+    def encode_state(self, market: Market) -> Sequence[Call]:
+        """The reads that one head needs."""
+        ...
+
+    def decode_state(self, market: Market, block: BlockRef, results: Sequence[CallResult]) -> State:
+        """Their results as a value, pinned to `block`. A price that cannot be read is None in it, never 0."""
+        ...
+
+    def encode_position(self, market: Market, account: Address) -> Sequence[Call]:
+        """Reads of one account's row straight from the chain (audit, verification)."""
+        ...
+
+    def decode_position(self, market: Market, account: Address, results: Sequence[CallResult]) -> Position: ...
+
+    def encode_health(self, market: Market, account: Address) -> Call:
+        """The market's own valuation of an account."""
+        ...
+
+    def decode_health(self, market: Market, result: CallResult) -> Health:
+        """`weighted_collateral_base_bps` is not reported by contracts: it is collateral × average threshold here."""
+        ...
+
+    # -- logs ----------------------------------------------------------------------------------------------------
+    def log_filter(self, market: Market) -> LogFilter: ...
+
+    def decode_log(self, market: Market, log: Log) -> Sequence[BookEvent]:
+        """Events in one log; empty when it does not concern the book. Malformed logs raise `MalformedResponse`."""
+        ...
+
+    def next_scaled(self, market: Market, change: BalanceChange, previous_scaled: int) -> int:
+        """The scaled balance after a token event. Raises `Defect` when it would go below zero."""
+        ...
+
+    # -- decisions' arithmetic -----------------------------------------------------------------------------------
+    def health(self, state: State, position: Position, timestamp_s: int) -> Health | Skip:
+        """The contract's valuation at a timestamp; `Skip(unpriceable)` when a needed price is missing."""
+        ...
+
+    def pairs(
+        self, state: State, position: Position, liquidator: Address, timestamp_s: int
+    ) -> Sequence[Pair | Refusal]:
+        """Every (collateral, debt) of the position: usable, or refused by the contract with the reason."""
+        ...
+
+    def allowed_debt_to_cover(
+        self, state: State, position: Position, pair: Pair, timestamp_s: int
+    ) -> Sequence[tuple[int, int]]:
+        """Closed intervals of `debt_to_cover_raw`, ascending, that the contract accepts with full effect: close factor,
+        dust rules and available liquidity applied. The upper end of the last one clears debt or collateral when
+        that is allowed. Empty when nothing is accepted."""
+        ...
+
+    def quote_liquidation(
+        self, state: State, position: Position, pair: Pair, debt_to_cover_raw: int, timestamp_s: int
+    ) -> Quote | Refusal:
+        """What the contract would do, to the wei; or its refusal."""
+        ...
+
+    def health_is_floored(self, state: State) -> bool:
+        """True where health is taken from the average threshold floored to whole bps: not monotone in the repayment."""
+        ...
+
+    # -- writes --------------------------------------------------------------------------------------------------
+    def encode_liquidation(self, market: Market, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call: ...
+
+    def spender(self, market: Market) -> Address:
+        """Who pulls the debt asset from the liquidator, and so needs the allowance."""
+        ...
+
+    def decode_liquidation(self, market: Market, logs: Sequence[Log], borrower: Address) -> Sequence[LiquidationEvent]:
+        """What liquidations of this borrower really did, from a receipt's logs."""
+        ...
+
+    def decode_revert(self, market: Market, revert_data: bytes) -> str:
+        """The protocol's own name of an error, or a readable rendering of the bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationEvent:
+    """What one mined liquidation reports."""
+
+    collateral_asset: Address
+    debt_asset: Address
+    borrower: Address
+    repaid_raw: int
+    received_raw: int
+    liquidator: Address
+    log_index: int
