@@ -1,0 +1,56 @@
+"""The facts that the keeper records: each once, then rendered as journal line, log line and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keeper.core.units import Address
+
+Field = str | int | bool | None | list["Field"] | dict[str, "Field"]
+
+
+class Kind(StrEnum):
+    """What happened. Stable names: scripts read them."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    CAUGHT_UP = "caught_up"
+    REORG = "reorg"
+    MARKET_VERIFIED = "market_verified"
+    MARKET_REFUSED = "market_refused"
+    MARKET_CHANGED = "market_changed"
+    SEEN = "seen"
+    """A borrower is below 1 for the first time (or again)."""
+    DECIDED = "decided"
+    REFUSED = "refused"
+    SENT = "sent"
+    MINED = "mined"
+    REVERTED = "reverted"
+    RESTORED = "restored"
+    NOT_RESTORED = "not_restored"
+    RECOVERED = "recovered"
+    """A borrower is back at 1 or above without our doing."""
+    ALERT = "alert"
+    TROUBLE = "trouble"
+
+
+class Severity(StrEnum):
+    NORMAL = "normal"
+    WARNING = "warning"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact. `fields` holds numbers as integers (journals render those over 2⁵³ as decimal strings)."""
+
+    kind: Kind
+    chain: str
+    block_number: int | None = None
+    market: Address | None = None
+    borrower: Address | None = None
+    attempt: str | None = None
+    severity: Severity = Severity.NORMAL
+    fields: Mapping[str, Field] = field(default_factory=dict)

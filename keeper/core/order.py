@@ -1,0 +1,158 @@
+"""From a plan to money: offer, order, submission, outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keeper.core.block import BlockRef, Call, Log
+from keeper.core.lending import LiquidationEvent
+from keeper.core.plan import Plan
+from keeper.core.units import Address, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class FeeQuote:
+    """EIP-1559 fees for the next blocks, wei per gas."""
+
+    base_fee_wei: int
+    priority_fee_wei: int
+    max_fee_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profit:
+    """All in the market's base currency; integers, rounded against us."""
+
+    received_base: int
+    repaid_base: int
+    gas_base: int
+
+    @property
+    def net_base(self) -> int:
+        return self.received_base - self.repaid_base - self.gas_base
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A plan with its price tag."""
+
+    plan: Plan
+    gas: tuple[int, ...]
+    """Gas per call: estimated at first, then simulated."""
+    fees: FeeQuote
+    profit: Profit
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Admitted: what will be simulated and sent. One transaction per call, in order, from one account."""
+
+    attempt: str
+    """Names the attempt in journal and explanations: head number, borrower's first bytes."""
+    chain_id: int
+    offer: Offer
+    spender: Address
+    calls: tuple[Call, ...]
+    gas_limits: tuple[int, ...]
+
+    @property
+    def plan(self) -> Plan:
+        return self.offer.plan
+
+    @property
+    def borrower(self) -> Address:
+        return self.offer.plan.borrower
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedCall:
+    gas_used: int
+    logs: tuple[Log, ...]
+    liquidations: tuple[LiquidationEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What the node says the exact calls of an order would do on top of the orders before it."""
+
+    calls: tuple[SimulatedCall, ...]
+    health_factor_after_wad: int
+
+
+class Settlement(StrEnum):
+    """Where a sent transaction stands."""
+
+    MINED = "mined"
+    REVERTED = "reverted"
+    PENDING = "pending"
+    DROPPED = "dropped"
+    """Proven gone: its nonce was used by another transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentTransaction:
+    """One transaction that left us (or, in a dry run, did not: `transaction_hash` is None)."""
+
+    call_index: int
+    transaction_hash: Hash32 | None
+    nonce: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    order: Order
+    mode: str
+    """Which submitter took it, for the journal: dry, fork, live."""
+    submitted_block: int
+    transactions: tuple[SentTransaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MinedCall:
+    """A transaction's receipt, as far as we judge it."""
+
+    call_index: int
+    transaction_hash: Hash32
+    block: BlockRef
+    succeeded: bool
+    gas_used: int
+    effective_gas_price_wei: int
+    logs: tuple[Log, ...]
+    revert: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What really happened to a borrower, read back in the block of the last mined call."""
+
+    attempt: str
+    borrower: Address
+    market: Address
+    mined: tuple[MinedCall, ...]
+    liquidations: tuple[LiquidationEvent, ...]
+    health_before_wad: int
+    health_planned_wad: int
+    target_wad: int
+    health_after_wad: int | None
+    """As the chain answers in the inclusion block; None when nothing was mined."""
+    model_error_wad: int | None
+    """Chain's health − our arithmetic on that block's row, indexes, prices and timestamp: must be 0."""
+    amounts_match: bool | None
+    """Repaid and received amounts equal our replay of the calls on the block before; None when disturbed or not mined."""
+    disturbed: bool
+    """Other logs of this borrower are in the inclusion block."""
+    restored: bool
+    """Health after reaches what the plan's verdict promised."""
+    profit: Profit | None
+    detail: str = ""
+
+
+def attempt_name(block_number: int, borrower: Address) -> str:
+    """`<head>-<first 4 bytes of the borrower>`: one attempt per borrower and head."""
+    return f"{block_number}-{borrower[:4].hex()}"
+
+
+def total_gas(gas: Sequence[int]) -> int:
+    return sum(gas)
