@@ -69,6 +69,19 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class CollateralLeg:
+    """One enabled collateral of a position, valued."""
+
+    reserve_id: int
+    balance_raw: int
+    balance_base: int
+    """Floored."""
+    threshold_bps: int
+    bonus_bps: int
+    """100 % included; 0 where the reserve cannot be liquidated for this borrower."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What the contract would do for one `debt_to_cover_raw`, at one timestamp."""
 
@@ -220,6 +233,10 @@ class LendingAdapter(Protocol[Market, State]):
         """The contract's valuation at a timestamp; `Skip(unpriceable)` when a needed price is missing."""
         ...
 
+    def collateral_legs(self, state: State, position: Position, timestamp_s: int) -> Sequence[CollateralLeg]:
+        """Every enabled collateral with a balance and a price, whether or not it can be liquidated now."""
+        ...
+
     def pairs(
         self, state: State, position: Position, liquidator: Address, timestamp_s: int
     ) -> Sequence[Pair | Refusal]:
@@ -229,9 +246,10 @@ class LendingAdapter(Protocol[Market, State]):
     def allowed_debt_to_cover(
         self, state: State, position: Position, pair: Pair, timestamp_s: int
     ) -> Sequence[tuple[int, int]]:
-        """Closed intervals of `debt_to_cover_raw`, ascending, that the contract accepts with full effect: close factor,
-        dust rules and available liquidity applied. The upper end of the last one clears debt or collateral when
-        that is allowed. Empty when nothing is accepted."""
+        """Closed, disjoint, ascending intervals of *requested* `debt_to_cover_raw` that the contract does not refuse: close
+        factor, dust rules and available liquidity applied. A request above what may be repaid is clipped by the
+        contract, so where the clipped repayment is accepted the last interval ends at 2**256 − 1. Empty when nothing
+        is accepted. Agrees with `quote_liquidation` at every edge."""
         ...
 
     def quote_liquidation(
@@ -245,6 +263,10 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     # -- writes --------------------------------------------------------------------------------------------------
+    def value_base_floor(self, state: State, asset: Address, amount_raw: int) -> int | None:
+        """Oracle value of an amount in base currency, floored; None for an unknown asset or a missing price."""
+        ...
+
     def encode_liquidation(self, market: Market, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call: ...
 
     def spender(self, market: Market) -> Address:
