@@ -267,6 +267,10 @@ class LendingAdapter(Protocol[Market, State]):
         """Oracle value of an amount in base currency, floored; None for an unknown asset or a missing price."""
         ...
 
+    def raw_from_base_ceil(self, state: State, asset: Address, value_base: int) -> int | None:
+        """The least amount worth at least `value_base` (base currency, before flooring), in the asset's units."""
+        ...
+
     def encode_liquidation(self, market: Market, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call: ...
 
     def spender(self, market: Market) -> Address:

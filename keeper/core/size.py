@@ -1,0 +1,233 @@
+"""How much of one debt to repay, for one (collateral, debt) pair.
+
+With W = Σ collateralᵢ·LTᵢ and D = debt (base currency), repaying x and seizing λ·x of a collateral with threshold t gives
+health (W − λ·t·x) ÷ (D − x). It reaches T from
+
+    x* = (T·D − W) ÷ (T − λ·t)
+
+on, which only brackets the answer: the contract floors and ceils on the way, so x is fixed in integers against the
+adapter's own arithmetic, at both ends of the inclusion window. Where health is taken from an average threshold floored
+to whole bps it jumps as the average steps; each run of constant average is then searched by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from keeper.core.errors import Defect
+from keeper.core.lending import Health, LendingAdapter, Pair, Position, Quote, Refusal
+from keeper.core.units import BPS, UINT256_MAX, WAD
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The position as it will stand at one end of the inclusion window."""
+
+    timestamp_s: int
+    position: Position
+
+
+class PairSizer(Generic[Market, State]):
+    """Sizes one call on one pair so that it holds in every scenario. Requests are in debt asset units."""
+
+    def __init__(
+        self,
+        adapter: LendingAdapter[Market, State],
+        state: State,
+        pair: Pair,
+        scenarios: Sequence[Scenario],
+    ) -> None:
+        self._adapter = adapter
+        self._state = state
+        self.pair = pair
+        self._scenarios = tuple(scenarios)
+        self._quotes: dict[int, tuple[Quote, ...] | Refusal] = {}
+
+    def quotes(self, debt_to_cover_raw: int) -> tuple[Quote, ...] | Refusal:
+        """What the request does in each scenario; the first refusal if any scenario refuses it."""
+        known = self._quotes.get(debt_to_cover_raw)
+        if known is not None:
+            return known
+        found: list[Quote] = []
+        answer: tuple[Quote, ...] | Refusal | None = None
+        for scenario in self._scenarios:
+            quote = self._adapter.quote_liquidation(
+                self._state, scenario.position, self.pair, debt_to_cover_raw, scenario.timestamp_s
+            )
+            if isinstance(quote, Refusal):
+                answer = quote
+                break
+            found.append(quote)
+        if answer is None:
+            answer = tuple(found)
+        self._quotes[debt_to_cover_raw] = answer
+        return answer
+
+    def health_wad(self, debt_to_cover_raw: int) -> int | None:
+        """The worst health after the request; None where it is refused or leaves bad debt behind."""
+        quotes = self.quotes(debt_to_cover_raw)
+        if isinstance(quotes, Refusal) or any(quote.bad_debt_base for quote in quotes):
+            return None
+        return min(quote.health_after.health_factor_wad for quote in quotes)
+
+    def best_health_wad(self, debt_to_cover_raw: int) -> int | None:
+        """The best health after the request: an earlier call of a sequence must keep even this one below 1."""
+        quotes = self.quotes(debt_to_cover_raw)
+        if isinstance(quotes, Refusal) or any(quote.bad_debt_base for quote in quotes):
+            return None
+        return max(quote.health_after.health_factor_wad for quote in quotes)
+
+    def allowed(self) -> list[tuple[int, int]]:
+        """Requests that no scenario refuses: closed, disjoint, ascending intervals."""
+        common = [(1, UINT256_MAX)]
+        for scenario in self._scenarios:
+            one = self._adapter.allowed_debt_to_cover(self._state, scenario.position, self.pair, scenario.timestamp_s)
+            common = intersect(common, one)
+        return common
+
+    def least_reaching(self, target_wad: int, healths: Sequence[Health]) -> int | None:
+        """The least allowed request after which health is at least `target_wad` in every scenario; None if there is none.
+
+        A local minimum: the request one unit below is refused or misses the target. `healths` are the scenarios' healths
+        before the call.
+        """
+
+        def reaches(request_raw: int) -> bool:
+            health = self.health_wad(request_raw)
+            return health is not None and health >= target_wad
+
+        floored = self._adapter.health_is_floored(self._state)
+        guess = max(self._closed_form_raw(target_wad, health, 0) for health in healths)
+        noise = self._raw(16)
+        for low, high in self.allowed():
+            if floored:
+                enough = max(self._closed_form_raw(target_wad, health, 1) for health in healths)
+                found = self._least_over_runs(low, high, guess - noise, enough + noise, reaches)
+            else:
+                found = least_true(low, high, guess, noise, reaches) if reaches(high) else None
+            if found is not None:
+                return found
+        return None
+
+    def full_effect(self, low: int, high: int) -> int:
+        """The least request in [low, high] that does exactly what `high` does (a clipped request costs nothing, but an
+        unbounded one says nothing about what it needs)."""
+        best = self.quotes(high)
+        if isinstance(best, Refusal):
+            raise Defect(f"an allowed request is refused: {best.contract_error}")
+
+        def same(request_raw: int) -> bool:
+            quotes = self.quotes(request_raw)
+            return not isinstance(quotes, Refusal) and [(q.repaid_raw, q.seized_raw) for q in quotes] == [
+                (q.repaid_raw, q.seized_raw) for q in best
+            ]
+
+        guess = max(quote.repaid_raw for quote in best)
+        found = least_true(low, high, guess, 1, same)
+        if found is None:
+            raise Defect("the upper end of an allowed interval has no effect of its own")
+        return found
+
+    def _least_over_runs(
+        self, low: int, high: int, first: int, last: int, reaches: Callable[[int], bool]
+    ) -> int | None:
+        """Search run by run of constant average threshold, from the optimistic bound to the one that surely suffices."""
+        start, last = max(low, first), min(high, max(last, low))
+        while start <= last:
+            end = self._run_end(start, last)
+            if reaches(start):
+                return start
+            if reaches(end):
+                return bisect(start, end, reaches)
+            start = end + 1
+        return high if last < high and reaches(high) else None
+
+    def _run_end(self, start: int, last: int) -> int:
+        """The end of the run of constant average threshold that begins at `start`."""
+        average = self._averages(start)
+        inside, step = start, 1
+        while inside + step <= last and self._averages(inside + step) == average:
+            inside += step
+            step *= 2
+        outside = min(inside + step, last + 1)
+        while outside - inside > 1:
+            middle = (inside + outside) // 2
+            if self._averages(middle) == average:
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    def _averages(self, request_raw: int) -> tuple[int, ...] | None:
+        quotes = self.quotes(request_raw)
+        if isinstance(quotes, Refusal):
+            return None
+        return tuple(quote.health_after.liquidation_threshold_bps for quote in quotes)
+
+    def _closed_form_raw(self, target_wad: int, health: Health, lost_bps: int) -> int:
+        """x* in debt units, rounded up, with every threshold lowered by `lost_bps`.
+
+        num ÷ den = (T·D − W) ÷ (T − λ·t), with W in base·bps and λ, t in bps, brought to the scale 1e18·1e8.
+        """
+        weighted = health.weighted_collateral_base_bps - lost_bps * health.collateral_base
+        threshold_bps = max(0, self.pair.threshold_bps - lost_bps)
+        numerator = target_wad * health.debt_base * BPS * BPS - weighted * BPS * WAD
+        denominator = target_wad * BPS * BPS - self.pair.bonus_bps * threshold_bps * WAD
+        if denominator <= 0:
+            return UINT256_MAX
+        if numerator <= 0:
+            return 1
+        return max(1, self._raw(-(-numerator // denominator)))
+
+    def _raw(self, value_base: int) -> int:
+        raw = self._adapter.raw_from_base_ceil(self._state, self.pair.debt_asset, value_base)
+        if raw is None:
+            raise Defect("a usable pair has a debt asset without a price")
+        return raw
+
+
+def intersect(left: Sequence[tuple[int, int]], right: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The common part of two sets of closed, disjoint, ascending intervals."""
+    common = []
+    for low_a, high_a in left:
+        for low_b, high_b in right:
+            low, high = max(low_a, low_b), min(high_a, high_b)
+            if low <= high:
+                common.append((low, high))
+    return common
+
+
+def least_true(low: int, high: int, guess: int, step: int, holds: Callable[[int], bool]) -> int | None:
+    """A least x in [low, high] with `holds(x)`: x holds and x − 1 does not (or x is `low`). Gallops away from `guess`, so the
+    cost grows with the logarithm of its error. None when galloping up to `high` finds none."""
+    step = max(1, step)
+    top = bottom = min(max(guess, low), high)
+    if holds(top):
+        while top > low:
+            bottom = max(low, top - step)
+            if not holds(bottom):
+                return bisect(bottom, top, holds)
+            top, step = bottom, 2 * step
+        return top
+    while bottom < high:
+        top = min(high, bottom + step)
+        if holds(top):
+            return bisect(bottom, top, holds)
+        bottom, step = top, 2 * step
+    return None
+
+
+def bisect(false_at: int, true_at: int, holds: Callable[[int], bool]) -> int:
+    """An x in (false_at, true_at] that holds while x − 1 does not."""
+    while true_at - false_at > 1:
+        middle = (false_at + true_at) // 2
+        if holds(middle):
+            true_at = middle
+        else:
+            false_at = middle
+    return true_at
