@@ -102,7 +102,7 @@ class PairSizer(Generic[Market, State]):
             return health is not None and health >= target_wad
 
         floored = self._adapter.health_is_floored(self._state)
-        guess = max(self._closed_form_raw(target_wad, health, 0) for health in healths)
+        guess = self.closed_form_raw(target_wad, healths)
         noise = self._raw(16)
         for low, high in self.allowed():
             if floored:
@@ -113,6 +113,10 @@ class PairSizer(Generic[Market, State]):
             if found is not None:
                 return found
         return None
+
+    def closed_form_raw(self, target_wad: int, healths: Sequence[Health]) -> int:
+        """The bracket's estimate of the least repayment, not checked against anything."""
+        return max(self._closed_form_raw(target_wad, health, 0) for health in healths)
 
     def full_effect(self, low: int, high: int) -> int:
         """The least request in [low, high] that does exactly what `high` does (a clipped request costs nothing, but an
@@ -137,7 +141,9 @@ class PairSizer(Generic[Market, State]):
         self, low: int, high: int, first: int, last: int, reaches: Callable[[int], bool]
     ) -> int | None:
         """Search run by run of constant average threshold, from the optimistic bound to the one that surely suffices."""
-        start, last = max(low, first), min(high, max(last, low))
+        start, last = min(max(low, first), high), min(high, max(last, low))
+        if start > low and reaches(start):
+            return least_true(low, start, start, 1, reaches)
         while start <= last:
             end = self._run_end(start, last)
             if reaches(start):
@@ -145,7 +151,7 @@ class PairSizer(Generic[Market, State]):
             if reaches(end):
                 return bisect(start, end, reaches)
             start = end + 1
-        return high if last < high and reaches(high) else None
+        return least_true(last, high, last, 1, reaches) if last < high and reaches(high) else None
 
     def _run_end(self, start: int, last: int) -> int:
         """The end of the run of constant average threshold that begins at `start`."""

@@ -1,0 +1,273 @@
+"""From a borrower below 1 to the least sequence of calls that restores it, or the reason why there is none.
+
+Order of preference: one call that reaches the target, on the pair that costs the borrower least (seized − repaid value);
+else the shortest sequence that reaches it; else the most health that the rules allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from keeper.core.block import BlockRef
+from keeper.core.lending import Health, LendingAdapter, Pair, Position, Refusal
+from keeper.core.outcome import Reason, Skip, Verdict
+from keeper.core.plan import Clip, Plan, PlannedCall, Window
+from keeper.core.size import PairSizer, Scenario
+from keeper.core.sized import (
+    CallSequence,
+    Sized,
+    clip_of,
+    follow,
+    foremost,
+    is_bad_debt,
+    largest_below_one,
+    rank,
+    sized,
+)
+from keeper.core.target import TargetPolicy
+from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPolicy:
+    """What the operator decides about plans."""
+
+    target: TargetPolicy = field(default_factory=TargetPolicy)
+    most_calls: int = 3
+    minimum_repay_base: int = 0
+    """Plans that repay less in total are left alone (`below_minimum`)."""
+    skip_borrowers: frozenset[Address] = frozenset()
+    only_borrowers: frozenset[Address] | None = None
+    skip_assets: frozenset[Address] = frozenset()
+
+    def admits_borrower(self, borrower: Address) -> bool:
+        if self.only_borrowers is not None and borrower not in self.only_borrowers:
+            return False
+        return borrower not in self.skip_borrowers
+
+
+class Planner(Generic[Market, State]):
+    """Plans one head: pure, the same arguments give the same plans."""
+
+    def __init__(
+        self,
+        adapter: LendingAdapter[Market, State],
+        state: State,
+        market: Address,
+        block: BlockRef,
+        window: Window,
+        liquidator: Address,
+        policy: PlanPolicy,
+    ) -> None:
+        self._adapter = adapter
+        self._state = state
+        self._market = market
+        self._block = block
+        self._window = window
+        self._liquidator = liquidator
+        self._policy = policy
+
+    def plan(self, position: Position) -> tuple[Plan, ...] | Skip:
+        """Plans for one borrower, best first (the others serve when the best cannot be funded); or why there are none."""
+        before = self._adapter.health(self._state, position, self._block.timestamp_s)
+        if isinstance(before, Skip):
+            return before
+        if not self._policy.admits_borrower(position.borrower):
+            return Skip(Reason.FILTERED, "borrower is excluded by configuration")
+        scenarios = self._scenarios(position)
+        healths = self._healths(scenarios)
+        if isinstance(healths, Skip):
+            return healths
+        if any(health.health_factor_wad >= HEALTH_ONE_WAD for health in (before, *healths)):
+            return Skip(Reason.HEALTHY_NOW, "at or above 1 within the inclusion window")
+        pairs = self._usable_pairs(position, scenarios)
+        if isinstance(pairs, Skip):
+            return pairs
+        hopeless = self._hopeless(position, healths[-1], pairs)
+        if hopeless is not None:
+            return hopeless
+        return self._restoring(position, before, scenarios, pairs)
+
+    def _restoring(
+        self, position: Position, before: Health, scenarios: tuple[Scenario, ...], pairs: Sequence[Pair]
+    ) -> tuple[Plan, ...] | Skip:
+        assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
+        target_wad = self._policy.target.target_wad(before, position.category, assets)
+        found: list[CallSequence] = [(sized,) for sized in self._reaching(scenarios, pairs, target_wad)]
+        if not found:
+            for calls in range(2, self._policy.most_calls + 1):
+                found = list(self._sequences(scenarios, target_wad, calls))
+                if found:
+                    break
+        verdict = Verdict.REACHES_TARGET
+        if not found:
+            best = self._most_health(scenarios, before)
+            if isinstance(best, Skip):
+                return best
+            found = [best]
+            safe = best[-1].worst.health_factor_wad >= HEALTH_ONE_WAD
+            verdict = Verdict.REACHES_SAFETY if safe else Verdict.IMPROVES
+        plans = tuple(self._as_plan(position, before, target_wad, verdict, calls) for calls in rank(found))
+        if self._repaid_base(plans[0]) < self._policy.minimum_repay_base:
+            return Skip(Reason.BELOW_MINIMUM, f"repays {self._repaid_base(plans[0])} base", verdict)
+        return plans
+
+    # -- the position and its pairs ------------------------------------------------------------------------------
+
+    def _scenarios(self, position: Position) -> tuple[Scenario, ...]:
+        return (Scenario(self._window.earliest_s, position), Scenario(self._window.latest_s, position))
+
+    def _healths(self, scenarios: Sequence[Scenario]) -> tuple[Health, ...] | Skip:
+        healths = []
+        for scenario in scenarios:
+            health = self._adapter.health(self._state, scenario.position, scenario.timestamp_s)
+            if isinstance(health, Skip):
+                return health
+            healths.append(health)
+        return tuple(healths)
+
+    def _usable_pairs(self, position: Position, scenarios: Sequence[Scenario]) -> list[Pair] | Skip:
+        """Pairs that the contract accepts at both ends and the operator wants; else the foremost reason."""
+        usable: list[Pair] = []
+        refusals: list[Skip] = []
+        filtered = False
+        for scenario in scenarios:
+            usable = []
+            for pair in self._adapter.pairs(self._state, position, self._liquidator, scenario.timestamp_s):
+                if isinstance(pair, Refusal):
+                    refusals.append(pair.skip)
+                elif {pair.collateral_asset, pair.debt_asset} & self._policy.skip_assets:
+                    filtered = True
+                else:
+                    usable.append(pair)
+            if not usable:
+                break
+        if usable:
+            return usable
+        if filtered:
+            return Skip(Reason.FILTERED, "every usable pair touches an excluded asset")
+        return foremost(refusals)
+
+    def _hopeless(self, position: Position, health: Health, pairs: Sequence[Pair]) -> Skip | None:
+        """Bad debt, or toxic: health ≤ threshold × bonus on every usable pair, so that each call makes it worse.
+
+        W ÷ D ≤ t·λ, in bps: W·bps ≤ t·λ·D.
+        """
+        legs = self._adapter.collateral_legs(self._state, position, self._window.latest_s)
+        if is_bad_debt(legs, health.debt_base):
+            return Skip(Reason.TOXIC, "all collateral, seized at its bonus, cannot pay the debt", Verdict.BAD_DEBT)
+        weighted = health.weighted_collateral_base_bps * BPS
+        if all(weighted <= pair.threshold_bps * pair.bonus_bps * health.debt_base for pair in pairs):
+            lowest = min(pair.threshold_bps * pair.bonus_bps for pair in pairs)
+            return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {lowest} e-8", Verdict.TOXIC)
+        return None
+
+    # -- sizes ---------------------------------------------------------------------------------------------------
+
+    def _sizer(self, pair: Pair, scenarios: Sequence[Scenario]) -> PairSizer[Market, State]:
+        return PairSizer(self._adapter, self._state, pair, scenarios)
+
+    def _reaching(self, scenarios: Sequence[Scenario], pairs: Sequence[Pair], target_wad: int) -> Iterator[Sized]:
+        """One call per pair that reaches the target by itself, least repayment each."""
+        healths = self._healths(scenarios)
+        if isinstance(healths, Skip):
+            return
+        for pair in pairs:
+            sizer = self._sizer(pair, scenarios)
+            request_raw = sizer.least_reaching(target_wad, healths)
+            if request_raw is None:
+                continue
+            jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
+            yield sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
+
+    def _sequences(self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int) -> Iterator[CallSequence]:
+        """Sequences of exactly `calls` calls: every one but the last leaves health below 1, the last reaches the target."""
+        for first in self._earlier_calls(scenarios):
+            after = follow(scenarios, first)
+            pairs = self._usable_pairs(after[-1].position, after)
+            if isinstance(pairs, Skip):
+                continue
+            if calls > 2:
+                yield from ((first, *rest) for rest in self._sequences(after, target_wad, calls - 1))
+            else:
+                yield from ((first, last) for last in self._reaching(after, pairs, target_wad))
+
+    def _earlier_calls(self, scenarios: tuple[Scenario, ...]) -> Iterator[Sized]:
+        """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health
+        below 1 and raises it, and fractions of it (a smaller first call can leave the last one a larger close factor)."""
+        healths = self._healths(scenarios)
+        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+            return
+        before_wad = min(health.health_factor_wad for health in healths)
+        for pair in pairs:
+            sizer = self._sizer(pair, scenarios)
+            for low, high in sizer.allowed():
+                largest = largest_below_one(sizer, low, high)
+                if largest is None:
+                    continue
+                for share in (4, 3, 2, 1):
+                    request_raw = max(low, largest * share // 4)
+                    health = sizer.health_wad(request_raw)
+                    if health is not None and health > before_wad:
+                        yield sized(sizer, request_raw, clip_of(sizer, request_raw) or Clip.BELOW_ONE)
+
+    def _most_health(self, scenarios: tuple[Scenario, ...], before: Health) -> CallSequence | Skip:
+        """The best health that the rules allow, greedily: the call that raises it most, again and again while below 1."""
+        chosen: list[Sized] = []
+        reached_wad = before.health_factor_wad
+        refused: list[Skip] = []
+        while len(chosen) < self._policy.most_calls and reached_wad < HEALTH_ONE_WAD:
+            best: Sized | None = None
+            pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+            healths = self._healths(scenarios)
+            if isinstance(pairs, Skip) or isinstance(healths, Skip):
+                break
+            for pair in pairs:
+                sizer = self._sizer(pair, scenarios)
+                intervals = sizer.allowed()
+                if not intervals:
+                    probe = sizer.quotes(max(1, sizer.closed_form_raw(HEALTH_ONE_WAD, healths)))
+                    refused += [probe.skip] if isinstance(probe, Refusal) else []
+                for low, high in intervals:
+                    request_raw = sizer.full_effect(low, high)
+                    health = sizer.health_wad(request_raw)
+                    better_than = best.worst.health_factor_wad if best is not None else reached_wad
+                    if health is not None and health > better_than:
+                        best = sized(sizer, request_raw, clip_of(sizer, request_raw))
+            if best is None:
+                break
+            chosen.append(best)
+            reached_wad = best.worst.health_factor_wad
+            scenarios = follow(scenarios, best)
+        if chosen:
+            return tuple(chosen)
+        return foremost(refused) if refused else Skip(Reason.TOXIC, "no allowed call raises health", Verdict.TOXIC)
+
+    # -- the plan ------------------------------------------------------------------------------------------------
+
+    def _as_plan(
+        self, position: Position, before: Health, target_wad: int, verdict: Verdict, calls: CallSequence
+    ) -> Plan:
+        return Plan(
+            market=self._market,
+            borrower=position.borrower,
+            block=self._block,
+            window=self._window,
+            calls=tuple(
+                PlannedCall(call.pair, call.request_raw, call.clip, call.quotes[0], call.quotes[-1]) for call in calls
+            ),
+            verdict=verdict,
+            target_wad=target_wad,
+            health_before=before,
+            health_after=calls[-1].worst,
+        )
+
+    @staticmethod
+    def _repaid_base(plan: Plan) -> int:
+        return sum(call.at_latest.repaid_base for call in plan.calls)

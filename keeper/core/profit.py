@@ -1,0 +1,48 @@
+"""What an order earns, in the market's base currency. Integers, rounded against us."""
+
+from __future__ import annotations
+
+from keeper.core.order import FeeQuote, Offer, Profit
+from keeper.core.outcome import Reason, Skip
+from keeper.core.plan import Plan
+from keeper.core.units import WAD
+
+
+def gas_cost_base(gas: int, fee_per_gas_wei: int, native_price_base: int) -> int:
+    """gas · fee (wei) at the price of one whole native coin (18 decimals), rounded up."""
+    return -(-gas * fee_per_gas_wei * native_price_base // WAD)
+
+
+def price_plan(
+    plan: Plan,
+    gas: tuple[int, ...],
+    fees: FeeQuote,
+    native_price_base: int,
+    min_profit_base: int,
+    fee_cap_wei: int,
+) -> Offer | Skip:
+    """The plan with its profit, or why it does not pay.
+
+    Revenue at oracle prices (received floored, repaid rounded up), gas at the highest fee that the transaction may pay:
+    the profit shown is the least that the transaction can make.
+    """
+    if fees.base_fee_wei + fees.priority_fee_wei > fee_cap_wei:
+        return Skip(
+            Reason.FEE_CAP,
+            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is {fee_cap_wei}",
+            plan.verdict,
+        )
+    quotes = [call.at_latest for call in plan.calls]
+    profit = Profit(
+        received_base=sum(quote.received_base for quote in quotes),
+        repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
+        gas_base=gas_cost_base(sum(gas), fees.max_fee_wei, native_price_base),
+    )
+    if profit.net_base < min_profit_base:
+        return Skip(
+            Reason.UNPROFITABLE,
+            f"received {profit.received_base} - repaid {profit.repaid_base} - gas {profit.gas_base}"
+            f" = {profit.net_base} base, the least is {min_profit_base}",
+            plan.verdict,
+        )
+    return Offer(plan=plan, gas=gas, fees=fees, profit=profit)

@@ -1,0 +1,122 @@
+"""Sized calls and what can be said about them: the small steps that the planner is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.lending import CollateralLeg, Health, Pair, Quote, Refusal
+from keeper.core.outcome import Reason, Skip
+from keeper.core.plan import Clip
+from keeper.core.size import PairSizer, Scenario, least_true
+from keeper.core.units import BPS, HEALTH_ONE_WAD
+
+_REASON_ORDER = (
+    Reason.UNPRICEABLE,
+    Reason.SELF_LIQUIDATION,
+    Reason.SEQUENCER_SENTINEL,
+    Reason.RESERVE_INACTIVE,
+    Reason.RESERVE_PAUSED,
+    Reason.GRACE_PERIOD,
+    Reason.NO_COLLATERAL_LIQUIDITY,
+    Reason.DUST_GAP,
+    Reason.ZERO_BONUS,
+    Reason.NOT_COLLATERAL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A call with its quotes, one per scenario."""
+
+    pair: Pair
+    request_raw: int
+    clip: Clip | None
+    quotes: tuple[Quote, ...]
+
+    @property
+    def worst(self) -> Health:
+        return min((quote.health_after for quote in self.quotes), key=lambda health: health.health_factor_wad)
+
+    @property
+    def loss_base(self) -> int:
+        """What the borrower loses beyond the debt repaid, at the latest scenario."""
+        return self.quotes[-1].seized_base - self.quotes[-1].repaid_base
+
+
+CallSequence = tuple[Sized, ...]
+
+
+def sized(sizer: PairSizer[Any, Any], request_raw: int, clip: Clip | None) -> Sized:
+    quotes = sizer.quotes(request_raw)
+    assert not isinstance(quotes, Refusal), "only accepted requests are sized"
+    return Sized(sizer.pair, request_raw, clip, quotes)
+
+
+def follow(scenarios: Sequence[Scenario], call: Sized) -> tuple[Scenario, ...]:
+    """The scenarios after a call."""
+    return tuple(
+        Scenario(scenario.timestamp_s, quote.position_after)
+        for scenario, quote in zip(scenarios, call.quotes, strict=True)
+    )
+
+
+def largest_below_one(sizer: PairSizer[Any, Any], low: int, high: int) -> int | None:
+    """The largest request in [low, high] that leaves every scenario below 1; None when even `low` does not."""
+
+    def too_much(request_raw: int) -> bool:
+        health = sizer.best_health_wad(request_raw)
+        return health is None or health >= HEALTH_ONE_WAD
+
+    if too_much(low):
+        return None
+    high = sizer.full_effect(low, high)
+    if not too_much(high):
+        return high
+    first = least_true(low, high, low, 1, too_much)
+    return None if first is None else first - 1
+
+
+def clip_of(sizer: PairSizer[Any, Any], request_raw: int) -> Clip | None:
+    """What kept a call that uses all that is allowed from being larger."""
+    quotes = sizer.quotes(request_raw)
+    if isinstance(quotes, Refusal):
+        return None
+    after = quotes[-1].position_after
+    if sizer.pair.collateral_id not in after.collateral_scaled:
+        return Clip.COLLATERAL
+    if sizer.pair.debt_id not in after.debt_scaled:
+        return Clip.DEBT
+    more = sizer.quotes(request_raw + 1)
+    if isinstance(more, Refusal):
+        dust = more.skip.reason is Reason.DUST_GAP
+        return Clip.DUST_JUMP if dust else Clip.LIQUIDITY
+    if more[-1].repaid_raw == quotes[-1].repaid_raw:
+        return Clip.CLOSE_FACTOR
+    return None
+
+
+def is_bad_debt(legs: Collection[CollateralLeg], debt_base: int) -> bool:
+    """Σ balance ÷ bonus < debt: a collateral that cannot be seized pays nothing."""
+    return sum(leg.balance_base * BPS // leg.bonus_bps for leg in legs if leg.bonus_bps) < debt_base
+
+
+def foremost(skips: Sequence[Skip]) -> Skip:
+    """The reason that tells most, of a position without a usable pair."""
+    if not skips:
+        return Skip(Reason.NOT_COLLATERAL, "no collateral is enabled")
+    return min(skips, key=lambda skip: _REASON_ORDER.index(skip.reason) if skip.reason in _REASON_ORDER else -1)
+
+
+def rank(sequences: Sequence[CallSequence]) -> list[CallSequence]:
+    """Least loss for the borrower first; then least repaid; then by reserve ids, so that the order is total."""
+
+    def key(calls: CallSequence) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+        return (
+            sum(call.loss_base for call in calls),
+            sum(call.quotes[-1].repaid_base for call in calls),
+            tuple((call.pair.collateral_id, call.pair.debt_id) for call in calls),
+        )
+
+    return sorted(sequences, key=key)
