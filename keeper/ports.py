@@ -7,6 +7,7 @@ from typing import Protocol
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.events import Event
+from keeper.core.intent import Intent, IntentStatus
 from keeper.core.lending import LogFilter
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
@@ -41,6 +42,10 @@ class Funding(Protocol):
         """Per (debt asset, spender), pinned. A dry run deals itself what it needs."""
         ...
 
+    async def gas_money_wei(self, block: BlockRef) -> int | None:
+        """The native balance that pays for gas; None is without bound."""
+        ...
+
 
 class Simulator(Protocol):
     async def simulate(self, orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
@@ -52,10 +57,33 @@ class Simulator(Protocol):
 class Submitter(Protocol):
     """Dry, fork or live: the pipeline cannot tell which."""
 
-    async def submit(self, order: Order, head: BlockRef) -> Submission: ...
+    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+        """Send the calls of an order in sequence; a call is not sent unless the one before it was accepted.
+
+        Raises `Refused` when nothing of it was accepted (the borrower is free for another order). When an answer
+        proves nothing, the submission says so and `settle` decides."""
+        ...
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """The outcome once every transaction is settled; None while one is still pending."""
+        ...
+
+
+class Intents(Protocol):
+    """The transactions of each signer, durable, keyed by hash. One process writes (the store is locked)."""
+
+    async def open_intents(self, chain_id: int, signer: Address) -> Sequence[Intent]:
+        """Those whose status is one of `OPEN_STATUSES`, by nonce, then in the order they were recorded."""
+        ...
+
+    async def record_intent(self, intent: Intent) -> None:
+        """Durable (synced to disk) when it returns: only then may the bytes leave."""
+        ...
+
+    async def mark_intent(
+        self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None
+    ) -> None:
+        """The new status; `block_number` is the inclusion block of one that was mined or reverted."""
         ...
 
 

@@ -91,13 +91,27 @@ class Settlement(StrEnum):
     """Proven gone: its nonce was used by another transaction."""
 
 
+class Answer(StrEnum):
+    """What came back when a call was sent."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """Proven not accepted."""
+    UNKNOWN = "unknown"
+    """It may be on its way."""
+    NOT_SENT = "not_sent"
+    """A dry run, or a call before it was not accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class SentTransaction:
-    """One transaction that left us (or, in a dry run, did not: `transaction_hash` is None)."""
+    """One call of an order on its way. `transaction_hash` and `nonce` are None when nothing can be on its way."""
 
     call_index: int
     transaction_hash: Hash32 | None
     nonce: int | None
+    answer: Answer
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,9 @@ class Submission:
     """Which submitter took it, for the journal: dry, fork, live."""
     submitted_block: int
     transactions: tuple[SentTransaction, ...]
+    """One per call of the order, in order."""
+    simulation: Simulation
+    """What was expected of exactly these calls."""
 
 
 @dataclass(frozen=True, slots=True)

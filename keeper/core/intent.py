@@ -1,0 +1,50 @@
+"""What is written down before a transaction leaves, so that a restart knows what may be on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keeper.core.units import Address, Hash32
+
+
+class IntentStatus(StrEnum):
+    """Where a recorded transaction stands. Stable names: the store keeps them as text."""
+
+    INTENDED = "intended"
+    """Recorded; its bytes may or may not have left."""
+    SENT = "sent"
+    """A node took it, or knows it."""
+    UNKNOWN = "unknown"
+    """The node's answer proves neither."""
+    LOST = "lost"
+    """The node does not know it and its nonce is unused: another transaction may take that nonce."""
+    MINED = "mined"
+    REVERTED = "reverted"
+    REFUSED = "refused"
+    """Proven not accepted."""
+    DROPPED = "dropped"
+    """Proven gone: its nonce was used by another transaction."""
+
+
+OPEN_STATUSES = frozenset({IntentStatus.INTENDED, IntentStatus.SENT, IntentStatus.UNKNOWN, IntentStatus.LOST})
+"""Not settled: the transaction may still be mined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One signed transaction of one signer. Two intents may share a nonce; at most one of them can be mined."""
+
+    chain_id: int
+    signer: Address
+    nonce: int
+    transaction_hash: Hash32
+    raw_transaction: bytes
+    """The signed bytes: public the moment they are sent, of use to nobody but us before."""
+    attempt: str
+    borrower: Address | None
+    """None for a transaction that is not about a borrower (an allowance)."""
+    call_index: int
+    submitted_block: int
+    """The head on which it was decided."""
+    status: IntentStatus = IntentStatus.INTENDED
