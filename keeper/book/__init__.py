@@ -1,0 +1,1 @@
+"""The positions in memory, mirrored from logs: apply, unwind, snapshot. Pure."""

@@ -1,0 +1,123 @@
+"""The book: apply, unwind, snapshot."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.book.book import Book
+from keeper.book.snapshot import pack_rows, unpack_rows
+from keeper.core.errors import Defect, MalformedResponse
+from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, MarketChanged, Position, Side
+from keeper.core.units import Address
+
+ACCOUNTS = [Address(bytes([n]) * 20) for n in range(1, 5)]
+
+
+def add_only(change: BalanceChange, previous_scaled: int) -> int:
+    return previous_scaled + change.value
+
+
+def mint(account: Address, reserve_id: int, side: Side, value: int) -> BalanceChange:
+    return BalanceChange(account, reserve_id, side, BalanceChange.Kind.MINT, value, 0, 10**27)
+
+
+def test_rows_follow_the_events_in_order() -> None:
+    book = Book(add_only)
+    borrower = ACCOUNTS[0]
+    book.apply(
+        5,
+        [
+            mint(borrower, 0, Side.COLLATERAL, 100),
+            CollateralFlag(borrower, 0, True),
+            mint(borrower, 1, Side.DEBT, 40),
+            CategorySet(borrower, 3),
+            MarketChanged("nothing to do with rows"),
+        ],
+    )
+    assert book.position(borrower) == Position(borrower, {0: 100}, {1: 40}, frozenset({0}), 3)
+    assert [row.borrower for row in book.positions()] == [borrower]
+
+
+def test_a_repaid_borrower_is_no_longer_listed_but_keeps_its_collateral() -> None:
+    book = Book(add_only)
+    book.apply(1, [mint(ACCOUNTS[0], 0, Side.COLLATERAL, 7), mint(ACCOUNTS[0], 1, Side.DEBT, 4)])
+    book.apply(2, [mint(ACCOUNTS[0], 1, Side.DEBT, -4)])
+    assert list(book.positions()) == []
+    assert book.position(ACCOUNTS[0]).collateral_scaled == {0: 7}
+
+
+def test_an_empty_row_is_forgotten() -> None:
+    book = Book(add_only)
+    book.apply(1, [mint(ACCOUNTS[0], 0, Side.COLLATERAL, 7)])
+    book.apply(2, [mint(ACCOUNTS[0], 0, Side.COLLATERAL, -7)])
+    assert len(book) == 0
+
+
+def test_blocks_out_of_order_are_a_defect() -> None:
+    book = Book(add_only)
+    book.apply(2, [CategorySet(ACCOUNTS[0], 1)])
+    with pytest.raises(Defect, match="applied after"):
+        book.apply(2, [CategorySet(ACCOUNTS[0], 2)])
+
+
+def test_unwinding_beyond_the_kept_depth_is_refused() -> None:
+    book = Book(add_only, undo_blocks=2)
+    for number in range(1, 5):
+        book.apply(number, [CategorySet(ACCOUNTS[0], number)])
+    assert book.can_unwind_to(2)
+    assert not book.can_unwind_to(1)
+    with pytest.raises(Defect, match="cannot unwind"):
+        book.unwind(1)
+
+
+events = st.lists(
+    st.one_of(
+        st.builds(
+            mint,
+            st.sampled_from(ACCOUNTS),
+            st.integers(0, 3),
+            st.sampled_from(Side),
+            st.integers(1, 10**30),
+        ),
+        st.builds(CollateralFlag, st.sampled_from(ACCOUNTS), st.integers(0, 3), st.booleans()),
+        st.builds(CategorySet, st.sampled_from(ACCOUNTS), st.integers(0, 3)),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(blocks=st.lists(events, min_size=1, max_size=12), cut=st.integers(0, 12))
+def test_unwind_after_apply_restores_the_book(blocks: list[list[BookEvent]], cut: int) -> None:
+    book, expected = Book(add_only), Book(add_only)
+    for number, block in enumerate(blocks, start=1):
+        book.apply(number, block)
+        if number <= cut:
+            expected.apply(number, block)
+    book.unwind(cut)
+    assert book.rows() == expected.rows()
+    assert book.borrowers == expected.borrowers
+    for number, block in enumerate(blocks[cut:], start=cut + 1):
+        book.apply(number, block)
+        expected.apply(number, block)
+    assert book.rows() == expected.rows()
+
+
+@settings(deadline=None, max_examples=50)
+@given(blocks=st.lists(events, min_size=1, max_size=8))
+def test_a_snapshot_brings_every_row_back(blocks: list[list[BookEvent]]) -> None:
+    book = Book(add_only)
+    for number, block in enumerate(blocks, start=1):
+        book.apply(number, block)
+    restored = Book(add_only)
+    restored.load(unpack_rows(pack_rows(book.rows().values())), 8)
+    assert restored.rows() == book.rows()
+    assert restored.borrowers == book.borrowers
+
+
+@pytest.mark.parametrize("stored", [b"", b"garbage", b"x\x9c\x03\x00\x00\x00\x00\x01"])
+def test_bytes_that_are_no_snapshot_are_refused(stored: bytes) -> None:
+    with pytest.raises(MalformedResponse, match="saved book"):
+        unpack_rows(stored)
