@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.core.outcome import Verdict
+from keeper.core.outcome import Reason, Verdict
+
+ORDERED = "ordered"
+"""The standing of a borrower whose attempt is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,14 @@ class Standing:
     verdict: Verdict | None
     health_factor_wad: int
     attempt: str | None = None
+
+
+def stands_alike(first: Standing, second: Standing) -> bool:
+    """The same reason and verdict: numbers in `detail` and the attempt may differ. For a reverted simulation the
+    detail is the decoded error, and another error is another reason."""
+    if (first.reason, first.verdict) != (second.reason, second.verdict):
+        return False
+    return first.reason != Reason.SIMULATION_REVERTED or first.detail == second.detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,199 @@
+"""The journal's events of a run, its markets and its borrowers below 1. Field names are a contract: docs/JOURNAL.md.
+
+Amounts stay integers here; whoever renders them writes those with a money unit as decimal strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.block import BlockRef
+from keeper.core.events import Event, Field, Kind, Severity
+from keeper.core.standing import ORDERED, Standing, stands_alike
+from keeper.core.units import Address, to_hex
+
+
+@dataclass(frozen=True, slots=True)
+class AssetLabel:
+    """How people read one asset. `symbol` comes from the chain: whoever shows it must expect any text."""
+
+    asset: Address
+    symbol: str
+    decimals: int
+
+
+# -- the run and its markets ---------------------------------------------------------------------------------------
+def started(
+    chain: str, *, version: str, mode: str, chain_id: int, keeper: Address | None, markets: Sequence[Address]
+) -> Event:
+    """`keeper` is the account that pays; None when a dry run has only a placeholder."""
+    return Event(
+        Kind.STARTED,
+        chain,
+        fields={
+            "version": version,
+            "mode": mode,
+            "chain_id": chain_id,
+            "keeper": to_hex(keeper) if keeper is not None else None,
+            "markets": [to_hex(market) for market in markets],
+        },
+    )
+
+
+def stopped(chain: str, detail: str) -> Event:
+    return Event(Kind.STOPPED, chain, fields={"detail": detail})
+
+
+def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int) -> Event:
+    """`borrowers`: how many have debt in the book."""
+    return Event(Kind.CAUGHT_UP, chain, block.number, market, fields={**block_fields(block), "borrowers": borrowers})
+
+
+def reorg(chain: str, old: BlockRef, new: BlockRef, ancestor_block: int | None) -> Event:
+    """`old` is no longer on the chain of `new`. `ancestor_block` is None when the book is rebuilt, not unwound."""
+    return Event(
+        Kind.REORG,
+        chain,
+        new.number,
+        severity=Severity.WARNING,
+        fields={
+            **block_fields(new),
+            "old_block_number": old.number,
+            "old_block_hash": to_hex(old.hash),
+            "ancestor_block_number": ancestor_block,
+        },
+    )
+
+
+def market_verified(
+    chain: str,
+    market: Address,
+    block_number: int,
+    *,
+    protocol: str,
+    revision: str,
+    checked_borrowers: int,
+    base_decimals: int | None = None,
+    assets: Sequence[AssetLabel] = (),
+) -> Event:
+    """`base_decimals` and `assets` let readers write amounts as people do; without them they show raw units."""
+    return Event(
+        Kind.MARKET_VERIFIED,
+        chain,
+        block_number,
+        market,
+        fields={
+            "protocol": protocol,
+            "revision": revision,
+            "checked_borrowers": checked_borrowers,
+            "base_decimals": base_decimals,
+            "assets": [
+                {"asset": to_hex(label.asset), "symbol": label.symbol, "decimals": label.decimals} for label in assets
+            ],
+        },
+    )
+
+
+def market_refused(chain: str, market: Address, block_number: int | None, detail: str) -> Event:
+    return Event(Kind.MARKET_REFUSED, chain, block_number, market, severity=Severity.ALERT, fields={"detail": detail})
+
+
+def market_changed(chain: str, market: Address, block_number: int, event: str) -> Event:
+    """`event` is the contract event after which the market was discovered again."""
+    return Event(Kind.MARKET_CHANGED, chain, block_number, market, fields={"event": event})
+
+
+def alert(
+    chain: str, key: str, detail: str, *, block_number: int | None = None, market: Address | None = None
+) -> Event:
+    """`key` names the kind of alert: repeated ones of one key are throttled."""
+    return Event(
+        Kind.ALERT, chain, block_number, market, severity=Severity.ALERT, fields={"key": key, "detail": detail}
+    )
+
+
+def trouble(
+    chain: str,
+    error: BaseException,
+    *,
+    block_number: int | None = None,
+    market: Address | None = None,
+    borrower: Address | None = None,
+    attempt: str | None = None,
+    severity: Severity = Severity.WARNING,
+) -> Event:
+    """The world is unwell, or (with `Severity.ALERT`) we are wrong: the error's class name and its message."""
+    return Event(
+        Kind.TROUBLE,
+        chain,
+        block_number,
+        market,
+        borrower,
+        attempt,
+        severity,
+        {"error": type(error).__name__, "detail": str(error)},
+    )
+
+
+# -- a borrower below 1 --------------------------------------------------------------------------------------------
+def standing_events(
+    chain: str,
+    market: Address,
+    block_number: int,
+    previous: Mapping[Address, Standing],
+    current: Mapping[Address, Standing],
+) -> list[Event]:
+    """What changed between two judged heads: `seen`, `refused` (on a new or another reason) and `recovered`.
+
+    A borrower that leaves while `ordered` is not `recovered`: the outcome of the attempt tells what happened.
+    """
+    events: list[Event] = []
+    for borrower, standing in current.items():
+        before = previous.get(borrower)
+        if before is None:
+            events.append(seen(chain, market, block_number, borrower, standing.health_factor_wad))
+        if standing.reason != ORDERED and (before is None or not stands_alike(before, standing)):
+            events.append(refused(chain, market, block_number, borrower, standing))
+    for borrower, before in previous.items():
+        if borrower not in current and before.reason != ORDERED:
+            events.append(recovered(chain, market, block_number, borrower, before))
+    return events
+
+
+def seen(chain: str, market: Address, block_number: int, borrower: Address, health_factor_wad: int) -> Event:
+    return Event(Kind.SEEN, chain, block_number, market, borrower, fields={"health_factor_wad": health_factor_wad})
+
+
+def refused(chain: str, market: Address, block_number: int, borrower: Address, standing: Standing) -> Event:
+    return Event(
+        Kind.REFUSED,
+        chain,
+        block_number,
+        market,
+        borrower,
+        standing.attempt,
+        fields={
+            "reason": standing.reason,
+            "verdict": standing.verdict.value if standing.verdict is not None else None,
+            "health_factor_wad": standing.health_factor_wad,
+            "detail": standing.detail,
+        },
+    )
+
+
+def recovered(chain: str, market: Address, block_number: int, borrower: Address, last: Standing) -> Event:
+    """Back at 1 or above without our doing; `last` is how it stood before."""
+    return Event(
+        Kind.RECOVERED,
+        chain,
+        block_number,
+        market,
+        borrower,
+        fields={"last_reason": last.reason, "last_health_factor_wad": last.health_factor_wad},
+    )
+
+
+def block_fields(block: BlockRef) -> dict[str, Field]:
+    """The block an event was read from or decided on; its number is in the event itself."""
+    return {"block_hash": to_hex(block.hash), "block_timestamp_s": block.timestamp_s}
