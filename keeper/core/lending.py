@@ -156,6 +156,8 @@ class MarketChanged:
     """Configuration, oracle or code changed: discover the market again at this block."""
 
     event: str
+    code_changed: bool = False
+    """An implementation was replaced: rounding may differ from here on, so every row is read again."""
 
 
 BookEvent = BalanceChange | CollateralFlag | CategorySet | MarketChanged
@@ -218,7 +220,17 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     # -- logs ----------------------------------------------------------------------------------------------------
-    def log_filter(self, market: Market) -> LogFilter: ...
+    def borrower_filter(self, market: Market) -> LogFilter:
+        """The logs that name every account that ever borrowed, and no more than needed for that."""
+        ...
+
+    def decode_borrower(self, market: Market, log: Log) -> Address | None:
+        """The account that a log shows borrowing; None for any other log."""
+        ...
+
+    def log_filter(self, market: Market) -> LogFilter:
+        """Everything that moves rows, names borrowers or changes the market."""
+        ...
 
     def decode_log(self, market: Market, log: Log) -> Sequence[BookEvent]:
         """Events in one log; empty when it does not concern the book. Malformed logs raise `MalformedResponse`."""
