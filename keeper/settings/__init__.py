@@ -1,0 +1,205 @@
+"""The only reader of environment and configuration files. Everything else receives plain typed arguments.
+
+A configuration is TOML; environment variables (``KEEPER_…``, ``__`` between levels) win over the file. Unknown keys are
+refused with the nearest known one. Decimals are text or TOML numbers, read as exact decimals.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from keeper.core.errors import ConfigError
+from keeper.core.units import Address, address_from_hex
+from keeper.settings.errors import one_line
+from keeper.settings.presets import Preset, load_preset
+
+Mode = Literal["dry", "live"]
+
+
+def _address(text: str) -> str:
+    address_from_hex(text)
+    return text
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _exact(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+AddressText = Annotated[str, AfterValidator(_address)]
+Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
+TargetHealth = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=10)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Policy(_Model):
+    """What to restore, and what to leave alone."""
+
+    target: TargetHealth | None = None
+    """Target health; default min(1.05, average LT ÷ average LTV), at least 1.005."""
+    target_by_emode: dict[int, TargetHealth] = {}
+    target_by_asset: dict[AddressText, TargetHealth] = {}
+    most_calls: int = Field(3, ge=1, le=5)
+    """Longest sequence of calls for one borrower."""
+    min_profit: Exact = Decimal(0)
+    """Least profit of an order in whole units of the base currency (USD), gas paid."""
+    min_repay: Exact = Decimal(0)
+    """Plans that repay less than this (base currency, whole units) are left alone."""
+    only_borrowers: list[AddressText] | None = None
+    skip_borrowers: list[AddressText] = []
+    skip_assets: list[AddressText] = []
+
+
+class Fees(_Model):
+    """EIP-1559 fees."""
+
+    max_fee_gwei: Exact = Decimal(100)
+    """Hard cap on the whole fee per gas."""
+    priority_percentile: int = Field(50, ge=0, le=100)
+    """Which percentile of recent priority fees to pay."""
+
+
+class Rpc(_Model):
+    """Manners towards the node."""
+
+    requests_per_second: float | None = Field(None, gt=0)
+    batch: bool = True
+    """Use JSON-RPC batches where that saves requests."""
+    log_span: int = Field(10_000, ge=1)
+    """Widest block range of one log query to begin with; it adapts downwards by itself."""
+    timeout_s: float = Field(20.0, gt=0)
+    poll_s: float | None = Field(None, gt=0)
+    """How often to ask for a new head; default half the block time, at most 2 s."""
+
+
+class Signer(_Model):
+    """Who signs, in live mode."""
+
+    keystore: Path
+    password_file: Path | None = None
+    """A file only its owner can read (mode 0600), or a systemd credential; without it the password is asked for."""
+    allowance_bound: Exact | None = None
+    """Standing allowance per debt asset in whole tokens; default the balance held at start."""
+
+
+class Chain(_Model):
+    """One chain: a node and the markets on it."""
+
+    rpc_url: Annotated[list[SecretStr], BeforeValidator(_as_list), Field(min_length=1)]
+    """One URL or several in order of preference. URLs are treated as secrets."""
+    preset: str | None = None
+    addresses_provider: Annotated[list[AddressText], BeforeValidator(_as_list)] = []
+    """PoolAddressesProvider of each market; a preset brings its own."""
+    chain_id: int | None = None
+    block_time_s: float | None = Field(None, gt=0)
+    """Default: the preset's, else measured over the last blocks."""
+    inclusion_blocks: int = Field(2, ge=1, le=50)
+    """A plan must hold for this many block times."""
+    start_block: int | None = Field(None, ge=0)
+    """First block to read logs from; default: where the addresses provider was deployed, found by itself."""
+    wrapped_native: AddressText | None = None
+    """The reserve that prices the native coin (gas); default the preset's."""
+    keeper_address: AddressText | None = None
+    """Who liquidates in a dry run; default a placeholder."""
+    max_head_age_s: float | None = Field(None, gt=0)
+    """Older heads are not acted on (`stale_head`); default ten block times, at least 60 s."""
+    signer: Signer | None = None
+    policy: Policy = Policy()
+    fees: Fees = Fees()
+    rpc: Rpc = Rpc()
+
+    @model_validator(mode="after")
+    def _has_market(self) -> Chain:
+        if not self.addresses_provider and self.preset is None:
+            raise ValueError("needs addresses_provider or preset")
+        return self
+
+    def load_preset(self) -> Preset | None:
+        return load_preset(self.preset) if self.preset is not None else None
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KEEPER_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    mode: Mode = "dry"
+    """Live also needs ``--live`` on the command line."""
+    store: Path = Path("keeper.db")
+    health_port: int = Field(8790, ge=0, le=65535)
+    """Loopback port of /health; 0 turns it off."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    alerts: list[SecretStr] = []
+    """Apprise URLs."""
+    anvil: Path | None = None
+    """anvil binary for --fork; default: PATH, else the demo's install."""
+    chains: dict[str, Chain] = Field(min_length=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (env_settings, init_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file. Raises `ConfigError` with one line: what, where, how to fix it."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file; copy keeper.example.toml or pass --config")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return FromFile()  # type: ignore[call-arg]  # every field comes from the sources
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {one_line(error, Settings)}") from None
+
+
+def settings_from_arguments(rpc_url: str, addresses_provider: str, **more: Any) -> Settings:
+    """Settings for one market without a file; the environment is not consulted for the chain."""
+    chain = {"rpc_url": rpc_url, "addresses_provider": addresses_provider}
+    try:
+        return Settings(chains={"chain": Chain.model_validate(chain)}, **more)
+    except ValidationError as error:
+        raise ConfigError(f"arguments: {one_line(error, Settings)}") from None
+
+
+def to_address(text: str) -> Address:
+    """A validated address of the settings as raw bytes."""
+    return address_from_hex(text)
