@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Resolves the dependencies into two hashed lock files that hold for every platform and for Python 3.11 and newer:
+# requirements.lock (what `keeper run` needs) and requirements-dev.lock (that, and the tools).
+# Neither names a package index: where packages come from is the machine's own business.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() {
+    .venv/bin/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet "$@" >/dev/null
+}
+
+compile "$@" --output-file requirements.lock
+compile "$@" --group dev --constraint requirements.lock --output-file requirements-dev.lock
+wc -l requirements.lock requirements-dev.lock
