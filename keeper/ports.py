@@ -22,7 +22,10 @@ class Chain(Protocol):
 
     async def latest(self) -> BlockRef: ...
 
-    async def header(self, block_hash: Hash32) -> BlockRef: ...
+    async def extend(self, head: BlockRef) -> int:
+        """Take `head` as the new end of the checked header chain. Returns the number of the last block that the chain
+        before and the chain now have in common: lower than the old end after a reorg."""
+        ...
 
     def logs(self, log_filter: LogFilter, from_block: int, to: BlockRef) -> AsyncIterator[tuple[int, Sequence[Log]]]:
         """Chunks in order: (last block covered, its logs), up to and including `to`."""

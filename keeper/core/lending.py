@@ -209,6 +209,11 @@ class LendingAdapter(Protocol[Market, State]):
         """Reads of one account's row straight from the chain (audit, verification)."""
         ...
 
+    def candidates(self, market: Market) -> Sequence[Market]:
+        """The market under every set of rules that its probes allow, likeliest first. The one that recomputes the
+        chain's own answers for a sample of borrowers, without a difference, is the right one."""
+        ...
+
     def decode_position(self, market: Market, account: Address, results: Sequence[CallResult]) -> Position: ...
 
     def encode_health(self, market: Market, account: Address) -> Call:
@@ -275,6 +280,18 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     # -- writes --------------------------------------------------------------------------------------------------
+    def base_unit(self, market: Market) -> int:
+        """One whole unit of the base currency (1e8 for dollars with 8 decimals)."""
+        ...
+
+    def rules_name(self, market: Market) -> str:
+        """The revision and rules in use, for people."""
+        ...
+
+    def estimated_gas(self, position: Position) -> int:
+        """A low guess of one liquidation's gas, before simulation."""
+        ...
+
     def value_base_floor(self, state: State, asset: Address, amount_raw: int) -> int | None:
         """Oracle value of an amount in base currency, floored; None for an unknown asset or a missing price."""
         ...
