@@ -1,0 +1,55 @@
+"""The submitter that sends nothing: it has no node and no key, and tells what the simulation showed."""
+
+from __future__ import annotations
+
+from keeper.core.block import BlockRef
+from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
+from keeper.execution.promise import keeps_promise
+
+
+class DrySubmitter:
+    """`keeper.ports.Submitter` without a world."""
+
+    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+        return Submission(
+            order=order,
+            mode="dry",
+            submitted_block=head.number,
+            transactions=tuple(
+                SentTransaction(index, transaction_hash=None, nonce=None, answer=Answer.NOT_SENT)
+                for index in range(len(order.calls))
+            ),
+            simulation=simulation,
+        )
+
+    async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
+        return simulated_outcome(submission)
+
+
+def simulated_outcome(submission: Submission) -> Outcome:
+    """What the simulation showed, told as an outcome. `restored` means: it would have been.
+
+    The model error compares the simulated health with the plan's own at the latest end of its window, which is the time
+    that was simulated. The profit is the offer's.
+    """
+    order, simulation, plan = submission.order, submission.simulation, submission.order.plan
+    liquidations = tuple(event for call in simulation.calls for event in call.liquidations)
+    planned = [(call.at_latest.repaid_raw, call.at_latest.received_raw) for call in plan.calls]
+    after_wad = simulation.health_factor_after_wad
+    return Outcome(
+        attempt=order.attempt,
+        borrower=order.borrower,
+        market=plan.market,
+        mined=(),
+        liquidations=liquidations,
+        health_before_wad=plan.health_before.health_factor_wad,
+        health_planned_wad=plan.health_after.health_factor_wad,
+        target_wad=plan.target_wad,
+        health_after_wad=after_wad,
+        model_error_wad=after_wad - plan.calls[-1].at_latest.health_after.health_factor_wad,
+        amounts_match=[(event.repaid_raw, event.received_raw) for event in liquidations] == planned,
+        disturbed=False,
+        restored=keeps_promise(plan, after_wad),
+        profit=order.offer.profit,
+        detail="simulated: nothing was sent",
+    )

@@ -1,0 +1,33 @@
+"""What this room knows of a lending market: its adapter and what discovery found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from keeper.core.errors import Defect
+from keeper.core.lending import LendingAdapter, Market, State
+from keeper.core.units import Address, to_hex
+
+
+@dataclass(frozen=True, slots=True)
+class MarketHandle(Generic[Market, State]):
+    """One market as it stands; replaced whole when it is discovered again."""
+
+    adapter: LendingAdapter[Market, State]
+    market: Market
+    wrapped_native: Address | None
+    """The reserve that prices the native coin; None when the market lists none (then no profit is told)."""
+
+
+Markets = Mapping[Address, MarketHandle[Any, Any]]
+"""By the address that plans carry. The caller may replace entries while we hold it."""
+
+
+def market_of(markets: Markets, address: Address) -> MarketHandle[Any, Any]:
+    """Raises `Defect` for a market that nobody handed us."""
+    try:
+        return markets[address]
+    except KeyError:
+        raise Defect(f"no market {to_hex(address)} was handed to execution") from None

@@ -1,0 +1,91 @@
+"""Receipts, and why a mined transaction reverted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.block import BlockRef, Call, Log
+from keeper.core.errors import MethodUnavailable, RpcFailure
+from keeper.core.units import Address, Hash32, to_hex
+from keeper.execution.rpc import Rpc
+from keeper.execution.wire import (
+    decode_address,
+    decode_hash,
+    decode_list,
+    decode_log,
+    decode_object,
+    decode_quantity,
+    pinned,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    transaction_hash: Hash32
+    sender: Address
+    block_hash: Hash32
+    block_number: int
+    succeeded: bool
+    gas_used: int
+    effective_gas_price_wei: int
+    l1_fee_wei: int
+    """Charged on top of gas where a rollup says so in the receipt."""
+    logs: tuple[Log, ...]
+
+    @property
+    def cost_wei(self) -> int:
+        return self.gas_used * self.effective_gas_price_wei + self.l1_fee_wei
+
+
+def decode_receipt(answer: object) -> Receipt:
+    entry = decode_object(answer, "receipt")
+    return Receipt(
+        transaction_hash=decode_hash(entry.get("transactionHash"), "receipt's transaction hash"),
+        sender=decode_address(entry.get("from"), "receipt's sender"),
+        block_hash=decode_hash(entry.get("blockHash"), "receipt's block hash"),
+        block_number=decode_quantity(entry.get("blockNumber"), "receipt's block number"),
+        succeeded=decode_quantity(entry.get("status"), "receipt's status") == 1,
+        gas_used=decode_quantity(entry.get("gasUsed"), "receipt's gas"),
+        effective_gas_price_wei=decode_quantity(entry.get("effectiveGasPrice"), "receipt's gas price"),
+        l1_fee_wei=_optional_quantity(entry.get("l1Fee"), "receipt's L1 fee"),
+        logs=tuple(decode_log(log) for log in decode_list(entry.get("logs"), "receipt's logs")),
+    )
+
+
+def _optional_quantity(text: object, what: str) -> int:
+    return 0 if text is None else decode_quantity(text, what)
+
+
+async def read_receipt(rpc: Rpc, transaction_hash: Hash32) -> Receipt | None:
+    """None while the transaction is not in a block."""
+    answer = await rpc.request("eth_getTransactionReceipt", [to_hex(transaction_hash)])
+    return None if answer is None else decode_receipt(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What a reverted call does on the block before, at its own block's time."""
+
+    revert_data: bytes | None
+    note: str
+
+
+async def rerun(rpc: Rpc, call: Call, receipt: Receipt, gas_limit: int, parent: BlockRef, block: BlockRef) -> Rerun:
+    """Best effort: transactions before it in its block are not applied."""
+    if receipt.gas_used >= gas_limit:
+        return Rerun(None, "it ran out of gas")
+    request = {
+        "from": to_hex(receipt.sender),
+        "to": to_hex(call.target),
+        "input": to_hex(call.calldata),
+    }
+    overrides = {"number": hex(block.number), "time": hex(block.timestamp_s)}
+    params: list[Any] = [request, pinned(parent), {}, overrides]
+    try:
+        await rpc.request("eth_call", params)
+    except MethodUnavailable:
+        return Rerun(None, "the node cannot run it again")
+    except RpcFailure as failure:
+        return Rerun(failure.data, str(failure))
+    return Rerun(None, "it succeeds on the block before: something earlier in its block made it revert")

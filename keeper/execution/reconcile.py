@@ -1,0 +1,190 @@
+"""From receipts to an outcome: what was really repaid, seized, earned, and whether the borrower is restored.
+
+Everything is read pinned to the inclusion blocks and the blocks before them, so the answer is the same whenever it is
+asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.block import BlockRef, Log
+from keeper.core.lending import LiquidationEvent
+from keeper.core.order import MinedCall, Order, Outcome, Profit, Submission
+from keeper.core.profit import gas_cost_base
+from keeper.core.units import WAD, Hash32
+from keeper.execution.markets import MarketHandle, Markets, market_of
+from keeper.execution.promise import keeps_promise
+from keeper.execution.receipts import Receipt, rerun
+from keeper.execution.replay import Reading, Verification, verify_block
+from keeper.execution.rpc import Rpc, World
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Shared by every submitter whose transactions are mined somewhere."""
+
+    rpc: Rpc
+    world: World
+    markets: Markets
+
+    async def outcome(self, submission: Submission, receipts: Mapping[int, Receipt], detail: str = "") -> Outcome:
+        """`receipts` by call index; calls without one did not get into a block, and `detail` says why.
+
+        Raises `ChainError` when something cannot be read; asking again is safe."""
+        order = submission.order
+        if not receipts:
+            return _not_mined(order, detail)
+        handle = market_of(self.markets, order.plan.market)
+        blocks = await self._blocks(receipts)
+        mined = [
+            await self._mined(order, handle, index, receipt, blocks[receipt.block_hash])
+            for index, receipt in sorted(receipts.items())
+        ]
+        events: list[LiquidationEvent] = []
+        checks: list[Verification] = []
+        last: Reading[Any] | None = None
+        for block in sorted(blocks.values(), key=lambda block: block.number):
+            own = [call for call in mined if call.block == block]
+            reading = await self._reading(handle, order, block)
+            reported = _liquidations(handle, order, own)
+            ran = [order.plan.calls[call.call_index] for call in own if call.succeeded]
+            hashes = frozenset(call.transaction_hash for call in own)
+            checks.append(verify_block(handle.adapter, handle.market, reading, ran, reported, hashes, order.borrower))
+            events.extend(reported)
+            last = reading
+        assert last is not None
+        after_wad = last.health.health_factor_wad
+        reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+        return Outcome(
+            attempt=order.attempt,
+            borrower=order.borrower,
+            market=order.plan.market,
+            mined=tuple(mined),
+            liquidations=tuple(events),
+            health_before_wad=order.plan.health_before.health_factor_wad,
+            health_planned_wad=order.plan.health_after.health_factor_wad,
+            target_wad=order.plan.target_wad,
+            health_after_wad=after_wad,
+            model_error_wad=_worst_error(checks),
+            amounts_match=_all_match(checks),
+            disturbed=any(check.disturbed for check in checks),
+            restored=keeps_promise(order.plan, after_wad),
+            profit=_profit(handle, last.state, events, receipts),
+            detail="; ".join([part for part in (detail, *reverts) if part]),
+        )
+
+    async def _blocks(self, receipts: Mapping[int, Receipt]) -> dict[Hash32, BlockRef]:
+        hashes = {receipt.block_hash for receipt in receipts.values()}
+        return {block_hash: await self.world.header(block_hash) for block_hash in hashes}
+
+    async def _mined(
+        self, order: Order, handle: MarketHandle[Any, Any], index: int, receipt: Receipt, block: BlockRef
+    ) -> MinedCall:
+        revert = None
+        if not receipt.succeeded:
+            parent = await self.world.header(block.parent_hash)
+            again = await rerun(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
+            data = again.revert_data
+            revert = handle.adapter.decode_revert(handle.market, data) if data else again.note
+        return MinedCall(
+            call_index=index,
+            transaction_hash=receipt.transaction_hash,
+            block=block,
+            succeeded=receipt.succeeded,
+            gas_used=receipt.gas_used,
+            effective_gas_price_wei=receipt.effective_gas_price_wei,
+            logs=receipt.logs,
+            revert=revert,
+        )
+
+    async def _reading(self, handle: MarketHandle[Any, Any], order: Order, block: BlockRef) -> Reading[Any]:
+        adapter, market, borrower = handle.adapter, handle.market, order.borrower
+        parent = await self.world.header(block.parent_hash)
+        state_calls = list(adapter.encode_state(market))
+        row_calls = list(adapter.encode_position(market, borrower))
+        cut = len(state_calls)
+        health_call = adapter.encode_health(market, borrower)
+        now = await self.world.read([*state_calls, *row_calls, health_call], block)
+        before = await self.world.read([*state_calls, *row_calls], parent)
+        logs: list[Log] = []
+        async for _, chunk in self.world.logs(adapter.log_filter(market), block.number, block):
+            logs.extend(chunk)
+        return Reading(
+            block=block,
+            state=adapter.decode_state(market, block, now[:cut]),
+            position=adapter.decode_position(market, borrower, now[cut:-1]),
+            health=adapter.decode_health(market, now[-1]),
+            parent_state=adapter.decode_state(market, parent, before[:cut]),
+            parent_position=adapter.decode_position(market, borrower, before[cut:]),
+            logs=logs,
+        )
+
+
+def _liquidations(handle: MarketHandle[Any, Any], order: Order, mined: Sequence[MinedCall]) -> list[LiquidationEvent]:
+    return [
+        event
+        for call in mined
+        if call.succeeded
+        for event in handle.adapter.decode_liquidation(handle.market, call.logs, order.borrower)
+    ]
+
+
+def _worst_error(checks: Sequence[Verification]) -> int | None:
+    errors = [check.model_error_wad for check in checks]
+    known = [error for error in errors if error is not None]
+    return max(known, key=abs) if len(known) == len(errors) else None
+
+
+def _all_match(checks: Sequence[Verification]) -> bool | None:
+    """False wherever one is; None where nothing was proven or something is unproven."""
+    answers = [check.amounts_match for check in checks]
+    if False in answers:
+        return False
+    if any(check.disturbed for check in checks) or True not in answers:
+        return None
+    return True
+
+
+def _profit(
+    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], receipts: Mapping[int, Receipt]
+) -> Profit | None:
+    """At the last inclusion block's prices, rounded against us; None when one of the prices is missing."""
+    if handle.wrapped_native is None:
+        return None
+    value = handle.adapter.value_base_floor
+    native_price_base = value(state, handle.wrapped_native, WAD)
+    received = [value(state, event.collateral_asset, event.received_raw) for event in events]
+    repaid = [value(state, event.debt_asset, event.repaid_raw) for event in events]
+    known_received = [base for base in received if base is not None]
+    known_repaid = [base for base in repaid if base is not None]
+    if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
+        return None
+    cost_wei = sum(receipt.cost_wei for receipt in receipts.values())
+    return Profit(
+        received_base=sum(known_received),
+        repaid_base=sum(base + 1 for base in known_repaid),
+        gas_base=gas_cost_base(cost_wei, 1, native_price_base),
+    )
+
+
+def _not_mined(order: Order, detail: str) -> Outcome:
+    return Outcome(
+        attempt=order.attempt,
+        borrower=order.borrower,
+        market=order.plan.market,
+        mined=(),
+        liquidations=(),
+        health_before_wad=order.plan.health_before.health_factor_wad,
+        health_planned_wad=order.plan.health_after.health_factor_wad,
+        target_wad=order.plan.target_wad,
+        health_after_wad=None,
+        model_error_wad=None,
+        amounts_match=None,
+        disturbed=False,
+        restored=False,
+        profit=None,
+        detail=detail,
+    )

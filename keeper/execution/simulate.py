@@ -1,0 +1,217 @@
+"""The exact calls of one head on top of it, in one request (`eth_simulateV1`).
+
+All orders share one simulated block: number + 1, at the timestamp asked for, in the order given, without fees (the
+calls' own gas is measured, the base fee is not charged). After the last call of an order the market is asked for the
+borrower's health. A call that reverts leaves nothing behind by itself; an order of several calls that fails after the
+first has already changed the state, so everything is run again without it, at most `MAX_ROUNDS` times.
+
+When the orders need more gas than one block holds, the simulated block's gas limit is raised; when they need more than
+nodes commonly grant a request (`REQUEST_GAS`), they are split, and the later parts do not see the earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.order import Order, SimulatedCall, Simulation
+from keeper.core.outcome import Reason, Skip
+from keeper.core.units import Address, to_hex
+from keeper.execution.funding import Dealt, DealtFunding, needs_of
+from keeper.execution.markets import Markets, market_of
+from keeper.execution.rpc import Rpc
+from keeper.execution.wire import decode_bytes, decode_list, decode_log, decode_object, decode_quantity, pinned
+
+MAX_ROUNDS = 5
+REQUEST_GAS = 45_000_000
+"""Nodes cap a whole simulation, commonly at 50 M."""
+HEALTH_READ_GAS = 500_000
+"""Set aside for each read of a borrower's health."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSimulator:
+    """`keeper.ports.Simulator` over one node. `dealt` writes the rehearsal's money; None simulates the real balances.
+
+    Of a call, `gas_used` is what it is charged, refunds deducted: a transaction's gas limit needs a margin above it."""
+
+    rpc: Rpc
+    markets: Markets
+    liquidator: Address
+    dealt: DealtFunding | None = None
+
+    async def simulate(self, orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
+        """One answer per order. Raises `ChainError` when the node is unwell; a node that cannot simulate is a skip."""
+        answers: dict[str, Simulation | Skip] = {}
+        dealt = Dealt((), frozenset())
+        if self.dealt is not None:
+            dealt = await self.dealt.deal(needs_of(orders), block)
+        ready = []
+        for order in orders:
+            missing = [to_hex(asset) for asset in order.plan.debts_raw if (asset, order.spender) in dealt.undealable]
+            if missing:
+                answers[order.attempt] = _cannot(order, f"no storage slot was found to deal {', '.join(missing)}")
+            else:
+                ready.append(order)
+        for part in split_by_gas(ready):
+            answers.update(await self._cumulatively(part, block, timestamp_s, dealt))
+        return [answers[order.attempt] for order in orders]
+
+    async def _cumulatively(
+        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
+    ) -> dict[str, Simulation | Skip]:
+        answers: dict[str, Simulation | Skip] = {}
+        running = list(orders)
+        for _ in range(MAX_ROUNDS):
+            try:
+                results = await self._round(running, block, timestamp_s, dealt)
+            except MethodUnavailable:
+                return {order.attempt: _cannot(order, "the node does not offer eth_simulateV1") for order in orders}
+            except RpcFailure as failure:
+                return {order.attempt: _cannot(order, str(failure)) for order in orders}
+            halfway = next((place for place, result in enumerate(results) if result.halfway), None)
+            trusted = len(running) if halfway is None else halfway + 1
+            for order, result in zip(running[:trusted], results[:trusted], strict=True):
+                answers[order.attempt] = result.answer
+            if halfway is None:
+                return answers
+            running = [
+                order
+                for place, order in enumerate(running)
+                if place > halfway or isinstance(answers[order.attempt], Simulation)
+            ]
+        for order in running:
+            answers.setdefault(order.attempt, _cannot(order, "too many orders before it failed halfway"))
+        return answers
+
+    async def _round(
+        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
+    ) -> Sequence[_Result]:
+        if not orders:
+            return []
+        calls: list[dict[str, str]] = []
+        for order in orders:
+            handle = market_of(self.markets, order.plan.market)
+            health = handle.adapter.encode_health(handle.market, order.borrower)
+            calls.extend(self._entry(call) for call in (*order.calls, health))
+        request = simulation_request(calls, block, timestamp_s, needed_gas(orders), dealt)
+        answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
+        blocks = decode_list(answer, "simulation")
+        entries = decode_list(decode_object(blocks[0] if blocks else None, "simulated block").get("calls"), "calls")
+        if len(entries) != len(calls):
+            raise MalformedResponse(f"{len(calls)} simulated calls were answered with {len(entries)} results")
+        results = []
+        for order in orders:
+            own, entries = entries[: len(order.calls) + 1], entries[len(order.calls) + 1 :]
+            results.append(self._judge(order, [_decode_call(entry) for entry in own]))
+        return results
+
+    def _entry(self, call: Call) -> dict[str, str]:
+        return {"from": to_hex(self.liquidator), "to": to_hex(call.target), "input": to_hex(call.calldata)}
+
+    def _judge(self, order: Order, results: Sequence[_CallAnswer]) -> _Result:
+        handle = market_of(self.markets, order.plan.market)
+        *calls, health = results
+        for place, call in enumerate(calls):
+            if not call.ok:
+                error = (
+                    handle.adapter.decode_revert(handle.market, call.returndata) if call.returndata else call.message
+                )
+                where = f" (call {place + 1} of {len(calls)})" if len(calls) > 1 else ""
+                skip = Skip(Reason.SIMULATION_REVERTED, f"{error}{where}", order.plan.verdict)
+                return _Result(skip, halfway=any(before.ok for before in calls[:place]) or _any_ok(calls[place + 1 :]))
+        try:
+            after = handle.adapter.decode_health(handle.market, CallResult(health.ok, health.returndata))
+        except MalformedResponse:
+            return _Result(_cannot(order, "the borrower's health cannot be read after the calls"), halfway=True)
+        simulated = tuple(
+            SimulatedCall(
+                gas_used=call.gas_used,
+                logs=call.logs,
+                liquidations=tuple(handle.adapter.decode_liquidation(handle.market, call.logs, order.borrower)),
+            )
+            for call in calls
+        )
+        return _Result(Simulation(simulated, after.health_factor_wad), halfway=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    answer: Simulation | Skip
+    halfway: bool
+    """It failed, but some of its calls took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CallAnswer:
+    ok: bool
+    returndata: bytes
+    gas_used: int
+    logs: tuple[Any, ...]
+    message: str
+
+
+def _any_ok(calls: Sequence[_CallAnswer]) -> bool:
+    return any(call.ok for call in calls)
+
+
+def needed_gas(orders: Sequence[Order]) -> int:
+    return sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
+
+
+def split_by_gas(orders: Sequence[Order]) -> list[list[Order]]:
+    """Parts that each fit into one request; an order is never cut."""
+    parts: list[list[Order]] = []
+    for order in orders:
+        if parts and needed_gas([*parts[-1], order]) <= REQUEST_GAS:
+            parts[-1].append(order)
+        else:
+            parts.append([order])
+    return parts
+
+
+def simulation_request(
+    calls: Sequence[dict[str, str]], block: BlockRef, timestamp_s: int, gas: int, dealt: Dealt
+) -> dict[str, Any]:
+    """The parameters of `eth_simulateV1`: one block after `block`, the dealt storage under it."""
+    overrides = {"number": hex(block.number + 1), "time": hex(timestamp_s)}
+    if gas > block.gas_limit:
+        overrides["gasLimit"] = hex(REQUEST_GAS)
+    simulated: dict[str, Any] = {"blockOverrides": overrides, "calls": list(calls)}
+    if dealt.writes:
+        simulated["stateOverrides"] = state_overrides(dealt)
+    return {"blockStateCalls": [simulated], "validation": False, "traceTransfers": False}
+
+
+def state_overrides(dealt: Dealt) -> dict[str, dict[str, dict[str, str]]]:
+    """The dealt words as a node takes them in a call."""
+    overrides: dict[str, dict[str, dict[str, str]]] = {}
+    for slot, word in dealt.writes:
+        contract = overrides.setdefault(to_hex(slot.contract), {"stateDiff": {}})
+        contract["stateDiff"][to_hex(slot.key)] = to_hex(word.to_bytes(32, "big"))
+    return overrides
+
+
+def _cannot(order: Order, detail: str) -> Skip:
+    return Skip(Reason.CANNOT_SIMULATE, detail, order.plan.verdict)
+
+
+def _decode_call(answer: object) -> _CallAnswer:
+    entry = decode_object(answer, "simulated call")
+    error = entry.get("error")
+    returndata = decode_bytes(entry.get("returnData", "0x"), "return data")
+    message = ""
+    if isinstance(error, dict):
+        message = str(error.get("message", "reverted"))
+        if not returndata and isinstance(error.get("data"), str):
+            returndata = decode_bytes(error["data"], "revert data")
+    return _CallAnswer(
+        ok=decode_quantity(entry.get("status"), "call status") == 1,
+        returndata=returndata,
+        gas_used=decode_quantity(entry.get("gasUsed"), "gas used"),
+        logs=tuple(decode_log(log) for log in decode_list(entry.get("logs", []), "logs")),
+        message=message or "reverted without data",
+    )
