@@ -27,6 +27,10 @@ class Chain(Protocol):
         before and the chain now have in common: lower than the old end after a reorg."""
         ...
 
+    async def contains(self, block: BlockRef) -> bool:
+        """Whether the block is (still) on the chain."""
+        ...
+
     def logs(self, log_filter: LogFilter, from_block: int, to: BlockRef) -> AsyncIterator[tuple[int, Sequence[Log]]]:
         """Chunks in order: (last block covered, its logs), up to and including `to`."""
         ...

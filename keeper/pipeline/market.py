@@ -1,0 +1,278 @@
+"""One market in step with the chain: discovered, verified, its book following every block's logs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Generic, TypeVar
+
+from keeper.book.book import Book
+from keeper.book.snapshot import pack_rows, unpack_rows
+from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.errors import Defect, MalformedResponse, MarketError
+from keeper.core.lending import BookEvent, Health, LendingAdapter, MarketChanged, Position
+from keeper.core.units import Address, to_hex
+from keeper.pipeline.tasks import together
+from keeper.pipeline.verify import RowsDiffer, Verification, verify_rules
+from keeper.ports import Chain, Checkpoints
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+ACCOUNTS_PER_READ = 50
+CHECKPOINT_EVERY_BLOCKS = 5_000
+
+Progress = Callable[[int, int, int], None]
+"""Back-fill progress: first block, block reached, last block."""
+
+
+@dataclass(slots=True)
+class Advance:
+    """What happened to a market while it moved to a head."""
+
+    logs: Sequence[Log] = ()
+    changes: list[str] = field(default_factory=list)
+    verified: Verification | None = None
+
+
+class MarketFollower(Generic[Market, State]):
+    """Keeps one market's book and state at the head. Raises `ChainError` (try again), `MarketError` (refused)."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        chain_name: str,
+        adapter: LendingAdapter[Market, State],
+        entry: Address,
+        checkpoints: Checkpoints,
+        first_block: Callable[[Address], Awaitable[int]],
+        check_preset: Callable[[Market], None] = lambda market: None,
+    ) -> None:
+        self.chain_name = chain_name
+        self.adapter = adapter
+        self.entry = entry
+        self.refused: str | None = None
+        """Why nothing is liquidated on this market; None while it is in order."""
+        self.verified: Verification | None = None
+        self._chain = chain
+        self._checkpoints = checkpoints
+        self._first_block = first_block
+        self._check_preset = check_preset
+        self._market: Market | None = None
+        self._state: State | None = None
+        self._applied: BlockRef | None = None
+        self._book_block = 0
+        """The block that the rows stand at, known by number alone right after a reorg."""
+        self._saved_block = 0
+        self._to_read: set[Address] = set()
+        self.book = Book(lambda change, previous: adapter.next_scaled(self.market, change, previous))
+
+    @property
+    def market(self) -> Market:
+        if self._market is None:
+            raise Defect("the market is used before it was discovered")
+        return self._market
+
+    @property
+    def state(self) -> State:
+        if self._state is None:
+            raise Defect("the market is used before its state was read")
+        return self._state
+
+    @property
+    def applied(self) -> BlockRef | None:
+        """The block that book and state stand at; None before the first catch-up."""
+        return self._applied
+
+    # -- start ---------------------------------------------------------------------------------------------------
+
+    async def start(self, head: BlockRef, progress: Progress) -> Advance:
+        """Discover, take the saved book or build it from the borrowers' logs, and verify, all as of `head`."""
+        await self._discover(head)
+        saved = await self._load_checkpoint(head)
+        if saved is None:
+            await self._find_borrowers(head, progress)
+            self.book.load([], head.number)
+            self._book_block = head.number
+        await self._follow(head, progress)
+        verified = await self._verify(head)
+        await self.save_checkpoint()
+        return Advance(verified=verified)
+
+    async def _discover(self, head: BlockRef) -> bool:
+        """Take the market as it is at `head`; False when the rules in use until now no longer fit it."""
+        steps = self.adapter.discover(self.entry)
+        results: Sequence[CallResult] | None = None
+        found: Market | None = None
+        while found is None:
+            try:
+                calls = steps.send(results) if results is not None else next(steps)
+                results = await self._chain.read(calls, head)
+            except StopIteration as done:
+                found = done.value
+        candidates = self.adapter.candidates(found)
+        if not candidates:
+            raise MarketError(f"{to_hex(self.entry)}: no known rules fit this market ({self.adapter.protocol})")
+        self._check_preset(found)
+        before = self.adapter.rules_name(self._market) if self._market is not None else None
+        same = [market for market in candidates if self.adapter.rules_name(market) == before]
+        self._market = (same or candidates)[0]
+        return before is None or bool(same)
+
+    async def _load_checkpoint(self, head: BlockRef) -> BlockRef | None:
+        """The saved book, if its block is still on the chain."""
+        saved = await self._checkpoints.load(self.chain_name, self.entry)
+        if saved is None or saved[0].number > head.number:
+            return None
+        block, rows = saved
+        if not await self._chain.contains(block):
+            return None
+        try:
+            self.book.load(unpack_rows(rows), block.number)
+        except MalformedResponse:
+            return None
+        self._saved_block = self._book_block = block.number
+        return block
+
+    async def _find_borrowers(self, head: BlockRef, progress: Progress) -> None:
+        """Every account that ever borrowed, from the market's first block to the head."""
+        first = await self._first_block(self.entry)
+        self._to_read = set()
+        async for reached, logs in self._chain.logs(self.adapter.borrower_filter(self.market), first, head):
+            for log in logs:
+                borrower = self.adapter.decode_borrower(self.market, log)
+                if borrower is not None:
+                    self._to_read.add(borrower)
+            progress(first, reached, head.number)
+
+    # -- follow --------------------------------------------------------------------------------------------------
+
+    def rewind(self, common_block: int) -> bool:
+        """Drop everything after `common_block`; True when there was something to drop. What cannot be unwound is read
+        again at the next head."""
+        if common_block >= self._book_block:
+            return False
+        if self.book.can_unwind_to(common_block):
+            self._to_read |= self.book.unwind(common_block)
+        else:
+            self._to_read |= set(self.book.rows())
+            self.book.load(list(self.book.rows().values()), common_block)
+        self._book_block, self._applied = common_block, None
+        return True
+
+    async def advance(self, head: BlockRef) -> Advance:
+        """Move book and state to `head`."""
+        result = await self._follow(head, lambda first, reached, last: None)
+        if self.verified is None or result.changes:
+            result.verified = await self._verify(head)
+        if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
+            await self.save_checkpoint()
+        return result
+
+    async def _follow(self, head: BlockRef, progress: Progress) -> Advance:
+        logs, state_results = await self._collect(head, progress)
+        by_block: list[tuple[int, list[BookEvent]]] = []
+        result = Advance(logs=logs)
+        code_changed = False
+        for number, block_logs in groupby(logs, key=lambda log: log.block_number):
+            events: list[BookEvent] = []
+            for log in block_logs:
+                borrower = self.adapter.decode_borrower(self.market, log)
+                if borrower is not None and borrower not in self.book:
+                    self._to_read.add(borrower)
+                events.extend(self.adapter.decode_log(self.market, log))
+            by_block.append((number, events))
+            for event in events:
+                if isinstance(event, MarketChanged):
+                    result.changes.append(event.event)
+                    code_changed |= event.code_changed
+        if result.changes and not await self._discover(head):
+            code_changed = True
+        if code_changed:
+            self._to_read |= set(self.book.rows())
+        fresh = await self._fetch_rows(self._to_read, head)
+        if result.changes:
+            state_results = await self._chain.read(self.adapter.encode_state(self.market), head)
+        decoded = self.adapter.decode_state(self.market, head, state_results)
+        # Nothing awaits from here on: book, state and block move together or not at all.
+        for number, events in by_block:
+            if not code_changed:
+                self.book.apply(number, events)
+        self.book.enter(head.number, fresh)
+        self._to_read = set()
+        self._state = decoded
+        self._applied, self._book_block = head, head.number
+        return result
+
+    async def _collect(self, head: BlockRef, progress: Progress) -> tuple[list[Log], Sequence[CallResult]]:
+        """The logs since the last applied block and the state at `head`, asked for together."""
+        return await together(
+            self._collect_logs(self._book_block + 1, head, progress),
+            self._chain.read(self.adapter.encode_state(self.market), head),
+        )
+
+    async def _collect_logs(self, from_block: int, head: BlockRef, progress: Progress) -> list[Log]:
+        collected: list[Log] = []
+        if from_block > head.number:
+            return collected
+        async for reached, logs in self._chain.logs(self.adapter.log_filter(self.market), from_block, head):
+            collected.extend(logs)
+            progress(from_block, reached, head.number)
+        return collected
+
+    async def _fetch_rows(self, accounts: set[Address], head: BlockRef) -> list[Position]:
+        rows: list[Position] = []
+        async for batch in self._read_accounts(sorted(accounts), head):
+            for account, results in batch.items():
+                rows.append(self.adapter.decode_position(self.market, account, results))
+        return rows
+
+    async def _read_accounts(
+        self, accounts: Sequence[Address], head: BlockRef
+    ) -> AsyncIterator[Mapping[Address, Sequence[CallResult]]]:
+        for start in range(0, len(accounts), ACCOUNTS_PER_READ):
+            chunk = accounts[start : start + ACCOUNTS_PER_READ]
+            per_account = [list(self.adapter.encode_position(self.market, account)) for account in chunk]
+            flat: list[Call] = [call for calls in per_account for call in calls]
+            results = await self._chain.read(flat, head)
+            answered, cursor = {}, 0
+            for account, calls in zip(chunk, per_account, strict=True):
+                answered[account] = results[cursor : cursor + len(calls)]
+                cursor += len(calls)
+            yield answered
+
+    # -- trust ---------------------------------------------------------------------------------------------------
+
+    async def _verify(self, head: BlockRef) -> Verification:
+        """Find the rules under which a sample of borrowers is recomputed exactly; refuse the market if there are none."""
+        self.verified = None
+        state_results = await self._chain.read(self.adapter.encode_state(self.market), head)
+        found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
+        if isinstance(found, RowsDiffer):
+            # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
+            self.book.enter(head.number, await self._fetch_rows(set(self.book.rows()), head))
+            found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
+        if isinstance(found, RowsDiffer | str):
+            self.refused = str(found)
+            raise MarketError(f"{to_hex(self.entry)}: {found}")
+        self._market, verification = found
+        self._state = self.adapter.decode_state(self.market, head, state_results)
+        self.refused = None
+        self.verified = verification if verification.checked_borrowers else None
+        return verification
+
+    def health(self, position: Position) -> Health | None:
+        """Health at the applied block's own timestamp: what the chain answers there. None when it cannot be priced."""
+        if self._applied is None:
+            raise Defect("health is asked for before the market was started")
+        health = self.adapter.health(self.state, position, self._applied.timestamp_s)
+        return health if isinstance(health, Health) else None
+
+    async def save_checkpoint(self) -> None:
+        """Store the book as of the applied block."""
+        if self._applied is not None and self.verified is not None:
+            await self._checkpoints.save(
+                self.chain_name, self.entry, self._applied, pack_rows(self.book.rows().values())
+            )
+            self._saved_block = self._applied.number

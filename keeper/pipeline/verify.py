@@ -1,0 +1,114 @@
+"""Start-up verification: our arithmetic must give the chain's own numbers for a sample of borrowers, to the wei."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from keeper.book.book import Book
+from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.lending import Health, LendingAdapter, Position
+from keeper.core.outcome import Skip
+from keeper.core.units import Address, to_hex
+from keeper.ports import Chain
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+SAMPLE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How a market was verified."""
+
+    block: BlockRef
+    rules: str
+    checked_borrowers: int
+    """0 when nobody borrows yet: verification then comes with the first borrower."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDiffer:
+    """The book does not hold what the chain stores."""
+
+    borrower: Address
+    block_number: int
+
+    def __str__(self) -> str:
+        return f"the book's row of {to_hex(self.borrower)} differs from the chain at block {self.block_number}"
+
+
+async def verify_rules(
+    chain: Chain,
+    adapter: LendingAdapter[Market, State],
+    market: Market,
+    state_results: Sequence[CallResult],
+    book: Book,
+    head: BlockRef,
+) -> tuple[Market, Verification] | RowsDiffer | str:
+    """The candidate rules that recompute the sample exactly; or, in words, why none does."""
+    sample = pick_sample(list(book.positions()), head)
+    answers = await chain_answers(chain, adapter, market, sample, head)
+    first_difference = ""
+    for candidate in adapter.candidates(market):
+        state = adapter.decode_state(candidate, head, state_results)
+        difference = None
+        checked = 0
+        for position in sample:
+            row, truth = answers[position.borrower]
+            if row != position:
+                return RowsDiffer(position.borrower, head.number)
+            ours = adapter.health(state, position, head.timestamp_s)
+            if isinstance(ours, Skip):
+                continue
+            if truth is None or not same_health(ours, truth):
+                difference = f"health of {to_hex(position.borrower)}: chain {truth}, ours {ours}"
+                break
+            checked += 1
+        if difference is None:
+            return candidate, Verification(head, adapter.rules_name(candidate), checked)
+        first_difference = first_difference or difference
+    return f"no known rules recompute its borrowers at block {head.number}; {first_difference}"
+
+
+def pick_sample(positions: Sequence[Position], head: BlockRef) -> list[Position]:
+    """Up to `SAMPLE` borrowers, the same for the same block."""
+    ordered = sorted(positions, key=lambda position: position.borrower)
+    if len(ordered) <= SAMPLE:
+        return ordered
+    return random.Random(head.hash).sample(ordered, SAMPLE)  # noqa: S311  # a sample, not a secret
+
+
+async def chain_answers(
+    chain: Chain, adapter: LendingAdapter[Market, State], market: Market, sample: Sequence[Position], head: BlockRef
+) -> dict[Address, tuple[Position, Health | None]]:
+    """Row and health of each account as the chain has them; health is None where the chain itself cannot value it."""
+    calls: list[Call] = []
+    for position in sample:
+        calls.extend(adapter.encode_position(market, position.borrower))
+        calls.append(adapter.encode_health(market, position.borrower))
+    results = await chain.read(calls, head)
+    answers: dict[Address, tuple[Position, Health | None]] = {}
+    cursor = 0
+    for position in sample:
+        width = len(adapter.encode_position(market, position.borrower))
+        row = adapter.decode_position(market, position.borrower, results[cursor : cursor + width])
+        health_result = results[cursor + width]
+        answers[position.borrower] = (row, adapter.decode_health(market, health_result) if health_result.ok else None)
+        cursor += width + 1
+    return answers
+
+
+def same_health(ours: Health, chain: Health) -> bool:
+    """Every output of the chain's valuation, without a difference."""
+    return (
+        ours.health_factor_wad == chain.health_factor_wad
+        and ours.collateral_base == chain.collateral_base
+        and ours.debt_base == chain.debt_base
+        and ours.available_borrows_base == chain.available_borrows_base
+        and ours.liquidation_threshold_bps == chain.liquidation_threshold_bps
+        and ours.ltv_bps == chain.ltv_bps
+    )
