@@ -1,0 +1,137 @@
+"""Values to rows and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import Defect
+from keeper.core.events import Event, Field
+from keeper.core.intent import Intent, IntentStatus
+from keeper.core.units import Address, address_from_hex, hash_from_hex, to_hex
+
+MONEY_SUFFIXES = ("_wad", "_ray", "_raw", "_base", "_wei", "_scaled", "_shares")
+"""An integer whose name ends so is always written as decimal text, whatever its size."""
+
+LARGEST_EXACT_NUMBER = 2**53
+"""Beyond it many JSON readers lose digits, so any other integer becomes decimal text too."""
+
+Row = dict[str, Any]
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def optional_hex(raw: bytes | None) -> str | None:
+    return to_hex(raw) if raw is not None else None
+
+
+def event_row(event: Event, recorded_at: str) -> Row:
+    """Raises `Defect` when a field cannot be written exactly."""
+    return {
+        "recorded_at": recorded_at,
+        "chain": event.chain,
+        "kind": event.kind.value,
+        "block_number": event.block_number,
+        "market": optional_hex(event.market),
+        "borrower": optional_hex(event.borrower),
+        "attempt": event.attempt,
+        "severity": event.severity.value,
+        "fields": fields_text(event.fields),
+    }
+
+
+def fields_text(fields: Mapping[str, Field]) -> str:
+    """Compact JSON in the order given."""
+    return json.dumps({name: _plain(name, item) for name, item in fields.items()}, separators=(",", ":"))
+
+
+def _plain(name: str, item: Field) -> Any:
+    if item is None or isinstance(item, str | bool):
+        return item
+    if isinstance(item, int):
+        money = name.endswith(MONEY_SUFFIXES)
+        return str(item) if money or abs(item) > LARGEST_EXACT_NUMBER else item
+    if isinstance(item, dict):
+        return {key: _plain(key, value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [_plain(name, value) for value in item]
+    raise Defect(f"journal field {name!r} holds a {type(item).__name__}: only text, integers, lists and objects fit")
+
+
+def intent_row(intent: Intent, recorded_at: str) -> Row:
+    return {
+        "recorded_at": recorded_at,
+        "updated_at": recorded_at,
+        "chain_id": intent.chain_id,
+        "signer": to_hex(intent.signer),
+        "nonce": intent.nonce,
+        "transaction_hash": to_hex(intent.transaction_hash),
+        "raw_transaction": intent.raw_transaction,
+        "attempt": intent.attempt,
+        "borrower": optional_hex(intent.borrower),
+        "call_index": intent.call_index,
+        "submitted_block": intent.submitted_block,
+        "status": intent.status.value,
+        "block_number": None,
+    }
+
+
+def intent_from_row(row: Mapping[str, Any]) -> Intent:
+    return Intent(
+        chain_id=row["chain_id"],
+        signer=address_from_hex(row["signer"]),
+        nonce=row["nonce"],
+        transaction_hash=hash_from_hex(row["transaction_hash"]),
+        raw_transaction=row["raw_transaction"],
+        attempt=row["attempt"],
+        borrower=address_from_hex(row["borrower"]) if row["borrower"] is not None else None,
+        call_index=row["call_index"],
+        submitted_block=row["submitted_block"],
+        status=IntentStatus(row["status"]),
+    )
+
+
+def checkpoint_row(chain: str, market: Address, block: BlockRef, rows: bytes, saved_at: str) -> Row:
+    row: Row = {
+        "chain": chain,
+        "market": to_hex(market),
+        "saved_at": saved_at,
+        "block_number": block.number,
+        "block_hash": to_hex(block.hash),
+        "parent_hash": to_hex(block.parent_hash),
+        "timestamp_s": block.timestamp_s,
+        "base_fee_wei": str(block.base_fee_wei) if block.base_fee_wei is not None else None,
+        "gas_limit": block.gas_limit,
+        "rows": rows,
+    }
+    return {**row, "checksum": checkpoint_checksum(row)}
+
+
+def checkpoint_checksum(row: Mapping[str, Any]) -> str:
+    """SHA-256 over everything that a checkpoint says."""
+    named = [row[name] for name in ("chain", "market", "block_number", "block_hash", "parent_hash", "timestamp_s")]
+    head = json.dumps([*named, row["base_fee_wei"], row["gas_limit"]], separators=(",", ":"))
+    return hashlib.sha256(head.encode() + b"\n" + row["rows"]).hexdigest()
+
+
+def checkpoint_from_row(row: Mapping[str, Any]) -> tuple[BlockRef, bytes]:
+    block = BlockRef(
+        number=row["block_number"],
+        hash=hash_from_hex(row["block_hash"]),
+        parent_hash=hash_from_hex(row["parent_hash"]),
+        timestamp_s=row["timestamp_s"],
+        base_fee_wei=int(row["base_fee_wei"]) if row["base_fee_wei"] is not None else None,
+        gas_limit=row["gas_limit"],
+    )
+    return block, row["rows"]

@@ -1,0 +1,178 @@
+"""Reading a store from beside its writer: never writes, needs no lock."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Select, create_engine, func, or_, select
+from sqlalchemy.pool import NullPool
+
+from keeper.core.errors import StoreError
+from keeper.core.events import Kind
+from keeper.core.intent import Intent
+from keeper.core.units import Address, to_hex
+from keeper.store.encoding import intent_from_row
+from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
+from keeper.store.tables import events, intents, standing, watches
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One recorded event. Addresses and hashes are lower-case hex; amounts in `fields` are decimal text."""
+
+    seq: int
+    at: str
+    chain: str
+    kind: str
+    block_number: int | None
+    market: str | None
+    borrower: str | None
+    attempt: str | None
+    severity: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StandingRow:
+    """Why a borrower below 1 stood where it stood, from one judged head to another."""
+
+    chain: str
+    market: str
+    borrower: str
+    reason: str
+    verdict: str | None
+    detail: str
+    attempt: str | None
+    first_block: int
+    last_block: int
+    """While it stands: the last head that was judged."""
+    first_health_wad: int
+    last_health_wad: int
+    """While it stands: at most half a minute old."""
+    ended: str | None
+    """None while it stands; else `changed`, `not_below_one` or `gap`."""
+    ended_block: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One unbroken stretch of judged heads of a market."""
+
+    chain: str
+    market: str
+    first_block: int
+    last_block: int
+    first_at: str
+    last_at: str
+    heads: int
+    below_one: int
+    """Borrowers below 1 at the last head."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """What to read of the journal; empty reads everything."""
+
+    since_block: int | None = None
+    """Events of this block and later ones, and those without a block that were recorded after the first of them."""
+    borrower: Address | None = None
+    attempt: str | None = None
+    kinds: tuple[Kind, ...] = ()
+    after_seq: int = 0
+
+
+class StoreReader:
+    """Made by `StoreReader.open`; raises `StoreError`s."""
+
+    def __init__(self, connection: Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[StoreReader]:
+        """Raises `StoreError`, one line: not there, no store, from another version, damaged."""
+        path = path.expanduser().resolve()
+        if not path.is_file():
+            raise StoreError(f"store {path}: there is none: start the keeper first, or name another file with --store")
+
+        def connect() -> sqlite3.Connection:
+            uri = f"file:{quote(str(path))}?mode=ro"
+            return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+
+        engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+        try:
+            with store_errors(path):
+                connection = engine.connect()
+            with connection:
+                with store_errors(path):
+                    check_version(connection, path)
+                yield cls(connection, path)
+        finally:
+            engine.dispose()
+
+    def events(self, wanted: EventFilter = EventFilter()) -> Iterator[JournalRow]:
+        """In the order recorded, streamed."""
+        with store_errors(self._path):
+            for row in self._connection.execution_options(yield_per=500).execute(_event_query(wanted)):
+                yield JournalRow(**{**row._asdict(), "fields": json.loads(row.fields)})
+
+    def standing(
+        self, *, borrower: Address | None = None, attempt: str | None = None, only_open: bool = False
+    ) -> Sequence[StandingRow]:
+        """In the order in which they began."""
+        names = [name for name in StandingRow.__slots__ if name != "last_block"]
+        # A standing that goes on has no row per head: it holds up to the last head of its watch.
+        stood_until = func.iif(standing.c.ended.is_(None), watches.c.last_block, standing.c.last_block)
+        query = (
+            select(*(standing.c[name] for name in names), stood_until.label("last_block"))
+            .join(watches, watches.c.id == standing.c.watch_id)
+            .order_by(standing.c.id)
+        )
+        if borrower is not None:
+            query = query.where(standing.c.borrower == to_hex(borrower))
+        if attempt is not None:
+            query = query.where(standing.c.attempt == attempt)
+        if only_open:
+            query = query.where(standing.c.ended.is_(None))
+        with store_errors(self._path):
+            return [_standing_row(row._asdict()) for row in self._connection.execute(query)]
+
+    def watches(self) -> Sequence[Watch]:
+        """In the order in which they began."""
+        query = select(*(watches.c[name] for name in Watch.__slots__)).order_by(watches.c.id)
+        with store_errors(self._path):
+            return [Watch(**row._asdict()) for row in self._connection.execute(query)]
+
+    def intents(self, attempt: str) -> Sequence[Intent]:
+        query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)
+        with store_errors(self._path):
+            return [intent_from_row(row._asdict()) for row in self._connection.execute(query)]
+
+
+def _event_query(wanted: EventFilter) -> Select[Any]:
+    columns = [events.c[name] for name in JournalRow.__slots__ if name != "at"]
+    query = select(*columns, events.c.recorded_at.label("at")).where(events.c.seq > wanted.after_seq)
+    if wanted.since_block is not None:
+        in_block = events.c.block_number >= wanted.since_block
+        first = select(func.min(events.c.seq)).where(in_block).scalar_subquery()
+        query = query.where(or_(in_block, events.c.block_number.is_(None) & (events.c.seq >= first)))
+    if wanted.borrower is not None:
+        query = query.where(events.c.borrower == to_hex(wanted.borrower))
+    if wanted.attempt is not None:
+        query = query.where(events.c.attempt == wanted.attempt)
+    if wanted.kinds:
+        query = query.where(events.c.kind.in_([kind.value for kind in wanted.kinds]))
+    return query.order_by(events.c.seq)
+
+
+def _standing_row(row: dict[str, Any]) -> StandingRow:
+    health = {name: int(row[name]) for name in ("first_health_wad", "last_health_wad")}
+    return StandingRow(**{**row, **health})

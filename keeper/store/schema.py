@@ -1,0 +1,86 @@
+"""Is this file a store, and one that this keeper knows? Checked before anything is read or written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from keeper.core.errors import StoreError
+from keeper.store.encoding import utc_now, utc_text
+from keeper.store.tables import APPEND_ONLY, SCHEMA_VERSION, metadata, schema
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long a statement waits for somebody else's lock (a backup, a person's SQLite shell)."""
+
+
+def prepare(connection: Connection, path: Path) -> None:
+    """Ready a writer's connection (which must be in autocommit): create the tables in an empty file, else check
+    its version. Raises `StoreError`."""
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+    empty = not inspect(connection).get_table_names()
+    if not empty:
+        check_version(connection, path)
+    # Every commit is synced to disk: what is recorded survives a power cut, and grouping keeps that cheap.
+    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    connection.exec_driver_sql("PRAGMA synchronous = FULL")
+    if empty:
+        # In one transaction: a crash in the middle leaves an empty file, which is a new store again.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        metadata.create_all(connection, checkfirst=False)
+        for trigger in APPEND_ONLY:
+            connection.exec_driver_sql(trigger)
+        connection.execute(insert(schema), {"version": SCHEMA_VERSION, "created_at": utc_text(utc_now())})
+        connection.exec_driver_sql("COMMIT")
+
+
+def check_version(connection: Connection, path: Path) -> None:
+    """Raises `StoreError` for a file of something else, or of another version."""
+    if not inspect(connection).has_table(schema.name):
+        raise StoreError(f"store {path}: this SQLite file belongs to something else: name another file")
+    version = connection.execute(select(func.max(schema.c.version))).scalar_one()
+    if version is None:
+        raise StoreError(f"store {path}: it does not say its version: restore it from a backup, or name another file")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"store {path}: written by a newer keeper (version {version}, this one knows {SCHEMA_VERSION}):"
+            " upgrade the keeper, or name another file"
+        )
+    if version < SCHEMA_VERSION:
+        raise StoreError(
+            f"store {path}: version {version} is too old (this keeper knows {SCHEMA_VERSION}): name another file"
+        )
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn the database's errors into one clear line."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise StoreError(database_trouble(path, error)) from None
+
+
+def database_trouble(path: Path, error: Exception) -> str:
+    """What happened, where, and what to do about it; never the statement or its values."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    lowered = text.lower()
+    if "not a database" in lowered:
+        fix = "it is no SQLite file: name another file, or move this one away"
+    elif "malformed" in lowered:
+        fix = "the file is damaged: restore it from a backup, or move it away to start a new one"
+    elif "full" in lowered:
+        fix = "free some disk space"
+    elif "locked" in lowered:
+        fix = "another program holds it: close that program"
+    elif "unable to open" in lowered or "readonly" in lowered:
+        fix = "check that the file and its folder can be read and written"
+    else:
+        fix = "check the disk and the file"
+    return f"store {path}: {text}: {fix}"

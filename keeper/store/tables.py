@@ -1,0 +1,135 @@
+"""The tables of the store, and what makes the journal append-only.
+
+Addresses and hashes are lower-case hex text, so that a person with a plain SQLite shell can read them; amounts are
+decimal text, because SQLite would turn a long integer into a float.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+schema = Table(
+    "keeper_schema",
+    metadata,
+    Column("version", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("recorded_at", Text, nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("block_number", BigInteger),
+    Column("market", Text),
+    Column("borrower", Text),
+    Column("attempt", Text),
+    Column("severity", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_by_borrower", events.c.borrower, sqlite_where=events.c.borrower.is_not(None))
+Index("events_by_attempt", events.c.attempt, sqlite_where=events.c.attempt.is_not(None))
+Index("events_by_block", events.c.block_number, sqlite_where=events.c.block_number.is_not(None))
+
+APPEND_ONLY = tuple(
+    f"CREATE TRIGGER events_refuse_{verb.lower()} BEFORE {verb} ON events"
+    " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+    for verb in ("UPDATE", "DELETE")
+)
+"""Triggers that refuse to change what was recorded."""
+
+watches = Table(
+    "watches",
+    metadata,
+    # One unbroken stretch of judged heads of one market.
+    Column("id", Integer, primary_key=True),
+    Column("chain", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("first_block", BigInteger, nullable=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("first_at", Text, nullable=False),
+    Column("last_at", Text, nullable=False),
+    Column("heads", Integer, nullable=False),
+    Column("below_one", Integer, nullable=False),
+)
+Index("watches_by_market", watches.c.chain, watches.c.market)
+
+standing = Table(
+    "standing",
+    metadata,
+    # Why a borrower below 1 stood where it stood: one row per change. `ended` is null while it still stands so, and
+    # then it stands so up to the last block of its watch.
+    Column("id", Integer, primary_key=True),
+    Column("watch_id", ForeignKey(watches.c.id), nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("borrower", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("verdict", Text),
+    Column("detail", Text, nullable=False),
+    Column("attempt", Text),
+    Column("first_block", BigInteger, nullable=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("first_health_wad", Text, nullable=False),
+    Column("last_health_wad", Text, nullable=False),
+    Column("ended", Text),
+    Column("ended_block", BigInteger),
+)
+Index("standing_by_borrower", standing.c.borrower)
+Index("standing_open", standing.c.chain, standing.c.market, sqlite_where=standing.c.ended.is_(None))
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("chain", Text, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("saved_at", Text, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Text, nullable=False),
+    Column("parent_hash", Text, nullable=False),
+    Column("timestamp_s", BigInteger, nullable=False),
+    Column("base_fee_wei", Text),
+    Column("gas_limit", BigInteger, nullable=False),
+    Column("rows", LargeBinary, nullable=False),
+    Column("checksum", Text, nullable=False),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("recorded_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("signer", Text, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("transaction_hash", Text, nullable=False),
+    Column("raw_transaction", LargeBinary, nullable=False),
+    Column("attempt", Text, nullable=False),
+    Column("borrower", Text),
+    Column("call_index", Integer, nullable=False),
+    Column("submitted_block", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("block_number", BigInteger),
+    UniqueConstraint("transaction_hash"),
+)
+Index("intents_by_signer", intents.c.chain_id, intents.c.signer, intents.c.status)
+Index("intents_by_attempt", intents.c.attempt)
