@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from keeper.chain.origin import Origin
+from keeper.chain.rpc import Entry, Params
+from keeper.chain.translate import TOO_LARGE_CODE, error_from_status, translate_error
 from keeper.core.errors import (
-    BlockUnavailable,
     ChainError,
     MalformedResponse,
-    MethodUnavailable,
     RangeRefused,
     RateLimited,
     RpcFailure,
@@ -24,19 +27,32 @@ from keeper.core.errors import (
     RpcUnreachable,
 )
 
-Params = Sequence[Any]
+MAX_BODY_BYTES = 64 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+_HEADERS = {"Content-Type": "application/json"}
+
+
+class BatchRefused(RpcFailure):
+    """The endpoint takes no batches, or none this long. Ask in smaller ones."""
 
 
 class JsonRpc:
-    """A thin client. It never retries: whoever asks decides that. Errors are `ChainError` subclasses."""
+    """A thin client. It never retries: whoever asks decides that. Errors are `ChainError` subclasses.
 
-    def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
+    `label` is scheme, host and port only; nothing else of the URL ever reaches a message.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 20.0, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._origin = Origin(url)
+        self.label = self._origin.label
         self._url = url
-        self.label = endpoint_label(url)
-        """Scheme and host only: a path or query may hold an API key."""
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
+        self._max_body_bytes = max_body_bytes
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"JsonRpc({self.label})"
 
     async def __aenter__(self) -> JsonRpc:
         return self
@@ -54,107 +70,178 @@ class JsonRpc:
     async def request(self, method: str, params: Params = ()) -> Any:
         """The `result` of one call. Raises a `ChainError`."""
         entry = self._entry(method, params)
-        answer = await self._post(entry, method)
+        answer = self._accepted(await self._post(entry, method), method)
         if not isinstance(answer, dict):
             raise MalformedResponse(f"{self.label}: {method} was answered by no JSON-RPC object")
         return self._result(answer, entry["id"], method)
 
-    async def batch(self, entries: Sequence[tuple[str, Params]]) -> list[Any | ChainError]:
-        """One HTTP request; results in the order asked, a failed member as its error in its place."""
+    async def batch(self, entries: Sequence[Entry]) -> list[Any | ChainError]:
+        """One HTTP request; results in the order asked, a failed member as its error in its place.
+
+        Raises `BatchRefused` when the endpoint turns the batch away as such.
+        """
         if not entries:
             return []
         bodies = [self._entry(method, params) for method, params in entries]
-        answer = await self._post(bodies, f"batch of {len(bodies)}")
+        name = _batch_name(entries)
+        reply = await self._post(bodies, name)
+        if reply.status == TOO_LARGE_CODE or (reply.status in (400, 405, 422) and not reply.is_json):
+            raise BatchRefused(reply.status, f"{self.label}: {name}: HTTP {reply.status} ({reply.said})")
+        answer = self._accepted(reply, name)
         if isinstance(answer, dict):
-            # A whole-batch refusal comes as one object.
-            self._result(answer, answer.get("id"), f"batch of {len(bodies)}")
-            raise MalformedResponse(f"{self.label}: a batch was answered by a single object")
-        by_id = {item.get("id"): item for item in answer if isinstance(item, dict)}
-        results: list[Any | ChainError] = []
-        for body in bodies:
-            item = by_id.get(body["id"])
-            if item is None:
-                results.append(MalformedResponse(f"{self.label}: {body['method']} is missing from the batch's answer"))
-                continue
-            try:
-                results.append(self._result(item, body["id"], body["method"]))
-            except ChainError as error:
-                results.append(error)
-        return results
+            raise self._whole_batch_error(answer, name)
+        if not isinstance(answer, list):
+            raise MalformedResponse(f"{self.label}: {name} was answered by no list")
+        by_id, stray = self._sort_members(answer, name)
+        return [self._member(by_id.get(body["id"]), stray, body) for body in bodies]
 
     def _entry(self, method: str, params: Params) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
 
-    async def _post(self, body: object, what: str) -> Any:
+    async def _post(self, body: object, what: str) -> _Reply:
+        """Send and read. Errors are raised outside the handlers: a chained original would carry the URL along."""
+        trouble: ChainError
+        try:
+            async with self._open().post(self._url, data=_encode(body), allow_redirects=False) as response:
+                raw = await self._read_body(response, what)
+                answer, is_json = _decode(raw)
+                said = "" if is_json and response.ok else self._origin.shown(raw[:4096].decode("utf-8", "replace"))
+                retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
+                return _Reply(response.status, retry_after_s, answer, is_json, said)
+        except TimeoutError:
+            trouble = RpcTimeout(f"{self.label}: no answer to {what} in time ({self._timeout_s:g} s)")
+        except (aiohttp.ClientError, OSError) as error:
+            trouble = RpcUnreachable(f"{self.label}: {what}: {type(error).__name__}")
+        raise trouble
+
+    def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
-        try:
-            async with self._session.post(self._url, json=body) as response:
-                text = await response.read()
-                if response.status == 429:
-                    raise RateLimited(f"{self.label}: HTTP 429", _retry_after_s(response.headers.get("Retry-After")))
-                status = response.status
-        except asyncio.TimeoutError:
-            raise RpcTimeout(f"{self.label}: no answer to {what} within {self._timeout.total:g} s") from None
-        except aiohttp.ClientError as error:
-            raise RpcUnreachable(f"{self.label}: {what}: {type(error).__name__}") from None
-        try:
-            return json.loads(text)
-        except ValueError:
-            start = text[:40].decode("utf-8", "replace")
-            raise MalformedResponse(
-                f"{self.label}: {what} was answered with HTTP {status} and no JSON ({start!r}…)"
-            ) from None
+            timeout = aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, self._timeout_s))
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=_HEADERS)
+        return self._session
+
+    async def _read_body(self, response: aiohttp.ClientResponse, what: str) -> bytes:
+        pieces, length = [], 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            length += len(piece)
+            if length > self._max_body_bytes:
+                kind = RangeRefused if what.startswith("eth_getLogs") else MalformedResponse
+                raise kind(f"{self.label}: the answer to {what} is longer than {self._max_body_bytes} bytes")
+        return b"".join(pieces)
+
+    def _accepted(self, reply: _Reply, what: str) -> Any:
+        """The parsed body, unless HTTP status or body say that there is none."""
+        if not 200 <= reply.status < 300:
+            refusal = error_from_status(reply.status, what, reply.retry_after_s, reply.said, self.label)
+            if not self._body_says_more(reply, what):
+                raise refusal
+        elif not reply.is_json:
+            found = f"no JSON but {reply.said[:60]!r}" if reply.said else "an empty body"
+            raise MalformedResponse(f"{self.label}: {what} was answered with {found}")
+        return reply.answer
+
+    def _body_says_more(self, reply: _Reply, what: str) -> bool:
+        """Many nodes send a JSON-RPC error with an HTTP status of failure; the error is then the better word."""
+        if reply.status in (429, TOO_LARGE_CODE):
+            return False
+        if isinstance(reply.answer, list):
+            return True
+        error = reply.answer.get("error") if isinstance(reply.answer, dict) else None
+        if reply.status in (401, 403):
+            return error is not None and type(translate_error(error, what, self._origin)) is not RpcFailure
+        return isinstance(error, dict)
 
     def _result(self, answer: dict[str, Any], expected_id: object, method: str) -> Any:
-        if answer.get("error") is not None:
-            raise self._translate(answer["error"], method)
-        if answer.get("id") != expected_id:
+        failed = answer.get("error") is not None
+        # A node that could not even read the request answers with an error and the id null.
+        if not _same_id(answer.get("id"), expected_id) and not (failed and answer.get("id") is None):
             raise MalformedResponse(f"{self.label}: {method} was answered with a wrong id")
+        if failed:
+            raise translate_error(answer["error"], method, self._origin)
         if "result" not in answer:
             raise MalformedResponse(f"{self.label}: {method} was answered without result or error")
         return answer["result"]
 
-    def _translate(self, error: object, method: str) -> ChainError:
-        if not isinstance(error, dict):
-            return MalformedResponse(f"{self.label}: {method} failed with {error!r}")
-        code = error.get("code")
-        message = str(error.get("message", ""))
-        lowered = message.lower()
-        text = f"{self.label}: {method}: {message}"
-        if code == -32601 or "method not found" in lowered or "not supported" in lowered:
-            return MethodUnavailable(text)
-        if code in (-32005, 429) and method == "eth_getLogs" and "rate" not in lowered:
-            return RangeRefused(text)
-        if code in (-32005, 429) or "rate limit" in lowered or "too many requests" in lowered:
-            return RateLimited(text)
-        if method == "eth_getLogs" and any(word in lowered for word in ("range", "limit", "too many", "size")):
-            return RangeRefused(text)
-        if any(word in lowered for word in ("header not found", "unknown block", "missing trie node", "block not found")):
-            return BlockUnavailable(text)
-        return RpcFailure(code if isinstance(code, int) else 0, text, _revert_data(error.get("data")))
+    def _whole_batch_error(self, answer: dict[str, Any], name: str) -> ChainError:
+        error = answer.get("error")
+        if error is None:
+            return MalformedResponse(f"{self.label}: {name} was answered by a single object")
+        translated = translate_error(error, name, self._origin)
+        about_batches = isinstance(error, dict) and "batch" in str(error.get("message", "")).lower()
+        if not about_batches and isinstance(translated, RateLimited | RpcTimeout | RpcUnreachable | MalformedResponse):
+            return translated
+        return BatchRefused(translated.code if isinstance(translated, RpcFailure) else 0, str(translated))
+
+    def _sort_members(self, answer: list[Any], name: str) -> tuple[dict[int, dict[str, Any]], ChainError | None]:
+        """Members by id, and the error that belongs to none of them (id null), if there is one."""
+        by_id: dict[int, dict[str, Any]] = {}
+        stray: ChainError | None = None
+        for member in answer:
+            if not isinstance(member, dict):
+                raise MalformedResponse(f"{self.label}: the answer to {name} holds something else than objects")
+            if member.get("id") is None and member.get("error") is not None:
+                stray = translate_error(member["error"], name, self._origin)
+            elif type(member.get("id")) is not int or member["id"] in by_id:
+                raise MalformedResponse(f"{self.label}: {name} was answered with a wrong or repeated id")
+            else:
+                by_id[member["id"]] = member
+        return by_id, stray
+
+    def _member(
+        self, member: dict[str, Any] | None, stray: ChainError | None, body: dict[str, Any]
+    ) -> Any | ChainError:
+        method = str(body["method"])
+        if member is None:
+            return stray or MalformedResponse(f"{self.label}: {method} is missing from the batch's answer")
+        try:
+            return self._result(member, body["id"], method)
+        except ChainError as error:
+            return error
 
 
-def endpoint_label(url: str) -> str:
-    """Scheme, host and port: what may be shown of an RPC URL."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname or '?'}{port}"
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    retry_after_s: float | None
+    answer: Any
+    is_json: bool
+    said: str
+    """The beginning of a body that is no JSON or came with a status of failure, safe to show."""
+
+
+def _encode(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _decode(raw: bytes) -> tuple[Any, bool]:
+    try:
+        return json.loads(raw), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _same_id(given: object, expected: object) -> bool:
+    return type(given) is type(expected) and given == expected
+
+
+def _batch_name(entries: Sequence[Entry]) -> str:
+    """Named after log queries when it holds one, since then its size is a matter of their range."""
+    name = f"batch of {len(entries)}"
+    return f"eth_getLogs in a {name}" if any(method == "eth_getLogs" for method, _ in entries) else name
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    try:
-        return float(header) if header is not None else None
-    except ValueError:
+    """Seconds to wait, from a number or an HTTP date; None when absent or odd."""
+    if header is None:
         return None
-
-
-def _revert_data(data: object) -> bytes | None:
-    if isinstance(data, dict):
-        data = data.get("data")
-    if isinstance(data, str) and data.startswith("0x"):
+    try:
+        seconds = float(header)
+    except ValueError:
         try:
-            return bytes.fromhex(data[2:])
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
         except ValueError:
             return None
-    return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
