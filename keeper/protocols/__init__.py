@@ -1,0 +1,1 @@
+"""Lending protocols, pure: one folder each, all with the same file names, none knowing another."""

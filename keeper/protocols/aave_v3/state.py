@@ -1,0 +1,128 @@
+"""What one block adds to a market, and how it stands at a timestamp, interest included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import Defect
+from keeper.protocols.aave_v3.market import Category, Market, ReserveConfig
+from keeper.protocols.aave_v3.math import BALANCES, normalized_debt_ray, normalized_income_ray
+from keeper.protocols.aave_v3.profile import Features, HealthFormula
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveState:
+    """One reserve at one block."""
+
+    config: ReserveConfig
+    liquidity_index_ray: int
+    liquidity_rate_ray: int
+    variable_borrow_index_ray: int
+    variable_borrow_rate_ray: int
+    last_update_s: int
+    liquidity_raw: int
+    """What can leave the reserve: virtual balance from 3.1 on, tokens held by the aToken before."""
+    grace_until_s: int
+    """No liquidation up to and including this second; 0 before 3.1."""
+    price_base: int | None
+    """Per whole token; None when it cannot be read or is zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A market at one block."""
+
+    market: Market
+    block: BlockRef
+    reserves: Mapping[int, ReserveState]
+    """By reserve id."""
+    category_prices_base: Mapping[int, int | None]
+    """Up to 3.1: the price of each e-mode that has a price source. None when unreadable; 0 is the oracle's own answer."""
+    liquidation_allowed: bool
+    """The sequencer sentinel's word; True where there is none."""
+    _accrued: dict[int, Accrued] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def at(self, timestamp_s: int) -> Accrued:
+        """The market with interest up to `timestamp_s`; computed once for all borrowers."""
+        found = self._accrued.get(timestamp_s)
+        if found is None:
+            found = self._accrued[timestamp_s] = Accrued(self, timestamp_s)
+        return found
+
+
+class ReserveAt:
+    """One reserve at one timestamp. Plain slots, because every valuation reads them."""
+
+    __slots__ = ("config", "counts", "debt_index_ray", "id", "income_index_ray", "price_base", "state", "unit")
+
+    def __init__(self, reserve_id: int, state: ReserveState, features: Features, timestamp_s: int) -> None:
+        self.id = reserve_id
+        self.state = state
+        self.config = state.config
+        self.unit = 10**state.config.decimals
+        self.price_base = state.price_base
+        self.counts = features >= Features.V3_6 or state.config.liquidation_threshold_bps != 0
+        """As collateral. Up to 3.5 a reserve without a threshold of its own never counts, not even in an e-mode."""
+        self.income_index_ray = normalized_income_ray(
+            state.liquidity_index_ray, state.liquidity_rate_ray, state.last_update_s, timestamp_s
+        )
+        self.debt_index_ray = normalized_debt_ray(
+            features, state.variable_borrow_index_ray, state.variable_borrow_rate_ray, state.last_update_s, timestamp_s
+        )
+
+
+class EMode:
+    """An e-mode as one state sees it."""
+
+    __slots__ = ("category", "has_price_source", "members", "price_base", "zero_ltv")
+
+    def __init__(self, state: State, category_id: int) -> None:
+        # Discovery reads every id, so an unknown one is the contract's empty category.
+        self.category = state.market.categories.get(category_id) or Category(category_id, 0, 0, 0)
+        if state.market.profile.features >= Features.V3_2:
+            self.members = _bits(self.category.collateral_bitmap)
+        else:
+            self.members = frozenset(
+                i for i, reserve in state.reserves.items() if reserve.config.category == category_id
+            )
+        self.zero_ltv = _bits(self.category.zero_ltv_bitmap)
+        self.has_price_source = category_id in state.category_prices_base
+        self.price_base = state.category_prices_base.get(category_id, 0)
+        """None when the source cannot be read; 0 when the category leaves each asset its own price."""
+
+
+class Accrued(dict[int, ReserveAt]):
+    """Reserves by id at one timestamp, accrued on first use."""
+
+    def __init__(self, state: State, timestamp_s: int) -> None:
+        super().__init__()
+        profile = state.market.profile
+        self.state = state
+        self.timestamp_s = timestamp_s
+        self.features = profile.features
+        self.health_is_exact = profile.health_formula is HealthFormula.EXACT
+        self.balances = BALANCES[profile.rounding]
+        self._emodes: dict[int, EMode] = {}
+
+    def __missing__(self, reserve_id: int) -> ReserveAt:
+        state = self.state.reserves.get(reserve_id)
+        if state is None:
+            raise Defect(f"reserve {reserve_id} is not in the state of block {self.state.block.number}")
+        found = ReserveAt(reserve_id, state, self.features, self.timestamp_s)
+        self[reserve_id] = found
+        return found
+
+    def emode(self, category_id: int) -> EMode | None:
+        """None for category 0, which is no e-mode."""
+        if category_id == 0:
+            return None
+        found = self._emodes.get(category_id)
+        if found is None:
+            found = self._emodes[category_id] = EMode(self.state, category_id)
+        return found
+
+
+def _bits(bitmap: int) -> frozenset[int]:
+    return frozenset(bit for bit in range(bitmap.bit_length()) if bitmap >> bit & 1)
