@@ -288,6 +288,10 @@ class LendingAdapter(Protocol[Market, State]):
         """The revision and rules in use, for people."""
         ...
 
+    def relevant_prices(self, state: State, position: Position) -> Mapping[Address, int | None]:
+        """The price of every asset that the position holds or owes, in the oracle's own scale."""
+        ...
+
     def estimated_gas(self, position: Position) -> int:
         """A low guess of one liquidation's gas, before simulation."""
         ...
