@@ -64,6 +64,11 @@ class Simulator(Protocol):
 class Submitter(Protocol):
     """Dry, fork or live: the pipeline cannot tell which."""
 
+    @property
+    def rehearses(self) -> bool:
+        """True when nothing it does changes the chain that the book follows."""
+        ...
+
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         """Send the calls of an order in sequence; a call is not sent unless the one before it was accepted.
 

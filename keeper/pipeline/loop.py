@@ -13,7 +13,6 @@ from keeper.core import attempt_build, event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, Defect, MarketError, Refused
 from keeper.core.events import Event
-from keeper.core.lending import Position
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Reason, Skip
 from keeper.core.standing import ORDERED, Standing
@@ -36,13 +35,6 @@ TRANSIENT = frozenset(
     }
 )
 """Reasons that leave work behind: something outside the rules of the market stood in the way."""
-
-
-@dataclass(slots=True)
-class OpenAttempt:
-    submission: Submission
-    position: Position
-    """The row that was decided on."""
 
 
 @dataclass(slots=True)
@@ -73,7 +65,8 @@ class ChainLoop:
     ) -> None:
         self.name = name
         self.desks = list(desks)
-        self.open: dict[tuple[Address, Address], OpenAttempt] = {}
+        self.open: dict[tuple[Address, Address], Submission] = {}
+        """Per (market, borrower): the attempt under way."""
         self.stopped: dict[Address, str] = {}
         """Markets that a defect stopped, with what broke."""
         self.head: BlockRef | None = None
@@ -100,6 +93,7 @@ class ChainLoop:
         await self._settle(head, result)
         ready = [desk for desk in self.desks if await self._follow(desk, head, progress)]
         await self._act(ready, head, result)
+        await self._settle(head, result)
         for desk in ready:
             await self._record_standings(desk, head, result)
         return result
@@ -182,7 +176,7 @@ class ChainLoop:
         if isinstance(health, Skip):
             return standing(health, 0)
         if key in self.open:
-            attempt = self.open[key].submission.order.attempt
+            attempt = self.open[key].order.attempt
             return Standing(ORDERED, "an attempt is under way", None, health, attempt)
         done = self._done.get(key)
         if done is not None:
@@ -211,8 +205,8 @@ class ChainLoop:
         if not keys:
             return []
         budget = Budget(await self._funding.spendable(keys, head), await self._funding.gas_money_wei(head))
-        for attempt in self.open.values():
-            for asset, needed_raw in attempt.submission.order.plan.debts_raw.items():
+        for submission in self.open.values():
+            for asset, needed_raw in submission.order.plan.debts_raw.items():
                 budget.reserved_raw[asset] = budget.reserved_raw.get(asset, 0) + needed_raw
         ranked = [(desk, candidate) for desk in desks for candidate in candidates[desk.market]]
         ranked.sort(key=lambda entry: (-entry[1].offers[0].plan.health_before.debt_base, entry[1].position.borrower))
@@ -258,7 +252,7 @@ class ChainLoop:
                 Skip(Reason.RESERVED, f"the node refused the transaction: {error}", plan.verdict), health_wad
             )
         await self._journal.record([attempt_build.sent(self.name, submission)])
-        self.open[key] = OpenAttempt(submission, desk.follower.book.position(order.borrower))
+        self.open[key] = submission
         result.submitted.append(submission)
         return Standing(ORDERED, "sent", plan.verdict, health_wad, order.attempt)
 
@@ -266,16 +260,16 @@ class ChainLoop:
 
     async def _settle(self, head: BlockRef, result: Round) -> None:
         """Ask after every open attempt; a settled one is recorded and its borrower free for a new plan."""
-        for key, attempt in list(self.open.items()):
-            outcome = await self._submitter.settle(attempt.submission, head)
+        for key, submission in list(self.open.items()):
+            outcome = await self._submitter.settle(submission, head)
             if outcome is None:
                 continue
             await self._journal.record(attempt_build.outcome_events(self.name, outcome))
             result.settled.append(outcome)
             del self.open[key]
-            if outcome.restored:
+            if outcome.restored and self._submitter.rehearses:
                 desk = next(desk for desk in self.desks if desk.market == key[0])
-                self._done[key] = (self._fingerprint(desk, key[1]), attempt.submission)
+                self._done[key] = (self._fingerprint(desk, key[1]), submission)
 
     async def _record_standings(self, desk: Desk, head: BlockRef, result: Round) -> None:
         current = {borrower: stands for (market, borrower), stands in result.standings.items() if market == desk.market}
