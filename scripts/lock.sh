@@ -4,6 +4,7 @@
 # Neither names a package index: where packages come from is the machine's own business.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1
 
 compile() {
     .venv/bin/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

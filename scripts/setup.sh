@@ -9,6 +9,8 @@ venv_python=.venv/bin/python
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# Trust what the machine trusts (two names, for old and new releases of uv).
+export UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1
 
 # step "what" command…: one line with the time it took; the command's own output only when it fails.
 step() {
