@@ -1,0 +1,118 @@
+"""Bounded standing allowances, set off the hot path: the pools may pull no more than what was agreed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import OutcomeUnknown, Refused, RpcFailure
+from keeper.core.intent import IntentStatus
+from keeper.core.order import Answer, FeeQuote
+from keeper.core.standing import Funds
+from keeper.core.units import Address, to_hex
+from keeper.execution.funding import LiveFunding, Spending
+from keeper.execution.rpc import Rpc
+from keeper.execution.sender import Sender, Sending
+from keeper.execution.tokens import approve
+from keeper.execution.wire import decode_quantity, pinned
+
+ATTEMPT = "allowance"
+"""The name under which these transactions are journaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowanceSet:
+    """One allowance that was raised."""
+
+    asset: Address
+    spender: Address
+    bound_raw: int
+
+
+def bounds_to_set(
+    funds: Mapping[Spending, Funds], configured_raw: Mapping[Address, int]
+) -> Mapping[Spending, tuple[int, int]]:
+    """(current, wanted) for each allowance that is below its bound: the configured one, else the whole balance. Assets
+    without a balance need none."""
+    wanted: dict[Spending, tuple[int, int]] = {}
+    for (asset, spender), fund in funds.items():
+        if not fund.balance_raw or fund.allowance_raw is None:
+            continue
+        bound_raw = configured_raw.get(asset, fund.balance_raw)
+        if fund.allowance_raw < bound_raw:
+            wanted[asset, spender] = (fund.allowance_raw, bound_raw)
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """Raises allowances through the same sender as everything else. At start, before the first order."""
+
+    rpc: Rpc
+    sender: Sender
+    funding: LiveFunding
+
+    async def ensure(
+        self,
+        debts: Sequence[Spending],
+        configured_raw: Mapping[Address, int],
+        fees: FeeQuote,
+        heads: AsyncIterator[BlockRef],
+        head: BlockRef,
+    ) -> Sequence[AllowanceSet]:
+        """Returns when every approval is mined. `heads` gives the heads to wait on.
+
+        Raises `Refused` when the node or the token refuses one, `OutcomeUnknown` when one is lost or dropped."""
+        wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
+        done = []
+        for (asset, spender), (current_raw, bound_raw) in wanted.items():
+            if current_raw and not await self._accepts(asset, spender, bound_raw, head):
+                # Some tokens refuse to change an allowance that is not 0.
+                head = await self._approve(asset, spender, 0, fees, heads, head)
+            head = await self._approve(asset, spender, bound_raw, fees, heads, head)
+            done.append(AllowanceSet(asset, spender, bound_raw))
+        return done
+
+    async def _accepts(self, asset: Address, spender: Address, bound_raw: int, head: BlockRef) -> bool:
+        try:
+            await self.rpc.request("eth_call", [self._request(asset, spender, bound_raw), pinned(head)])
+        except RpcFailure:
+            return False
+        return True
+
+    async def _approve(
+        self,
+        asset: Address,
+        spender: Address,
+        amount_raw: int,
+        fees: FeeQuote,
+        heads: AsyncIterator[BlockRef],
+        head: BlockRef,
+    ) -> BlockRef:
+        estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
+        gas = decode_quantity(estimate, "the gas of an approval")
+        call = approve(asset, spender, amount_raw)
+        sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)
+        if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
+            raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
+        while True:
+            followed = await self.sender.follow(sent.transaction_hash, head)
+            if followed.intent.status is IntentStatus.MINED:
+                self.sender.forget(sent.transaction_hash)
+                return await self._head_with(followed.receipt.block_number if followed.receipt else 0, heads, head)
+            if followed.intent.status is IntentStatus.REVERTED:
+                raise Refused(f"allowance of {to_hex(asset)}: the approval reverted")
+            if followed.intent.status in (IntentStatus.LOST, IntentStatus.DROPPED):
+                raise OutcomeUnknown(f"allowance of {to_hex(asset)}: the approval is {followed.intent.status.value}")
+            head = await anext(heads)
+
+    async def _head_with(self, block_number: int, heads: AsyncIterator[BlockRef], head: BlockRef) -> BlockRef:
+        """The first head that contains the block: reads pinned before it would not see the allowance."""
+        while head.number < block_number:
+            head = await anext(heads)
+        return head
+
+    def _request(self, asset: Address, spender: Address, amount_raw: int) -> dict[str, str]:
+        call = approve(asset, spender, amount_raw)
+        return {"from": to_hex(self.sender.address), "to": to_hex(asset), "input": to_hex(call.calldata)}

@@ -1,0 +1,1 @@
+"""Keys. The only room that holds one, behind a policy that says what may be signed."""

@@ -1,0 +1,151 @@
+"""A key from an encrypted V3 keystore file. The only place that touches `eth_account`.
+
+Every refusal is a `ConfigError` of one line that names the file and the fix, without a cause or a context: what went
+wrong inside the decryption may quote what it was given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from keeper.core.errors import ConfigError
+from keeper.core.units import Address, Hash32, to_hex
+from keeper.execution.signing.signer import SignedTransaction, TransactionFields
+
+MAX_KEYSTORE_BYTES = 64 * 1024
+MAX_PASSWORD_BYTES = 4096
+
+PasswordSource = Callable[[], str]
+"""Asked once, when the key is unlocked. Raises `ConfigError`."""
+
+
+class KeystoreSigner:
+    """Holds the key in memory. Shows nothing of it: neither printed, nor pickled, nor compared."""
+
+    __slots__ = ("_account", "address")
+
+    def __init__(self, account: LocalAccount) -> None:
+        self._account = account
+        self.address = Address(bytes.fromhex(account.address[2:]))
+
+    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+        signed = self._account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": fields.chain_id,
+                "nonce": fields.nonce,
+                "to": bytes(fields.call.target),
+                "value": 0,
+                "data": fields.call.calldata,
+                "gas": fields.gas_limit,
+                "maxFeePerGas": fields.max_fee_wei,
+                "maxPriorityFeePerGas": fields.priority_fee_wei,
+                "accessList": [],
+            }
+        )
+        return SignedTransaction(bytes(signed.raw_transaction), Hash32(bytes(signed.hash)))
+
+    def __repr__(self) -> str:
+        return f"KeystoreSigner({to_hex(self.address)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
+
+
+def load_keystore(path: Path, password: PasswordSource) -> KeystoreSigner:
+    """Unlock a keystore. Raises `ConfigError`; the password is asked for only when the file itself is fine."""
+    content = read_private_file(path, "keystore", MAX_KEYSTORE_BYTES)
+    keystore = _parse(content)
+    if keystore is None:
+        raise ConfigError(f"keystore {path} is no V3 keystore file: create one, for example with `geth account new`")
+    signer = _unlock(keystore, password)
+    if signer is None:
+        raise ConfigError(f"keystore {path} does not open: wrong password, or the file is damaged")
+    claimed = str(keystore.get("address", "")).lower().removeprefix("0x")
+    if claimed and claimed != signer.address.hex():
+        raise ConfigError(f"keystore {path} names address 0x{claimed} but holds the key of {to_hex(signer.address)}")
+    return signer
+
+
+def password_from_prompt(ask: Callable[[str], str], path: Path) -> PasswordSource:
+    """`ask` is `getpass.getpass` in earnest."""
+
+    def source() -> str:
+        try:
+            return ask(f"password for {path}: ")
+        except EOFError:
+            raise ConfigError(f"no password for {path}: no terminal to ask on; name a password file") from None
+
+    return source
+
+
+def password_from_file(path: Path, credentials_directory: Path | None = None) -> PasswordSource:
+    """The file's first line. It must be private (mode 0600), or lie in the folder in which systemd hands a unit its
+    credentials (`$CREDENTIALS_DIRECTORY`), which systemd keeps to the unit by other means."""
+
+    def source() -> str:
+        content = read_private_file(path, "password file", MAX_PASSWORD_BYTES, credentials_directory)
+        try:
+            lines = content.decode().splitlines()
+        except UnicodeDecodeError:
+            lines = []
+        if not lines or not lines[0]:
+            raise ConfigError(f"password file {path} holds no password on its first line")
+        return lines[0]
+
+    return source
+
+
+def read_private_file(path: Path, what: str, most_bytes: int, credentials_directory: Path | None = None) -> bytes:
+    """Content of a regular file that only its owner can read; checked on the opened file. Raises `ConfigError`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise ConfigError(f"{what} {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be opened: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{what} {path} is not a file")
+        if stat.S_IMODE(status.st_mode) & 0o077 and not _is_credential(path, credentials_directory, status.st_mode):
+            mode = stat.S_IMODE(status.st_mode)
+            raise ConfigError(f"{what} {path} is open to others (mode {mode:04o}): chmod 600 {path}")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ConfigError(f"{what} {path} is larger than {most_bytes} bytes")
+    return content
+
+
+def _is_credential(path: Path, directory: Path | None, mode: int) -> bool:
+    """systemd's credentials are read-only, at most group-readable (0400 or 0440), directly in their folder."""
+    if directory is None or stat.S_IMODE(mode) & ~0o440:
+        return False
+    return path.resolve().parent == directory.resolve()
+
+
+def _parse(content: bytes) -> dict[str, Any] | None:
+    try:
+        keystore = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(keystore, dict) or keystore.get("version") != 3:
+        return None
+    return keystore if isinstance(keystore.get("crypto", keystore.get("Crypto")), dict) else None
+
+
+def _unlock(keystore: dict[str, Any], password: PasswordSource) -> KeystoreSigner | None:
+    """None instead of an exception: no traceback leads to a frame that holds the password or the key."""
+    secret = password()
+    try:
+        return KeystoreSigner(Account.from_key(Account.decrypt(keystore, secret)))
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+        return None

@@ -1,0 +1,79 @@
+"""What may be signed, whoever asks; and a check of what the signer gave back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.core.errors import Defect
+from keeper.core.units import Address, to_hex
+from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.signing.signer import SignedTransaction, Signer, TransactionFields
+from keeper.execution.tokens import APPROVE
+
+
+@dataclass(frozen=True, slots=True)
+class SigningPolicy:
+    """Calls of `pools` with their allowed selectors, and `approve(spender, …)` of `approvals`; nothing else.
+
+    A refusal is a `Defect`: admission must never let such a transaction come this far."""
+
+    chain_id: int
+    pools: Mapping[Address, frozenset[bytes]]
+    """The first four calldata bytes that each contract may be called with."""
+    approvals: Mapping[Address, frozenset[Address]]
+    """For each token, who may be given an allowance."""
+    max_fee_cap_wei: int
+    gas_limit_cap: int = 15_000_000
+
+    def check(self, fields: TransactionFields) -> None:
+        """Raises `Defect` naming the first rule that `fields` breaks."""
+        if fields.chain_id != self.chain_id:
+            raise Defect(f"signing for chain {fields.chain_id} was asked of a signer for chain {self.chain_id}")
+        if fields.nonce < 0:
+            raise Defect(f"a nonce cannot be {fields.nonce}")
+        if not 0 < fields.max_fee_wei <= self.max_fee_cap_wei:
+            raise Defect(f"a fee of {fields.max_fee_wei} wei per gas is not within the cap of {self.max_fee_cap_wei}")
+        if not 0 <= fields.priority_fee_wei <= fields.max_fee_wei:
+            raise Defect(f"a priority fee of {fields.priority_fee_wei} wei exceeds the fee of {fields.max_fee_wei}")
+        if not 0 < fields.gas_limit <= self.gas_limit_cap:
+            raise Defect(f"a gas limit of {fields.gas_limit} is not within the cap of {self.gas_limit_cap}")
+        if not (self._is_pool_call(fields) or self._is_approval(fields)):
+            selector = to_hex(fields.call.calldata[:4])
+            raise Defect(f"a call of {selector} on {to_hex(fields.call.target)} is not among those that may be signed")
+
+    def _is_pool_call(self, fields: TransactionFields) -> bool:
+        return fields.call.calldata[:4] in self.pools.get(fields.call.target, frozenset())
+
+    def _is_approval(self, fields: TransactionFields) -> bool:
+        spenders = self.approvals.get(fields.call.target, frozenset())
+        calldata = fields.call.calldata
+        return (
+            len(calldata) == 68
+            and calldata[:4] == APPROVE
+            and calldata[4:16] == bytes(12)
+            and Address(calldata[16:36]) in spenders
+        )
+
+
+class GuardedSigner:
+    """A signer behind its policy."""
+
+    def __init__(self, signer: Signer, policy: SigningPolicy) -> None:
+        self._signer = signer
+        self._policy = policy
+
+    @property
+    def address(self) -> Address:
+        return self._signer.address
+
+    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+        """Raises `Defect` for what the policy forbids, and when the signed bytes say anything but `fields`."""
+        self._policy.check(fields)
+        signed = self._signer.sign_transaction(fields)
+        decoded = decode_signed(signed.raw)
+        if decoded.fields != fields or decoded.hash != signed.hash:
+            raise Defect("the signer returned another transaction than was asked for")
+        if decoded.sender != self.address:
+            raise Defect(f"the signature is not that of {to_hex(self.address)}")
+        return signed

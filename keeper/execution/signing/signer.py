@@ -1,0 +1,36 @@
+"""What a signer is asked and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.core.block import Call
+from keeper.core.units import Address, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFields:
+    """An EIP-1559 transaction that carries no native coin (`value` is 0 and cannot be otherwise)."""
+
+    chain_id: int
+    nonce: int
+    call: Call
+    gas_limit: int
+    max_fee_wei: int
+    priority_fee_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """Bytes ready to send, and the hash under which the network will know them."""
+
+    raw: bytes
+    hash: Hash32
+
+
+class Signer(Protocol):
+    @property
+    def address(self) -> Address: ...
+
+    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction: ...
