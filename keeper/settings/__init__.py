@@ -184,7 +184,7 @@ def load_settings(path: Path) -> Settings:
         model_config = SettingsConfigDict(toml_file=path)
 
     try:
-        return FromFile()  # type: ignore[call-arg]  # every field comes from the sources
+        return FromFile()
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem in one line; how many more there are."""
     problems = error.errors(include_input=False, include_url=False)
-    first = problems[0]
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     location = [part for part in first["loc"] if not _is_branch(part)]
     key = ".".join(str(part) for part in location) or "the file"
     if first["type"] == "extra_forbidden":
@@ -33,19 +33,27 @@ def _is_branch(part: int | str) -> bool:
 def _nearest(model: type[BaseModel], location: list[int | str]) -> str:
     known = _fields_at(model, location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f", did you mean '{close[0]}'?" if close else f"; known here: {', '.join(sorted(known))}"
+    if close:
+        return f", did you mean '{close[0]}'?"
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
 
 
 def _fields_at(model: type[BaseModel], path: list[int | str]) -> list[str]:
-    current: Any = model
-    for part in path:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            current = _inner_model(field.annotation if field else None)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+    """The field names of the model that a path leads to; a table's own key (`chains.sepolia`) leads nowhere new."""
+    current = model
+    names = iter(path)
+    for part in names:
+        field = current.model_fields.get(str(part))
+        inner = _inner_model(field.annotation) if field is not None else None
+        if field is None or inner is None:
+            return []
+        if typing.get_origin(field.annotation) in (dict, list):
+            next(names, None)
+        current = inner
+    return list(current.model_fields)
 
 
-def _inner_model(annotation: Any) -> Any:
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
     """The model inside `X | None`, `dict[str, X]`, `list[X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
