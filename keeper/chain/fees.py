@@ -1,0 +1,84 @@
+"""EIP-1559 fees for the next blocks, from what the last ones paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keeper.chain.blocks import decode_header, header_entry
+from keeper.chain.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
+from keeper.chain.rpc import Rpc
+from keeper.core.errors import ChainError, MalformedResponse
+from keeper.core.fixedmath import mul_div_ceil
+from keeper.core.order import FeeQuote
+from keeper.core.units import BPS
+
+HISTORY_BLOCKS = 10
+PERCENTILE = 50
+HEADROOM_BPS = 20_000
+"""The base fee may double, which takes six full blocks on Ethereum, before the quote no longer pays for inclusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeHistory:
+    """`eth_feeHistory`, as far as we use it; wei per gas."""
+
+    next_base_fee_wei: int
+    priority_fees_wei: tuple[int, ...]
+    """What the gas at the asked percentile paid, of each block that was not empty."""
+
+
+async def read_fees(
+    rpc: Rpc, *, blocks: int = HISTORY_BLOCKS, percentile: int = PERCENTILE, headroom_bps: int = HEADROOM_BPS
+) -> FeeQuote:
+    """What a transaction should offer now. Raises `ChainError` on a chain without EIP-1559."""
+    answers = await rpc.batch(
+        [("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]]), header_entry("latest")]
+    )
+    past, latest = answers
+    if isinstance(latest, ChainError):
+        raise latest
+    head = decode_header(latest, "latest")
+    if head.base_fee_wei is None:
+        raise ChainError(f"block {head.number} has no base fee: a chain without EIP-1559 fees is not supported")
+    if isinstance(past, ChainError):
+        raise past
+    history = decode_fee_history(past)
+    suggested_wei = 0
+    if not history.priority_fees_wei:
+        suggested_wei = decode_quantity(await rpc.request("eth_maxPriorityFeePerGas"), "eth_maxPriorityFeePerGas")
+    return quote_fees(history, suggested_wei, headroom_bps)
+
+
+def quote_fees(history: FeeHistory, suggested_priority_fee_wei: int, headroom_bps: int) -> FeeQuote:
+    """Median priority fee over the blocks (the upper one of two), or the suggested one when all were empty.
+
+    max fee = base fee · headroom + priority fee, rounded up; the part that is not needed is never charged.
+    """
+    paid = sorted(history.priority_fees_wei)
+    priority_fee_wei = paid[len(paid) // 2] if paid else suggested_priority_fee_wei
+    max_fee_wei = mul_div_ceil(history.next_base_fee_wei, headroom_bps, BPS) + priority_fee_wei
+    return FeeQuote(history.next_base_fee_wei, priority_fee_wei, max_fee_wei)
+
+
+def decode_fee_history(answer: object) -> FeeHistory:
+    """Raises `MalformedResponse` unless base fees, fullness and rewards belong together."""
+    fields = decode_object(answer, "answer to eth_feeHistory")
+    base_fees, ratios, rewards = (
+        decode_list(fields.get(key), f"{key} of eth_feeHistory") for key in ("baseFeePerGas", "gasUsedRatio", "reward")
+    )
+    if not ratios or len(base_fees) != len(ratios) + 1 or len(rewards) != len(ratios):
+        raise MalformedResponse("eth_feeHistory does not give one reward per block and one base fee more")
+    paid = []
+    for ratio, reward in zip(ratios, rewards, strict=True):
+        [percentile] = _exactly_one(reward)
+        # An empty block paid nothing because nobody was there, not because nothing was asked.
+        if isinstance(ratio, int | float) and ratio > 0:
+            paid.append(decode_quantity(percentile, "reward of eth_feeHistory"))
+    return FeeHistory(decode_quantity(base_fees[-1], "baseFeePerGas of eth_feeHistory"), tuple(paid))
+
+
+def _exactly_one(reward: object) -> list[object]:
+    percentiles = decode_list(reward, "reward of eth_feeHistory")
+    if len(percentiles) != 1:
+        raise MalformedResponse(f"eth_feeHistory gives {len(percentiles)} percentiles instead of one")
+    return percentiles

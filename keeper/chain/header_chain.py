@@ -1,0 +1,109 @@
+"""The recent headers, linked by parent hash: what is on our chain, and where a new head leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from keeper.chain.blocks import read_header, read_headers
+from keeper.chain.rpc import Rpc
+from keeper.core.block import BlockRef
+from keeper.core.errors import BlockUnavailable, ReorgTooDeep
+from keeper.core.units import Hash32, to_hex
+
+DEPTH = 128
+"""Headers kept, and so the deepest reorganisation that is followed: two Ethereum epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """How a new head joins the chain we had."""
+
+    ancestor: BlockRef
+    """The last block that the old and the new chain have in common."""
+    added: tuple[BlockRef, ...]
+    """The new chain above it, each the parent of the next, the head last; no more than `depth` of them, so blocks right
+    above the ancestor are left out after a long absence. Empty when the head is a block we had already."""
+
+    def reorganised(self, tip: BlockRef) -> bool:
+        """Whether `tip`, the end of the chain before, is no longer on it."""
+        return self.ancestor.hash != tip.hash
+
+
+class HeaderChain:
+    """A window of at most `depth` headers that ends at `tip`. Starts at a block that is trusted to be on the chain."""
+
+    def __init__(self, rpc: Rpc, start: BlockRef, *, depth: int = DEPTH) -> None:
+        self._rpc = rpc
+        self._depth = depth
+        self._window: dict[Hash32, BlockRef] = {start.hash: start}
+        """Ascending; each is the parent of the next."""
+        self.tip = start
+
+    def find(self, block_hash: Hash32) -> BlockRef | None:
+        """The header, when it is in the window."""
+        return self._window.get(block_hash)
+
+    async def contains(self, block: BlockRef) -> bool:
+        """Whether the block is on the chain that ends at `tip`: from the window, and below it as the node answers now."""
+        if block.number >= self._oldest().number:
+            return block.hash in self._window
+        return (await read_header(self._rpc, block.number)).hash == block.hash
+
+    async def extend(self, head: BlockRef) -> Extension:
+        """Make `head` the tip, reading whatever headers lie between. Unchanged when it raises.
+
+        Raises `ReorgTooDeep` when no block of the window is an ancestor, `BlockUnavailable` when the chain moved while it
+        was being read (take the next head), other `ChainError`s as they come.
+        """
+        known = self._window.get(head.hash)
+        if known is not None:
+            self._replace(known, ())
+            return Extension(known, ())
+        added = await self._read_back(head)
+        ancestor = self._window.get(added[0].parent_hash)
+        if ancestor is None:
+            ancestor = await self._canonical_ancestor(head)
+        self._replace(ancestor, added)
+        return Extension(ancestor, tuple(added))
+
+    async def _read_back(self, head: BlockRef) -> list[BlockRef]:
+        """Headers up to `head`, each the parent of the next, down to one whose parent we have or to `depth` of them."""
+        added = [head]
+        first = max(self.tip.number + 1, head.number - self._depth + 1, 0)
+        if first < head.number:
+            added = [*await read_headers(self._rpc, range(first, head.number)), head]
+            _check_links(added)
+        lowest = max(self._oldest().number, head.number - self._depth)
+        while added[0].parent_hash not in self._window and added[0].number - 1 > lowest:
+            added.insert(0, await read_header(self._rpc, added[0].parent_hash))
+        return added
+
+    async def _canonical_ancestor(self, head: BlockRef) -> BlockRef:
+        """The highest block of the window that the node still has at its number, while it has `head` at its."""
+        mine = [header for header in self._window.values() if header.number < head.number]
+        *answers, there = await read_headers(self._rpc, [*[header.number for header in mine], head.number])
+        if there.hash != head.hash:
+            raise BlockUnavailable(f"block {head.number} {to_hex(head.hash)} was replaced while its chain was read")
+        for header, answer in zip(reversed(mine), reversed(answers), strict=True):
+            if header.hash == answer.hash:
+                return header
+        raise ReorgTooDeep(
+            f"block {head.number} has no ancestor among the {len(self._window)} blocks up to {self.tip.number}"
+        )
+
+    def _oldest(self) -> BlockRef:
+        return next(iter(self._window.values()))
+
+    def _replace(self, ancestor: BlockRef, added: Sequence[BlockRef]) -> None:
+        """Cut the window above the ancestor, append, and forget what is too old."""
+        kept = [header for header in self._window.values() if header.number <= ancestor.number]
+        self._window = {header.hash: header for header in [*kept, *added][-self._depth :]}
+        self.tip = added[-1] if added else ancestor
+
+
+def _check_links(headers: Sequence[BlockRef]) -> None:
+    for parent, child in pairwise(headers):
+        if child.parent_hash != parent.hash:
+            raise BlockUnavailable(f"block {child.number} was replaced while its chain was read")
