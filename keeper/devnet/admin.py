@@ -183,3 +183,10 @@ async def raise_ltv(bed: Bed, to_threshold: bool) -> None:
         if spec.threshold_bps:
             ltv_bps = spec.threshold_bps if to_threshold else spec.ltv_bps
             await set_collateral(bed, spec.symbol, ltv_bps, spec.threshold_bps, spec.bonus_bps)
+
+
+async def repeat_answers(bed: Bed) -> None:
+    """Set every root feed to the answer that it has, so that it is as fresh as the chain."""
+    feeds = {bed.asset(symbol).feed: symbol for symbol in bed.deployment.symbols}
+    for feed, symbol in feeds.items():
+        await set_answer(bed, symbol, await bed.chain.call(feed, bed.contracts["Feed"], "latestAnswer"))

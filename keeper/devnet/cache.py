@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+
+_POLL_S = 0.05
 
 
 def cache_root() -> Path:
@@ -29,20 +32,53 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
+@asynccontextmanager
+async def exclusive_async(path: Path) -> AsyncIterator[None]:
+    """The same without blocking the event loop."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_POLL_S)
+        yield
+
+
+@contextmanager
+def drafted(entry: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `entry` if the block ends well, and vanishes otherwise."""
+    draft = Path(tempfile.mkdtemp(prefix=entry.name + ".draft-", dir=entry.parent))
+    try:
+        yield draft
+        draft.rename(entry)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def build_once(entry: Path, build: Callable[[Path], None]) -> Path:
     """Return the folder `entry`, made by `build(temporary_folder)` if it is not there yet.
 
     Two processes at once build once; a build that fails or is killed leaves no entry.
     """
-    if entry.is_dir():
-        return entry
-    with exclusive(entry.with_name(entry.name + ".lock")):
-        if entry.is_dir():
-            return entry
-        draft = Path(tempfile.mkdtemp(prefix=entry.name + ".draft-", dir=entry.parent))
-        try:
-            build(draft)
-            draft.rename(entry)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    if _missing(entry):
+        with exclusive(entry.with_name(entry.name + ".lock")):
+            if _missing(entry):
+                with drafted(entry) as draft:
+                    build(draft)
     return entry
+
+
+async def build_once_async(entry: Path, build: Callable[[Path], Awaitable[None]]) -> Path:
+    """`build_once` for a build that is a coroutine."""
+    if _missing(entry):
+        async with exclusive_async(entry.with_name(entry.name + ".lock")):
+            if _missing(entry):
+                with drafted(entry) as draft:
+                    await build(draft)
+    return entry
+
+
+def _missing(entry: Path) -> bool:
+    return not entry.is_dir()

@@ -16,6 +16,7 @@ from keeper.devnet.errors import DevnetError, Reverted
 
 CREATE_GAS = 16_000_000
 CALL_GAS = 4_000_000
+_TIMEOUT_S = 120.0
 RICH_WEI = 10**24
 
 ON, OFF = True, False
@@ -34,10 +35,14 @@ class Tx:
 
 
 class DevChain:
-    """A JSON-RPC connection to our own anvil."""
+    """A JSON-RPC connection to our own anvil. Close it when done."""
 
-    def __init__(self, rpc: JsonRpc) -> None:
-        self.rpc = rpc
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.rpc = JsonRpc(url, timeout_s=_TIMEOUT_S)
+
+    async def close(self) -> None:
+        await self.rpc.close()
 
     async def deploy(
         self,

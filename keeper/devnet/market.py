@@ -11,6 +11,7 @@ from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.artifacts import Artifact
 from keeper.devnet.chain import ON, DevChain, Tx, salted_address
 from keeper.devnet.compile import Artifacts
+from keeper.devnet.openings import Opening
 from keeper.devnet.spec import ASSETS, CAP_BASE, RATIO_WAD, WRAPPED_NATIVE, AssetSpec, Version, asset_spec
 
 ADMIN = salted_address("admin")
@@ -81,6 +82,13 @@ class Bed:
     chain: DevChain
     deployment: Deployment
     contracts: Artifacts
+    openings: tuple[Opening, ...] = ()
+    """The borrowers opened when the bed was made."""
+
+    @property
+    def url(self) -> str:
+        """The RPC URL; anvil serves WebSocket on the same port."""
+        return self.chain.url
 
     def asset(self, symbol: str) -> DevAsset:
         return self.deployment.assets[symbol]
