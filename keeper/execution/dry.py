@@ -10,6 +10,8 @@ from keeper.execution.promise import keeps_promise
 class DrySubmitter:
     """`keeper.ports.Submitter` without a world."""
 
+    rehearses = True
+
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         return Submission(
             order=order,

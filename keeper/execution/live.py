@@ -41,6 +41,8 @@ def may_go_live(chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet:
 class LiveSubmitter:
     """`keeper.ports.Submitter` with real transactions."""
 
+    rehearses = False
+
     def __init__(self, permit: LivePermit, sender: Sender, reconciler: Reconciler) -> None:
         self._permit = permit
         self._sender = sender

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import BlockUnavailable, ChainError, Defect, RpcFailure
+from keeper.core.errors import ChainError, Defect, RpcFailure
 from keeper.core.lending import LogFilter
-from keeper.core.units import Hash32, to_hex
+from keeper.core.units import to_hex
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import decode_block, decode_bytes, decode_list, decode_log, pinned
+from keeper.execution.wire import decode_bytes, decode_list, decode_log, pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,6 @@ class PinnedReads:
     """`World` over one node."""
 
     rpc: Rpc
-
-    async def header(self, block_hash: Hash32) -> BlockRef:
-        answer = await self.rpc.request("eth_getBlockByHash", [to_hex(block_hash), False])
-        if answer is None:
-            raise BlockUnavailable(f"block {to_hex(block_hash)} is unknown to the node")
-        return decode_block(answer)
 
     async def logs(self, log_filter: LogFilter, from_block: int, to: BlockRef) -> AsyncIterator[tuple[int, list[Log]]]:
         if from_block != to.number:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, Log
-from keeper.core.errors import MethodUnavailable, RpcFailure
+from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.rpc import Rpc
 from keeper.execution.wire import (
     decode_address,
+    decode_bytes,
     decode_hash,
     decode_list,
     decode_log,
@@ -64,17 +65,37 @@ async def read_receipt(rpc: Rpc, transaction_hash: Hash32) -> Receipt | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun:
-    """What a reverted call does on the block before, at its own block's time."""
+class Revert:
+    """Why a mined call reverted: its revert bytes, or a remark where they cannot be had."""
 
     revert_data: bytes | None
     note: str
 
 
-async def rerun(rpc: Rpc, call: Call, receipt: Receipt, gas_limit: int, parent: BlockRef, block: BlockRef) -> Rerun:
-    """Best effort: transactions before it in its block are not applied."""
+async def read_revert(
+    rpc: Rpc, call: Call, receipt: Receipt, gas_limit: int, parent: BlockRef, block: BlockRef
+) -> Revert:
+    """From the node's trace of the transaction; where it offers none, by running the call again on the block before."""
     if receipt.gas_used >= gas_limit:
-        return Rerun(None, "it ran out of gas")
+        return Revert(None, "it ran out of gas")
+    return await _traced(rpc, receipt) or await _rerun(rpc, call, receipt, parent, block)
+
+
+async def _traced(rpc: Rpc, receipt: Receipt) -> Revert | None:
+    try:
+        trace = await rpc.request(
+            "debug_traceTransaction",
+            [to_hex(receipt.transaction_hash), {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}],
+        )
+    except (MethodUnavailable, RpcFailure, MalformedResponse):
+        return None
+    if not isinstance(trace, dict) or not isinstance(trace.get("output"), str):
+        return None
+    return Revert(decode_bytes(trace["output"], "traced output"), str(trace.get("error", "reverted without data")))
+
+
+async def _rerun(rpc: Rpc, call: Call, receipt: Receipt, parent: BlockRef, block: BlockRef) -> Revert:
+    """Best effort: transactions before it in its block are not applied."""
     request = {
         "from": to_hex(receipt.sender),
         "to": to_hex(call.target),
@@ -85,7 +106,7 @@ async def rerun(rpc: Rpc, call: Call, receipt: Receipt, gas_limit: int, parent: 
     try:
         await rpc.request("eth_call", params)
     except MethodUnavailable:
-        return Rerun(None, "the node cannot run it again")
+        return Revert(None, "the node cannot run it again")
     except RpcFailure as failure:
-        return Rerun(failure.data, str(failure))
-    return Rerun(None, "it succeeds on the block before: something earlier in its block made it revert")
+        return Revert(failure.data, str(failure))
+    return Revert(None, "it succeeds on the block before: something earlier in its block made it revert")

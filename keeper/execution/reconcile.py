@@ -17,9 +17,10 @@ from keeper.core.profit import gas_cost_base
 from keeper.core.units import WAD, Hash32
 from keeper.execution.markets import MarketHandle, Markets, market_of
 from keeper.execution.promise import keeps_promise
-from keeper.execution.receipts import Receipt, rerun
+from keeper.execution.receipts import Receipt, read_revert
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
+from keeper.execution.wire import read_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Reconciler:
         Raises `ChainError` when something cannot be read; asking again is safe."""
         order = submission.order
         if not receipts:
-            return _not_mined(order, detail)
+            return not_mined(order, detail)
         handle = market_of(self.markets, order.plan.market)
         blocks = await self._blocks(receipts)
         mined = [
@@ -45,7 +46,7 @@ class Reconciler:
         ]
         events: list[LiquidationEvent] = []
         checks: list[Verification] = []
-        last: Reading[Any] | None = None
+        readings: list[Reading[Any]] = []
         for block in sorted(blocks.values(), key=lambda block: block.number):
             own = [call for call in mined if call.block == block]
             reading = await self._reading(handle, order, block)
@@ -54,8 +55,8 @@ class Reconciler:
             hashes = frozenset(call.transaction_hash for call in own)
             checks.append(verify_block(handle.adapter, handle.market, reading, ran, reported, hashes, order.borrower))
             events.extend(reported)
-            last = reading
-        assert last is not None
+            readings.append(reading)
+        last = readings[-1]
         after_wad = last.health.health_factor_wad
         reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
         return Outcome(
@@ -78,17 +79,17 @@ class Reconciler:
 
     async def _blocks(self, receipts: Mapping[int, Receipt]) -> dict[Hash32, BlockRef]:
         hashes = {receipt.block_hash for receipt in receipts.values()}
-        return {block_hash: await self.world.header(block_hash) for block_hash in hashes}
+        return {block_hash: await read_block(self.rpc, block_hash) for block_hash in hashes}
 
     async def _mined(
         self, order: Order, handle: MarketHandle[Any, Any], index: int, receipt: Receipt, block: BlockRef
     ) -> MinedCall:
         revert = None
         if not receipt.succeeded:
-            parent = await self.world.header(block.parent_hash)
-            again = await rerun(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
-            data = again.revert_data
-            revert = handle.adapter.decode_revert(handle.market, data) if data else again.note
+            parent = await read_block(self.rpc, block.parent_hash)
+            found = await read_revert(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
+            data = found.revert_data
+            revert = handle.adapter.decode_revert(handle.market, data) if data else found.note
         return MinedCall(
             call_index=index,
             transaction_hash=receipt.transaction_hash,
@@ -102,7 +103,7 @@ class Reconciler:
 
     async def _reading(self, handle: MarketHandle[Any, Any], order: Order, block: BlockRef) -> Reading[Any]:
         adapter, market, borrower = handle.adapter, handle.market, order.borrower
-        parent = await self.world.header(block.parent_hash)
+        parent = await read_block(self.rpc, block.parent_hash)
         state_calls = list(adapter.encode_state(market))
         row_calls = list(adapter.encode_position(market, borrower))
         cut = len(state_calls)
@@ -170,7 +171,8 @@ def _profit(
     )
 
 
-def _not_mined(order: Order, detail: str) -> Outcome:
+def not_mined(order: Order, detail: str) -> Outcome:
+    """The outcome of an order of which nothing is in a block."""
     return Outcome(
         attempt=order.attempt,
         borrower=order.borrower,

@@ -8,11 +8,10 @@ from typing import Any, Protocol
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import ChainError
 from keeper.core.lending import LogFilter
-from keeper.core.units import Hash32
 
 
 class Rpc(Protocol):
-    """JSON-RPC to one node. Raises `ChainError`s. It must never retry a request by itself: sends go through it."""
+    """JSON-RPC. Raises `ChainError`s. A write (`eth_send*`) must go out at most once: it is never repeated."""
 
     async def request(self, method: str, params: Sequence[Any] = ()) -> Any: ...
 
@@ -21,8 +20,6 @@ class Rpc(Protocol):
 
 class World(Protocol):
     """Pinned reads: the part of `keeper.ports.Chain` that reconciling needs."""
-
-    async def header(self, block_hash: Hash32) -> BlockRef: ...
 
     def logs(
         self, log_filter: LogFilter, from_block: int, to: BlockRef

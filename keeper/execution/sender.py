@@ -121,6 +121,9 @@ class Sender:
         intent = self._tracked[transaction_hash]
         used = await self._count_at(head) > intent.nonce
         receipt = await read_receipt(self._rpc, transaction_hash)
+        if receipt is not None and receipt.block_number > head.number:
+            # In a block that `head` does not see yet: settled once the caller gets there.
+            return Followed(await self._mark(intent, IntentStatus.SENT), None)
         if receipt is not None:
             status = IntentStatus.MINED if receipt.succeeded else IntentStatus.REVERTED
             return Followed(await self._mark(intent, status, receipt.block_number), receipt)

@@ -36,7 +36,8 @@ HEALTH_READ_GAS = 500_000
 class NodeSimulator:
     """`keeper.ports.Simulator` over one node. `dealt` writes the rehearsal's money; None simulates the real balances.
 
-    Of a call, `gas_used` is what it is charged, refunds deducted: a transaction's gas limit needs a margin above it."""
+    A call may burn its gas limit in the order. What it is charged (`gas_used`) has refunds deducted: the limit of the
+    transaction needs a margin above it."""
 
     rpc: Rpc
     markets: Markets
@@ -96,7 +97,9 @@ class NodeSimulator:
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
             health = handle.adapter.encode_health(handle.market, order.borrower)
-            calls.extend(self._entry(call) for call in (*order.calls, health))
+            for call, gas_limit in zip(order.calls, order.gas_limits, strict=True):
+                calls.append(self._entry(call) | {"gas": hex(gas_limit)})
+            calls.append(self._entry(health))
         request = simulation_request(calls, block, timestamp_s, needed_gas(orders), dealt)
         answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
         blocks = decode_list(answer, "simulation")
@@ -159,7 +162,9 @@ def _any_ok(calls: Sequence[_CallAnswer]) -> bool:
 
 
 def needed_gas(orders: Sequence[Order]) -> int:
-    return sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
+    """What the orders are expected to burn, with room for the largest of their gas limits."""
+    burnt = sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
+    return burnt + max((limit for order in orders for limit in order.gas_limits), default=0)
 
 
 def split_by_gas(orders: Sequence[Order]) -> list[list[Order]]:

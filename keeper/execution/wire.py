@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from keeper.core.block import BlockRef, Log
-from keeper.core.errors import MalformedResponse
+from keeper.core.errors import BlockUnavailable, MalformedResponse
 from keeper.core.units import Address, Hash32, address_from_hex, hash_from_hex, to_hex
+from keeper.execution.rpc import Rpc
 
 Json = Mapping[str, Any]
 
@@ -75,6 +76,14 @@ def decode_log(answer: object) -> Log:
         transaction_hash=decode_hash(entry.get("transactionHash"), "log transaction hash"),
         log_index=decode_quantity(entry.get("logIndex"), "log index"),
     )
+
+
+async def read_block(rpc: Rpc, block_hash: Hash32) -> BlockRef:
+    """A header by its hash. Raises `BlockUnavailable` when the node does not know it (any more)."""
+    answer = await rpc.request("eth_getBlockByHash", [to_hex(block_hash), False])
+    if answer is None:
+        raise BlockUnavailable(f"block {to_hex(block_hash)} is unknown to the node")
+    return decode_block(answer)
 
 
 def decode_block(answer: object) -> BlockRef:
