@@ -8,7 +8,7 @@ export UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1
 
 compile() {
     .venv/bin/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-        --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet "$@" >/dev/null
+        --custom-compile-command "make lock" --quiet "$@" >/dev/null
 }
 
 compile "$@" --output-file requirements.lock

@@ -137,6 +137,8 @@ def render(market: Market, addresses: Mapping[str, str | int], origin: str) -> s
     ]
     found = {key: addresses[contract] for contract, key in CONTRACTS.items() if contract in addresses}
     if market.wrapped is not None:
+        if f"asset:{market.wrapped}" not in addresses:
+            raise ValueError(f"{market.module} has no reserve {market.wrapped}")
         found["wrapped_native"] = addresses[f"asset:{market.wrapped}"]
     for key in ("addresses_provider", "pool", "pool_configurator", "oracle"):
         if key not in found:
@@ -148,14 +150,18 @@ def render(market: Market, addresses: Mapping[str, str | int], origin: str) -> s
     return "\n".join(lines) + "\n"
 
 
+def origin_of(market: Market, version: str = VERSION) -> str:
+    """Where the addresses of a market come from, to the version."""
+    return SPARK_ORIGIN if market == SPARK else f"npm {PACKAGE} {version}, {market.module}"
+
+
 def render_all(snapshot: Snapshot, version: str = VERSION) -> dict[str, str]:
     """File name → text, for every market."""
-    texts = {
-        f"{market.name}.toml": render(market, snapshot[market.module], f"npm {PACKAGE} {version}, {market.module}")
-        for market in MARKETS
+    books = {**snapshot, SPARK.module: SPARK_ADDRESSES}
+    return {
+        f"{market.name}.toml": render(market, books[market.module], origin_of(market, version))
+        for market in (*MARKETS, SPARK)
     }
-    texts[f"{SPARK.name}.toml"] = render(SPARK, SPARK_ADDRESSES, SPARK_ORIGIN)
-    return texts
 
 
 def main() -> None:
