@@ -69,6 +69,10 @@ class Submitter(Protocol):
         """True when nothing it does changes the chain that the book follows."""
         ...
 
+    def open_borrowers(self) -> frozenset[Address]:
+        """Borrowers with a transaction that may still be mined, this run's or an earlier one's."""
+        ...
+
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         """Send the calls of an order in sequence; a call is not sent unless the one before it was accepted.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keeper.core.block import BlockRef
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
+from keeper.core.units import Address
 from keeper.execution.promise import keeps_promise
 
 
@@ -11,6 +12,10 @@ class DrySubmitter:
     """`keeper.ports.Submitter` without a world."""
 
     rehearses = True
+
+    def open_borrowers(self) -> frozenset[Address]:
+        """None: nothing of a rehearsal outlives it."""
+        return frozenset()
 
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         return Submission(

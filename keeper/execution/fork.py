@@ -15,7 +15,7 @@ from typing import Protocol
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, ChainError, ConfigError, MalformedResponse, Refused, RpcFailure
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
-from keeper.core.units import Hash32, to_hex
+from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.funding import DealtFunding, needs_of
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.markets import Markets
@@ -74,6 +74,10 @@ class ForkSubmitter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._end()
+
+    def open_borrowers(self) -> frozenset[Address]:
+        """None: nothing of a rehearsal outlives it."""
+        return frozenset()
 
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         """Raises `Refused` when the fork takes none of it, `ConfigError` when what was launched is no local anvil."""

@@ -80,7 +80,8 @@ class ChainLoop:
         self._started: set[Address] = set()
         self._standings: dict[Address, dict[Address, Standing]] = {}
         self._done: dict[tuple[Address, Address], tuple[object, Submission]] = {}
-        self._refusals: dict[Address, str] = {}
+        self.refusals: dict[Address, str] = {}
+        """Markets that cannot be trusted, with why."""
 
     async def on_head(self, head: BlockRef, progress: Progress = lambda first, reached, last: None) -> Round:
         """One round. Raises `ChainError` when the world is unwell: the next head tries again, nothing is lost."""
@@ -114,14 +115,14 @@ class ChainLoop:
             else:
                 advance = await follower.advance(head)
         except MarketError as error:
-            if self._refusals.get(market) != str(error):
-                self._refusals[market] = str(error)
+            if self.refusals.get(market) != str(error):
+                self.refusals[market] = str(error)
                 await self._journal.record([event_build.market_refused(self.name, market, head.number, str(error))])
             return False
         except Defect as defect:
             await self._stop(market, defect)
             return False
-        self._refusals.pop(market, None)
+        self.refusals.pop(market, None)
         events = [event_build.market_changed(self.name, market, head.number, change) for change in advance.changes]
         if advance.verified is not None and advance.verified.checked_borrowers:
             events.append(
@@ -178,6 +179,8 @@ class ChainLoop:
         if key in self.open:
             attempt = self.open[key].order.attempt
             return Standing(ORDERED, "an attempt is under way", None, health, attempt)
+        if borrower in self._submitter.open_borrowers():
+            return standing(Skip(Reason.RESERVED, "a transaction of an earlier run may still be mined"), health)
         done = self._done.get(key)
         if done is not None:
             if done[0] == self._fingerprint(desk, borrower):
@@ -264,7 +267,8 @@ class ChainLoop:
             outcome = await self._submitter.settle(submission, head)
             if outcome is None:
                 continue
-            await self._journal.record(attempt_build.outcome_events(self.name, outcome))
+            if outcome.mined or not self._submitter.rehearses:
+                await self._journal.record(attempt_build.outcome_events(self.name, outcome))
             result.settled.append(outcome)
             del self.open[key]
             if outcome.restored and self._submitter.rehearses:

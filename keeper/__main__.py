@@ -1,0 +1,16 @@
+"""`python -m keeper` and the `keeper` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; expected trouble becomes one line and an exit code, never a traceback."""
+    from keeper.cli import run_cli
+
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

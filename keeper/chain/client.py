@@ -1,0 +1,115 @@
+"""One chain as the pipeline sees it: `keeper.ports.Chain` over a pool of endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.blocks import read_header
+from keeper.chain.fees import read_fees
+from keeper.chain.header_chain import HeaderChain
+from keeper.chain.heads import Stall, heads
+from keeper.chain.logs import MAX_SPAN, read_block_logs, read_logs
+from keeper.chain.reads import PinnedReads
+from keeper.chain.rpc import Rpc
+from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.errors import ChainError, ReorgTooDeep
+from keeper.core.lending import LogFilter, Reads
+from keeper.core.order import FeeQuote
+
+HEADROOM_BPS = 15_000
+"""The base fee may grow by half, three full blocks on Ethereum: orders are priced at the whole of it."""
+
+MOST_BLOCKS_BY_HASH = 8
+"""Logs of at most so many blocks are asked for block by block, by hash: sound even behind a balancer whose nodes lag."""
+
+T = TypeVar("T")
+
+
+class ChainClient:
+    """Pinned reads, checked logs and the header chain of one chain."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        poll_s: float,
+        fee_cap_wei: int,
+        priority_percentile: int,
+        log_span: int = MAX_SPAN,
+        stall_after_s: float | None = None,
+        on_stall: Callable[[Stall], None] | None = None,
+        on_error: Callable[[ChainError], None] | None = None,
+    ) -> None:
+        self._rpc = rpc
+        self._poll_s = poll_s
+        self._fee_cap_wei = fee_cap_wei
+        self._priority_percentile = priority_percentile
+        self._span = AdaptiveSize(log_span)
+        self._stall_after_s = stall_after_s
+        self._on_stall = on_stall
+        self._on_error = on_error
+        self._reads = PinnedReads(rpc)
+        self._headers: HeaderChain | None = None
+
+    def heads(self) -> AsyncIterator[BlockRef]:
+        return heads(
+            self._rpc,
+            interval_s=self._poll_s,
+            stall_after_s=self._stall_after_s,
+            on_stall=self._on_stall,
+            on_error=self._on_error,
+        )
+
+    async def latest(self) -> BlockRef:
+        return await read_header(self._rpc, "latest")
+
+    async def extend(self, head: BlockRef) -> int:
+        """See `keeper.ports.Chain`. A reorg deeper than the window has nothing in common that we know: 0."""
+        if self._headers is None:
+            self._headers = HeaderChain(self._rpc, head)
+            return head.number
+        try:
+            return (await self._headers.extend(head)).ancestor.number
+        except ReorgTooDeep:
+            self._headers = HeaderChain(self._rpc, head)
+            return 0
+
+    async def contains(self, block: BlockRef) -> bool:
+        return (await read_header(self._rpc, block.number)).hash == block.hash
+
+    async def logs(
+        self, log_filter: LogFilter, from_block: int, to: BlockRef
+    ) -> AsyncIterator[tuple[int, Sequence[Log]]]:
+        recent = self._headers_after(from_block - 1, to)
+        if recent is not None:
+            if recent:
+                yield to.number, await read_block_logs(self._rpc, log_filter, recent)
+            return
+        async for chunk in read_logs(self._rpc, log_filter, from_block, to, span=self._span):
+            yield chunk.to_block, chunk.logs
+
+    def _headers_after(self, block_number: int, to: BlockRef) -> list[BlockRef] | None:
+        """The few headers above `block_number` up to `to`, linked by parent hash; None when they are many or not known."""
+        if self._headers is None or to.number - block_number > MOST_BLOCKS_BY_HASH:
+            return None
+        found: list[BlockRef] = []
+        header: BlockRef | None = to
+        while header is not None and header.number > block_number:
+            found.insert(0, header)
+            header = self._headers.find(header.parent_hash) if header.number - 1 > block_number else None
+        return found if not found or found[0].number == block_number + 1 else None
+
+    async def read(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
+        return await self._reads.read(calls, block)
+
+    async def drive(self, reads: Reads[T], block: BlockRef) -> T:
+        """Run reads that depend on reads, every batch at `block`."""
+        return await self._reads.drive(reads, block)
+
+    async def fees(self) -> FeeQuote:
+        """Never more than the cap; whether the cap is enough is for the pricing to say."""
+        quote = await read_fees(self._rpc, percentile=self._priority_percentile, headroom_bps=HEADROOM_BPS)
+        max_fee_wei = min(quote.max_fee_wei, self._fee_cap_wei)
+        return FeeQuote(quote.base_fee_wei, min(quote.priority_fee_wei, max_fee_wei), max_fee_wei)

@@ -1,0 +1,66 @@
+"""The commands: thin, one file each. Heavy imports happen inside a command, so that `--help` answers at once.
+
+Exit codes: 0 done, 1 trouble, 2 configuration or usage, 3 work left, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from keeper.cli.config import config_app
+from keeper.cli.demo import demo
+from keeper.cli.explain import explain
+from keeper.cli.journal import journal
+from keeper.cli.positions import positions
+from keeper.cli.run import run
+from keeper.core.errors import ConfigError, Defect, KeeperError
+
+app = typer.Typer(
+    name="keeper",
+    help="Restore unhealthy borrowers on lending markets with the least repayment, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(run)
+app.command()(positions)
+app.command()(explain)
+app.command()(journal)
+app.add_typer(config_app, name="config", help="Look at the configuration.")
+
+
+def run_cli(arguments: Sequence[str]) -> int:
+    """Run one command. Returns the exit code; expected errors are one line on standard error."""
+    try:
+        app(args=list(arguments), standalone_mode=False)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except ConfigError as error:
+        sys.stderr.write(f"keeper: {error}\n")
+        return 2
+    except (KeeperError, Defect) as error:
+        sys.stderr.write(f"keeper: {error}\n")
+        return 1
+    except Exception as error:  # noqa: BLE001  # the outermost line of defence: usage errors of the command line land here
+        return _usage(error)
+    return 0
+
+
+def _usage(error: Exception) -> int:
+    """Usage errors show themselves; anything else is a bug and must be seen whole."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    return int(getattr(error, "exit_code", 2))

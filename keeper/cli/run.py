@@ -1,0 +1,31 @@
+"""`keeper run`: the daemon, one round of it, or a rehearsal on a fork."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
+
+
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    once: Annotated[bool, typer.Option("--once", help="Catch up, judge, act, wait for outcomes, and stop.")] = False,
+    live: Annotated[bool, typer.Option("--live", help='Sign and send; needs mode = "live" in the file too.')] = False,
+    fork: Annotated[
+        bool, typer.Option("--fork", help="Execute the orders on a local anvil fork of each head.")
+    ] = False,
+) -> None:
+    """Watch the configured markets and restore borrowers below 1. Dry unless told otherwise, twice.
+
+    With --once the exit code tells: 0 every verdict achieved, 3 work left (dry: orders that would have gone), 1 trouble,
+    2 configuration.
+    """
+    import asyncio
+
+    from keeper.app import RunPlan, run_keeper
+    from keeper.settings import load_settings
+
+    settings = load_settings(config)
+    raise typer.Exit(asyncio.run(run_keeper(settings, RunPlan(once=once, live=live, fork=fork))))
