@@ -59,8 +59,8 @@ wheel-test: setup  ## Build the wheel and try it in an empty environment outside
 	@$(PYTEST) tests/architecture/test_wheel.py
 
 .PHONY: lock
-lock: setup  ## Resolve the dependencies of pyproject.toml anew into the hashed lock files
-	@bash scripts/lock.sh
+lock: setup  ## Resolve the dependencies of pyproject.toml anew into the hashed lock files (ARGS=--upgrade for newer ones)
+	@bash scripts/lock.sh $(ARGS)
 
 .PHONY: presets
 presets: setup  ## Generate config/chains from the address book again (needs npm)
