@@ -86,6 +86,8 @@ class EventFilter:
     attempt: str | None = None
     kinds: tuple[Kind, ...] = ()
     after_seq: int = 0
+    last: int | None = None
+    """No more than this many, the latest ones."""
 
 
 class StoreReader:
@@ -151,6 +153,13 @@ class StoreReader:
         with store_errors(self._path):
             return [Watch(**row._asdict()) for row in self._connection.execute(query)]
 
+    def counts(self, chain: str, market: str, since_at: str) -> Mapping[str, int]:
+        """How many events of each kind since a moment (ISO text as in the journal)."""
+        of_market = (events.c.chain == chain) & (events.c.market == market) & (events.c.recorded_at >= since_at)
+        query = select(events.c.kind, func.count().label("number")).where(of_market).group_by(events.c.kind)
+        with store_errors(self._path):
+            return {row.kind: row.number for row in self._connection.execute(query)}
+
     def intents(self, attempt: str) -> Sequence[Intent]:
         query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)
         with store_errors(self._path):
@@ -170,6 +179,9 @@ def _event_query(wanted: EventFilter) -> Select[Any]:
         query = query.where(events.c.attempt == wanted.attempt)
     if wanted.kinds:
         query = query.where(events.c.kind.in_([kind.value for kind in wanted.kinds]))
+    if wanted.last is not None:
+        latest = query.order_by(events.c.seq.desc()).limit(wanted.last).subquery()
+        return select(latest).order_by(latest.c.seq)
     return query.order_by(events.c.seq)
 
 

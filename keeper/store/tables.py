@@ -45,6 +45,7 @@ events = Table(
     Column("fields", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+Index("events_by_kind", events.c.kind)
 Index("events_by_borrower", events.c.borrower, sqlite_where=events.c.borrower.is_not(None))
 Index("events_by_attempt", events.c.attempt, sqlite_where=events.c.attempt.is_not(None))
 Index("events_by_block", events.c.block_number, sqlite_where=events.c.block_number.is_not(None))

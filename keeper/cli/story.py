@@ -1,0 +1,229 @@
+"""Recorded events to sentences. Pure: rows of the store in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from keeper.cli.render import (
+    base_text,
+    checksum,
+    fixed_text,
+    gwei_text,
+    health_text,
+    plain_text,
+    short_address,
+    signed_wad_text,
+    token_text,
+)
+from keeper.cli.words import CLIPS, VERDICTS, reason_sentence
+from keeper.core.events import Kind
+from keeper.core.outcome import Verdict
+from keeper.core.plan import Clip
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Labels:
+    """How one store's assets and values are written, as far as `market_verified` events say."""
+
+    assets: dict[str, tuple[str, int]] = field(default_factory=dict)
+    base_decimals: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def learned(cls, verified: Iterable[tuple[str | None, Fields]]) -> Labels:
+        """From (market, fields) of `market_verified` events; later ones win."""
+        labels = cls()
+        for market, fields in verified:
+            if market is not None and fields.get("base_decimals") is not None:
+                labels.base_decimals[market] = fields["base_decimals"]
+            for asset in fields.get("assets", ()):
+                labels.assets[asset["asset"]] = (asset["symbol"], asset["decimals"])
+        return labels
+
+    def token(self, amount_raw: str, asset: str) -> str:
+        symbol, decimals = self.assets.get(asset, (checksum(asset), None))
+        return token_text(int(amount_raw), decimals, symbol)
+
+    def symbol(self, asset: str) -> str:
+        label = self.assets.get(asset)
+        return plain_text(label[0]) if label is not None else short_address(asset)
+
+    def base(self, amount_base: str, market: str | None) -> str:
+        return base_text(int(amount_base), self.base_decimals.get(market or ""))
+
+
+def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    """The first sentence tells the event; the others its particulars. An unknown kind is shown as recorded."""
+    tell = _TELLERS.get(kind)
+    if tell is None:
+        return [f"{kind}: {plain_text(str(dict(fields)))}"]
+    return tell(fields, market, labels)
+
+
+def _seen(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return [f"Seen below 1: health {_health(fields['health_factor_wad'])}."]
+
+
+def _refused(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    detail = f" ({plain_text(fields['detail'])})" if fields["detail"] else ""
+    health = _health(fields["health_factor_wad"])
+    return [f"Not liquidated, {fields['reason']}{detail}: {reason_sentence(fields['reason'])} Health {health}."]
+
+
+def _recovered(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return [
+        f"Back at 1 or above without our doing; its last health below 1 was {_health(fields['last_health_factor_wad'])}."
+    ]
+
+
+def _decided(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    calls = fields["calls"]
+    verdict = Verdict(fields["verdict"])
+    count = "one call" if len(calls) == 1 else f"{len(calls)} calls"
+    first = (
+        f"Decided on {count}: health {_health(fields['health_before_wad'])} → {_health(fields['health_planned_wad'])}"
+        f" planned, target {_health(fields['target_wad'])}; {VERDICTS[verdict]} ({verdict.value})."
+    )
+    position = (
+        f"It had collateral of {labels.base(fields['collateral_base'], market)} and debt of"
+        f" {labels.base(fields['debt_base'], market)}."
+    )
+    return [first, position, *(_planned_call(call, labels) for call in calls)]
+
+
+def _planned_call(call: Fields, labels: Labels) -> str:
+    repaid = labels.token(call["repaid_raw"], call["debt_asset"])
+    seized = labels.token(call["seized_raw"], call["collateral_asset"])
+    size = CLIPS[Clip(call["clip"])] if call["clip"] is not None else "the least that is enough"
+    asked = ""
+    if call["debt_to_cover_raw"] != call["repaid_raw"]:
+        asked = f" (asking for {labels.token(call['debt_to_cover_raw'], call['debt_asset'])})"
+    return (
+        f"Call {call['call_index'] + 1}: repay {repaid}{asked} and seize {seized}, bonus"
+        f" {fixed_text(call['bonus_bps'] - 10_000, 2, 2)} %; size: {size}."
+    )
+
+
+def _sent(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    calls, mode = fields["calls"], fields["mode"]
+    count = "1 transaction" if len(calls) == 1 else f"{len(calls)} transactions"
+    profit = labels.base(fields["expected_net_base"], market)
+    expected = f"expected profit {profit} after {labels.base(fields['expected_gas_base'], market)} for gas"
+    simulated = f"tried out on the node: health {_health(fields['health_simulated_wad'])}"
+    if mode == "dry":
+        return [f"Dry run, nothing was sent: {count} would have gone, {expected}; {simulated}."]
+    place = " on the local fork" if mode == "fork" else ""
+    return [f"Sent {count}{place}, {expected}; {simulated}.", *(_sent_call(call) for call in calls)]
+
+
+def _sent_call(call: Fields) -> str:
+    detail = f" ({plain_text(call['detail'])})" if call["detail"] else ""
+    where = f" as {call['transaction_hash']}" if call["transaction_hash"] is not None else ""
+    nonce = f", nonce {call['nonce']}" if call["nonce"] is not None else ""
+    return f"Call {call['call_index'] + 1}: {call['answer'].replace('_', ' ')}{where}{nonce}{detail}."
+
+
+def _mined(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return [f"Call {fields['call_index'] + 1} was mined in {fields['transaction_hash']}: {_gas(fields)}."]
+
+
+def _reverted(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    why = plain_text(fields["revert"]) if fields["revert"] else "the node gave no reason"
+    return [
+        f"Call {fields['call_index'] + 1} was mined in {fields['transaction_hash']} and reverted: {why}; {_gas(fields)}."
+    ]
+
+
+def _gas(fields: Fields) -> str:
+    return f"{fields['gas_used']:,} gas at {gwei_text(int(fields['effective_gas_price_wei']))}"
+
+
+def _restored(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return ["Restored. " + _measured(fields), *_accounts(fields, market, labels)]
+
+
+def _not_restored(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return ["Not restored. " + _measured(fields), *_accounts(fields, market, labels)]
+
+
+def _measured(fields: Fields) -> str:
+    before, planned = _health(fields["health_before_wad"]), _health(fields["health_planned_wad"])
+    target = _health(fields["target_wad"])
+    if fields["health_after_wad"] is None:
+        return f"Nothing was mined, so nothing could be read back; health was {before}, {planned} planned."
+    return (
+        f"Health {before} before → {planned} planned → {_health(fields['health_after_wad'])} read back"
+        f" (target {target}, {signed_wad_text(int(fields['overshoot_wad']))} beyond it)."
+    )
+
+
+def _accounts(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    lines = [
+        f"Repaid {labels.token(event['repaid_raw'], event['debt_asset'])},"
+        f" received {labels.token(event['received_raw'], event['collateral_asset'])}."
+        for event in fields["liquidations"]
+    ]
+    if fields["net_base"] is not None:
+        received, repaid, gas, net = (
+            labels.base(fields[name], market) for name in ("received_base", "repaid_base", "gas_base", "net_base")
+        )
+        lines.append(f"Profit {net}: received {received}, repaid {repaid}, gas {gas}.")
+    if fields["model_error_wad"] is not None:
+        error = int(fields["model_error_wad"])
+        exact = "Our arithmetic gives the chain's health to the wei."
+        lines.append(exact if error == 0 else f"The chain's health differs from our arithmetic by {error:+,} wad.")
+    if fields["disturbed"]:
+        lines.append("Something else touched this borrower in the same block.")
+    if fields["detail"]:
+        lines.append(plain_text(fields["detail"]) + ".")
+    return lines
+
+
+def _market_verified(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return [
+        f"Verified {fields['protocol']} {plain_text(fields['revision'])}: {fields['checked_borrowers']} borrowers"
+        " recomputed to the wei."
+    ]
+
+
+def _started(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    return [f"Started, keeper {fields['version']}, mode {fields['mode']}, chain id {fields['chain_id']}."]
+
+
+def _reorg(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    ancestor = fields["ancestor_block_number"]
+    cure = "the book is rebuilt" if ancestor is None else f"unwound to block {ancestor}"
+    return [f"Block {fields['old_block_number']} is no longer on the chain: {cure}."]
+
+
+def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:
+    return lambda fields, market, labels: [f"{start}: {plain_text(fields['detail'])}"]
+
+
+_TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
+    Kind.STARTED: _started,
+    Kind.STOPPED: _detail("Stopped"),
+    Kind.CAUGHT_UP: lambda fields, market, labels: [f"Caught up: {fields['borrowers']} borrowers with debt."],
+    Kind.REORG: _reorg,
+    Kind.MARKET_VERIFIED: _market_verified,
+    Kind.MARKET_REFUSED: _detail("Market refused"),
+    Kind.MARKET_CHANGED: lambda fields, market, labels: [f"The market changed ({plain_text(fields['event'])})."],
+    Kind.SEEN: _seen,
+    Kind.DECIDED: _decided,
+    Kind.REFUSED: _refused,
+    Kind.SENT: _sent,
+    Kind.MINED: _mined,
+    Kind.REVERTED: _reverted,
+    Kind.RESTORED: _restored,
+    Kind.NOT_RESTORED: _not_restored,
+    Kind.RECOVERED: _recovered,
+    Kind.ALERT: _detail("Alert"),
+    Kind.TROUBLE: lambda fields, market, labels: [f"{fields['error']}: {plain_text(fields['detail'])}"],
+}
+
+
+def _health(health_wad: str) -> str:
+    return health_text(int(health_wad))
