@@ -1,0 +1,245 @@
+"""The owner of the nonces against a node that misbehaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from keeper.core.errors import MalformedResponse, Refused, RpcFailure, RpcTimeout, StoreError
+from keeper.core.intent import Intent, IntentStatus
+from keeper.core.order import Answer
+from keeper.core.units import Hash32, to_hex
+from keeper.execution.signing.envelope import decode_signed
+from tests.unit.execution.fakes import (
+    BORROWER,
+    OTHER_BORROWER,
+    MemoryIntents,
+    MemoryNode,
+    head,
+    sender_on,
+    sending,
+)
+
+
+async def test_the_store_has_the_bytes_before_they_leave() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sent = await sender_on(node, store).send(sending(), head(1))
+    assert (sent.answer, sent.nonce, node.recorded_first) == (Answer.ACCEPTED, 0, [True])
+    assert [row.raw_transaction for row in store.rows.values()] == node.sends
+    assert store.statuses() == [(0, "sent")]
+
+
+async def test_nothing_leaves_when_the_store_cannot_write() -> None:
+    class FullDisk(MemoryIntents):
+        async def record_intent(self, intent: Intent) -> None:
+            raise StoreError("disk full")
+
+    node = MemoryNode()
+    sender = sender_on(node, FullDisk())
+    with pytest.raises(StoreError):
+        await sender.send(sending(), head(1))
+    assert node.sends == []
+    assert sender.open_intents == []
+
+
+async def test_transactions_of_one_head_follow_each_other() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    nonces = [(await sender.send(sending(attempt="a", call_index=i, tag=i), head(1))).nonce for i in range(3)]
+    assert nonces == [0, 1, 2]
+
+
+async def test_a_refusal_frees_the_nonce() -> None:
+    node, store = MemoryNode(answer=RpcFailure(-32000, "insufficient funds for gas"), swallow=True), MemoryIntents()
+    sender = sender_on(node, store)
+    refused = await sender.send(sending(), head(1))
+    assert (refused.answer, refused.transaction_hash, refused.nonce) == (Answer.REFUSED, None, None)
+    assert "insufficient funds" in refused.detail
+    again = await sender.send(sending(tag=1), head(1))
+    assert (again.answer, again.nonce) == (Answer.ACCEPTED, 0)
+    assert store.statuses() == [(0, "refused"), (0, "sent")]
+
+
+async def test_an_answer_that_got_lost_is_looked_up() -> None:
+    node, store = MemoryNode(answer=RpcTimeout("no answer")), MemoryIntents()
+    sent = await sender_on(node, store).send(sending(), head(1))
+    assert sent.answer is Answer.ACCEPTED
+    assert store.statuses() == [(0, "sent")]
+    assert len(node.sends) == 1
+
+
+async def test_a_used_nonce_is_a_refusal_unless_our_own_bytes_used_it() -> None:
+    node, store = MemoryNode(answer=RpcFailure(-32000, "nonce too low"), swallow=True), MemoryIntents()
+    refused = await sender_on(node, store).send(sending(), head(1))
+    assert refused.answer is Answer.REFUSED
+    node.answer = RpcFailure(-32000, "nonce too low")
+    arrived = await sender_on(node, store).send(sending(tag=1), head(1))
+    assert arrived.answer is Answer.ACCEPTED
+
+
+async def test_bytes_that_may_be_under_way_hold_everything_back_until_they_are_lost() -> None:
+    node, store = MemoryNode(answer=MalformedResponse("html"), swallow=True), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.answer is Answer.UNKNOWN
+    assert sent.transaction_hash is not None
+    with pytest.raises(Refused, match="nonce 0 is undecided"):
+        await sender.send(sending(OTHER_BORROWER, "1-b1"), head(1))
+    for number in (1, 2, 3):
+        assert (await sender.follow(sent.transaction_hash, head(number))).intent.status is IntentStatus.UNKNOWN
+    assert (await sender.follow(sent.transaction_hash, head(4))).intent.status is IntentStatus.LOST
+    # The same borrower's next order takes the lost nonce again: only one of the two can ever be mined.
+    again = await sender.send(sending(attempt="4-b0", tag=1), head(4))
+    assert (again.nonce, again.answer) == (0, Answer.ACCEPTED)
+    assert len(node.sends) == 2
+
+
+async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival_proven_gone() -> None:
+    node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
+    sender = sender_on(node, store)
+    first = await sender.send(sending(), head(1))
+    assert first.transaction_hash is not None
+    await sender.follow(first.transaction_hash, head(1))
+    await sender.follow(first.transaction_hash, head(4))
+    rival = await sender.send(sending(attempt="4-b0", tag=1), head(4))
+    assert rival.transaction_hash is not None
+    node.mine(0, 5, first.transaction_hash)
+    assert (await sender.follow(first.transaction_hash, head(5))).intent.status is IntentStatus.MINED
+    statuses = [(await sender.follow(rival.transaction_hash, head(number))).intent.status for number in (5, 8)]
+    assert statuses == [IntentStatus.SENT, IntentStatus.DROPPED]
+    assert (await sender.send(sending(attempt="8-b0", tag=2), head(8))).nonce == 1
+
+
+async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_waits() -> None:
+    node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
+    sender = sender_on(node, store)
+    lost = await sender.send(sending(), head(1))
+    assert lost.transaction_hash is not None
+    await sender.follow(lost.transaction_hash, head(1))
+    await sender.follow(lost.transaction_hash, head(4))
+    other = await sender.send(sending(OTHER_BORROWER, "4-b1", tag=1), head(4))
+    assert other.nonce == 0
+    with pytest.raises(Refused, match="still open at nonce 0"):
+        await sender.send(sending(BORROWER, "4-b0", tag=2), head(4))
+    node.mine(0, 5)
+    await sender.follow(lost.transaction_hash, head(5))
+    assert (await sender.send(sending(BORROWER, "5-b0", tag=3), head(5))).nonce == 1
+
+
+async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_back_is_sent() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    pooled = node.pool.pop(0)
+    statuses = [(await sender.follow(sent.transaction_hash, head(number))).intent.status for number in (2, 4, 5)]
+    assert statuses == [IntentStatus.SENT, IntentStatus.SENT, IntentStatus.LOST]
+    node.pool[0] = pooled
+    assert (await sender.follow(sent.transaction_hash, head(6))).intent.status is IntentStatus.SENT
+    assert store.statuses() == [(0, "sent")]
+
+
+async def test_a_nonce_used_by_another_transaction_proves_ours_gone() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 2, Hash32(b"\x99" * 32))
+    assert (await sender.follow(sent.transaction_hash, head(2))).open
+    followed = await sender.follow(sent.transaction_hash, head(5))
+    assert (followed.intent.status, followed.open) == (IntentStatus.DROPPED, False)
+
+
+async def test_a_receipt_from_a_block_that_we_do_not_see_yet_waits() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 3)
+    early = await sender.follow(sent.transaction_hash, head(2))
+    assert (early.receipt, early.open) == (None, True)
+    seen = await sender.follow(sent.transaction_hash, head(3))
+    assert seen.receipt is not None
+    assert store.blocks == {sent.transaction_hash: 3}
+
+
+async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 2)
+    assert not (await sender.follow(sent.transaction_hash, head(2))).open
+    node.pool[0] = node.mined.pop(0)
+    node.receipts.clear()
+    assert (await sender.follow(sent.transaction_hash, head(3))).intent.status is IntentStatus.SENT
+    assert store.statuses() == [(0, "sent")]
+
+
+class TestRestart:
+    async def test_bytes_that_never_left_leave_no_hole(self) -> None:
+        """Killed between writing down and sending."""
+        node, store = MemoryNode(swallow=True, answer=RpcTimeout("")), MemoryIntents()
+        sent = await sender_on(node, store).send(sending(), head(1))
+        assert sent.transaction_hash is not None
+        await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
+        restarted = sender_on(node, store)
+        [followed] = await restarted.start(head(9))
+        assert followed.intent.status is IntentStatus.LOST
+        assert (await restarted.send(sending(attempt="9-b0", tag=1), head(9))).nonce == 0
+
+    async def test_bytes_that_left_are_not_sent_again(self) -> None:
+        """Killed between sending and hearing the answer."""
+        node, store = MemoryNode(), MemoryIntents()
+        sent = await sender_on(node, store).send(sending(), head(1))
+        assert sent.transaction_hash is not None
+        await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
+        restarted = sender_on(node, store)
+        [followed] = await restarted.start(head(2))
+        assert followed.intent.status is IntentStatus.SENT
+        with pytest.raises(Refused, match="still open at nonce 0"):
+            await restarted.send(sending(attempt="2-b0", tag=1), head(2))
+        assert (await restarted.send(sending(OTHER_BORROWER, "2-b1", tag=2), head(2))).nonce == 1
+        assert len(node.sends) == 2
+
+    async def test_a_young_intent_holds_its_nonce_for_a_few_blocks(self) -> None:
+        node, store = MemoryNode(swallow=True, answer=RpcTimeout("")), MemoryIntents()
+        await sender_on(node, store).send(sending(), head(8))
+        restarted = sender_on(node, store)
+        [followed] = await restarted.start(head(9))
+        assert followed.open
+        with pytest.raises(Refused, match="undecided since block 8"):
+            await restarted.send(sending(OTHER_BORROWER, "9-b1", tag=1), head(9))
+
+    async def test_one_that_was_mined_meanwhile_is_closed(self) -> None:
+        node, store = MemoryNode(), MemoryIntents()
+        await sender_on(node, store).send(sending(), head(1))
+        node.mine(0, 2, status=0)
+        restarted = sender_on(node, store)
+        [followed] = await restarted.start(head(3))
+        assert (followed.intent.status, restarted.open_intents) == (IntentStatus.REVERTED, [])
+        assert (await restarted.send(sending(attempt="3-b0", tag=1), head(3))).nonce == 1
+
+
+async def test_a_settled_transaction_is_forgotten_but_not_an_open_one() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = sender_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    sender.forget(sent.transaction_hash)
+    assert [each.nonce for each in sender.open_intents] == [0]
+    node.mine(0, 2)
+    await sender.follow(sent.transaction_hash, head(2))
+    sender.forget(sent.transaction_hash)
+    with pytest.raises(KeyError):
+        await sender.follow(sent.transaction_hash, head(2))
+
+
+async def test_what_is_sent_is_what_was_asked_for() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    wanted = sending(tag=5)
+    sent = await sender_on(node, store).send(wanted, head(1))
+    decoded = decode_signed(node.sends[0])
+    assert decoded.fields.call == wanted.call
+    assert (decoded.fields.gas_limit, decoded.fields.max_fee_wei, decoded.fields.priority_fee_wei) == (500_000, 21, 1)
+    assert sent.transaction_hash is not None
+    assert to_hex(decoded.hash) == to_hex(sent.transaction_hash)
