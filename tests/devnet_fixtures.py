@@ -16,13 +16,20 @@ from keeper.devnet.spec import Version
 from keeper.devnet.state import Recipe, started_bed
 
 BASE_POSITIONS = 60
-VERSIONS: tuple[Version, ...] = ("3.6",)
+VERSIONS: tuple[Version, ...] = ("3.6", "3.0.2")
 
 
 @pytest.fixture
 async def bed36() -> AsyncIterator[Bed]:
     """Aave 3.6 with the base borrowers."""
     async with started_bed(Recipe("3.6", BASE_POSITIONS)) as bed:
+        yield bed
+
+
+@pytest.fixture
+async def bed302() -> AsyncIterator[Bed]:
+    """Aave 3.0.2 with the base borrowers."""
+    async with started_bed(Recipe("3.0.2", BASE_POSITIONS)) as bed:
         yield bed
 
 

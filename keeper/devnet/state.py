@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.core.units import Address
-from keeper.devnet import aave_v36, admin
+from keeper.devnet import aave_v36, aave_v302, admin
 from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
 from keeper.devnet.cache import build_once_async, cache_root
 from keeper.devnet.chain import DevChain
@@ -31,7 +31,7 @@ DEVNET_CHAIN_ID = 31_337
 _DAY_S = 86_400
 _KEPT_DAYS = 2
 _STATE, _BED = "state.json", "bed.json"
-_VERSIONS = {"3.6": aave_v36}
+_VERSIONS = {"3.6": aave_v36, "3.0.2": aave_v302}
 
 
 @dataclass(frozen=True)
