@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-_TRUSTED_SUCCESSES = 16
-"""So many answers at the learned size, and the limit is believed to have been a passing one."""
+_FIRST_PATIENCE = 16
 
 
 class AdaptiveSize:
-    """Begins at `maximum`, is halved when refused, and grows again towards the least size that was refused."""
+    """Begins at `maximum`, is halved when refused, and grows again towards the least size that was refused.
+
+    After a while the limit is doubted: it may have been a dense stretch. Each time it is believed twice as long.
+    """
 
     def __init__(self, maximum: int) -> None:
         if maximum < 1:
@@ -15,6 +17,7 @@ class AdaptiveSize:
         self._maximum = maximum
         self._refused_at: int | None = None
         self._successes = 0
+        self._patience = _FIRST_PATIENCE
         self.size = maximum
 
     def refused(self, size: int) -> None:
@@ -28,11 +31,10 @@ class AdaptiveSize:
         if size < self.size:
             return
         self._successes += 1
-        if self._refused_at is not None and self._successes >= _TRUSTED_SUCCESSES:
-            self._refused_at, self._successes = None, 0
-        ceiling = self._maximum if self._refused_at is None else self._refused_at
-        # Near the refused size another refusal would cost more than the wider step brings.
+        if self._refused_at is not None and self._successes >= self._patience:
+            self._refused_at, self._successes, self._patience = None, 0, 2 * self._patience
         if self._refused_at is None:
             self.size = min(self._maximum, 2 * self.size)
-        elif ceiling - self.size > self.size // 4:
-            self.size = (self.size + ceiling) // 2
+        # Near the refused size another refusal would cost more than the wider step brings.
+        elif self._refused_at - self.size > self.size // 4:
+            self.size = (self.size + self._refused_at) // 2

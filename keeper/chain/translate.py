@@ -81,10 +81,12 @@ def _narrow(code: int, lowered: str, method: str, text: str) -> ChainError | Non
         return MethodUnavailable(text)
     if code in (429, -32029) or _RATE.search(lowered):
         return RateLimited(text)
-    if code in (-32001, 4444) or _NO_BLOCK.search(lowered):
+    if _NO_BLOCK.search(lowered):
         return BlockUnavailable(text)
     if method == "eth_getLogs" and (code == -32005 or _RANGE.search(lowered)):
         return RangeRefused(text)
+    if code in (-32001, 4444):
+        return BlockUnavailable(text)
     if code == -32005:
         return RateLimited(text)
     if _TOO_LARGE.search(lowered):
