@@ -112,22 +112,24 @@ def read_private_file(path: Path, what: str, most_bytes: int, credentials_direct
         raise ConfigError(f"{what} {path} does not exist") from None
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be opened: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise ConfigError(f"{what} {path} is not a file")
-        if stat.S_IMODE(status.st_mode) & 0o077 and not _is_credential(path, credentials_directory, status.st_mode):
-            mode = stat.S_IMODE(status.st_mode)
-            raise ConfigError(f"{what} {path} is open to others (mode {mode:04o}): chmod 600 {path}")
-        content = file.read(most_bytes + 1)
+        permissions = stat.S_IMODE(mode)
+        if permissions & 0o077 and not _is_credential(path, credentials_directory, permissions):
+            raise ConfigError(f"{what} {path} is open to others (mode {permissions:04o}): chmod 600 {path}")
+        content = os.read(descriptor, most_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > most_bytes:
         raise ConfigError(f"{what} {path} is larger than {most_bytes} bytes")
     return content
 
 
-def _is_credential(path: Path, directory: Path | None, mode: int) -> bool:
+def _is_credential(path: Path, directory: Path | None, permissions: int) -> bool:
     """systemd's credentials are read-only, at most group-readable (0400 or 0440), directly in their folder."""
-    if directory is None or stat.S_IMODE(mode) & ~0o440:
+    if directory is None or permissions & ~0o440:
         return False
     return path.resolve().parent == directory.resolve()
 

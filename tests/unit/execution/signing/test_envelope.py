@@ -1,0 +1,63 @@
+"""Reading signed bytes back: held against the library that signs."""
+
+from __future__ import annotations
+
+import pytest
+import rlp  # type: ignore[import-untyped]
+from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.core.block import Call
+from keeper.core.errors import Defect
+from keeper.core.units import Address
+from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.signing.keystore import KeystoreSigner
+from keeper.execution.signing.signer import TransactionFields
+
+NUMBERS = st.integers(0, 2**64 - 1)
+
+
+@given(
+    key=st.binary(min_size=31, max_size=31).map(lambda tail: b"\x01" + tail),
+    chain_id=st.integers(1, 2**53),
+    nonce=NUMBERS,
+    target=st.binary(min_size=20, max_size=20),
+    calldata=st.binary(max_size=200),
+    gas_limit=st.integers(21_000, 2**32),
+    fee=st.integers(0, 2**63),
+)
+def test_every_field_and_the_sender_come_back(
+    key: bytes, chain_id: int, nonce: int, target: bytes, calldata: bytes, gas_limit: int, fee: int
+) -> None:
+    fields = TransactionFields(chain_id, nonce, Call(Address(target), calldata), gas_limit, fee + 7, fee)
+    signer = KeystoreSigner(Account.from_key(key))
+    signed = signer.sign_transaction(fields)
+    decoded = decode_signed(signed.raw)
+    assert (decoded.fields, decoded.sender, decoded.hash) == (fields, signer.address, signed.hash)
+
+
+def _with(field: int, item: object) -> bytes:
+    fields = TransactionFields(1, 0, Call(Address(b"\x50" * 20), b""), 21_000, 2, 1)
+    raw = KeystoreSigner(Account.from_key(b"\x11" * 32)).sign_transaction(fields).raw
+    items = rlp.decode(raw[1:])
+    items[field] = item
+    return b"\x02" + bytes(rlp.encode(items))
+
+
+@pytest.mark.parametrize(
+    "raw, words",
+    [
+        (b"", "no EIP-1559"),
+        (b"\x01\xc0", "no EIP-1559"),
+        (b"\x02", "do not decode"),
+        (b"\x02\xc0", "do not decode"),
+        (b"\x02\x80", "do not decode"),
+        (_with(11, b"\xff" * 40), "do not decode"),
+        (_with(6, b"\x01"), "native coin"),
+        (_with(8, [[b"\x50" * 20, []]]), "access list"),
+    ],
+)
+def test_other_bytes_are_refused(raw: bytes, words: str) -> None:
+    with pytest.raises(Defect, match=words):
+        decode_signed(raw)

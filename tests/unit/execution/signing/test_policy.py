@@ -1,0 +1,97 @@
+"""What may be signed, and that what comes back is what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.core.block import Call
+from keeper.core.errors import Defect
+from keeper.core.units import Address, Hash32
+from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
+from keeper.execution.signing.signer import SignedTransaction, TransactionFields
+from keeper.execution.tokens import approve
+from tests.unit.execution.fakes import CHAIN_ID, LIQUIDATE, POOL, TOKEN, signer
+
+STRANGER = Address(b"\x66" * 20)
+POLICY = SigningPolicy(
+    chain_id=CHAIN_ID,
+    pools={POOL: frozenset({LIQUIDATE})},
+    approvals={TOKEN: frozenset({POOL})},
+    max_fee_cap_wei=100,
+)
+ALLOWED = TransactionFields(
+    chain_id=CHAIN_ID,
+    nonce=0,
+    call=Call(POOL, LIQUIDATE + bytes(160)),
+    gas_limit=500_000,
+    max_fee_wei=100,
+    priority_fee_wei=2,
+)
+
+
+def guarded() -> GuardedSigner:
+    return GuardedSigner(signer(), POLICY)
+
+
+def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
+    approval = replace(ALLOWED, call=approve(TOKEN, POOL, 10**18))
+    assert guarded().sign_transaction(ALLOWED).raw[0] == 2
+    assert guarded().sign_transaction(approval).raw[0] == 2
+    assert guarded().address == signer().address
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        (replace(ALLOWED, chain_id=1), "chain 1"),
+        (replace(ALLOWED, nonce=-1), "nonce"),
+        (replace(ALLOWED, max_fee_wei=101), "cap of 100"),
+        (replace(ALLOWED, max_fee_wei=0), "cap of 100"),
+        (replace(ALLOWED, priority_fee_wei=101), "priority fee"),
+        (replace(ALLOWED, gas_limit=15_000_001), "gas limit"),
+        (replace(ALLOWED, gas_limit=0), "gas limit"),
+        (replace(ALLOWED, call=Call(POOL, b"")), "may be signed"),
+        (replace(ALLOWED, call=Call(POOL, bytes.fromhex("69328dec") + bytes(96))), "0x69328dec"),
+        (replace(ALLOWED, call=Call(STRANGER, LIQUIDATE + bytes(160))), "may be signed"),
+        (replace(ALLOWED, call=approve(TOKEN, STRANGER, 1)), "may be signed"),
+        (replace(ALLOWED, call=approve(STRANGER, POOL, 1)), "may be signed"),
+        (replace(ALLOWED, call=Call(TOKEN, approve(TOKEN, POOL, 1).calldata + b"\0")), "may be signed"),
+        (replace(ALLOWED, call=Call(TOKEN, bytes.fromhex("a9059cbb") + bytes(64))), "0xa9059cbb"),
+        (replace(ALLOWED, call=Call(POOL, approve(TOKEN, POOL, 1).calldata)), "may be signed"),
+    ],
+)
+def test_anything_else_is_a_defect(fields: TransactionFields, words: str) -> None:
+    with pytest.raises(Defect, match=words):
+        guarded().sign_transaction(fields)
+
+
+class Crooked:
+    """A signer that signs something else."""
+
+    def __init__(self, change: str) -> None:
+        self._change = change
+        self.address = STRANGER if self._change == "address" else signer().address
+
+    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+        if self._change == "nonce":
+            fields = replace(fields, nonce=fields.nonce + 1)
+        signed = signer().sign_transaction(fields)
+        if self._change == "hash":
+            return replace(signed, hash=Hash32(bytes(32)))
+        return replace(signed, raw=b"\x02\xc0") if self._change == "garbage" else signed
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ("nonce", "another transaction"),
+        ("hash", "another transaction"),
+        ("address", "not that of"),
+        ("garbage", "do not decode"),
+    ],
+)
+def test_what_comes_back_is_checked(change: str, words: str) -> None:
+    with pytest.raises(Defect, match=words):
+        GuardedSigner(Crooked(change), POLICY).sign_transaction(ALLOWED)
