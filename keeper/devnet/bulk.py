@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ _WIDE_BLOCK_GAS = 10**11
 _USUAL_BLOCK_GAS = 30_000_000
 _USUAL_BASE_FEE_WEI = 10**9
 _MOST_BLOCKS = 50
+_PATIENCE_S = 60.0
 
 
 @asynccontextmanager
@@ -42,10 +44,30 @@ async def send_all(chain: DevChain, txs: Sequence[Tx], what: str) -> list[dict[s
     """
     hashes = await _submit(chain, txs, what)
     receipts = await _mine_until_done(chain, hashes, what)
+    _refuse_reverts(txs, receipts, what)
+    return receipts
+
+
+async def send_together(chain: DevChain, txs: Sequence[Tx], what: str) -> None:
+    """Send all at once on a chain that mines by itself, and wait for them. Raises Reverted, DevnetError.
+
+    They land in one block where blocks come at intervals, else in one or several.
+    """
+    hashes = await _submit(chain, txs, what)
+    deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+    while asyncio.get_running_loop().time() < deadline:
+        receipts = await chain.batch([("eth_getTransactionReceipt", [each]) for each in hashes], what)
+        if all(receipts):
+            _refuse_reverts(txs, receipts, what)
+            return
+        await asyncio.sleep(0.01)
+    raise DevnetError(f"{what}: not mined within {_PATIENCE_S:g} s")
+
+
+def _refuse_reverts(txs: Sequence[Tx], receipts: Sequence[dict[str, Any]], what: str) -> None:
     for tx, receipt in zip(txs, receipts, strict=True):
         if int(receipt["status"], 16) != 1:
-            raise Reverted(f"{what}: a transaction of {to_hex(tx.sender)} reverted", tx.calldata)
-    return receipts
+            raise Reverted(f"{what}: a transaction of {to_hex(tx.sender)} reverted", b"")
 
 
 async def _submit(chain: DevChain, txs: Sequence[Tx], what: str) -> list[str]:

@@ -105,6 +105,11 @@ class DevChain:
                 await self.rpc.request("evm_setNextBlockTimestamp", [await self.now_s() + seconds])
             await self.rpc.request("evm_mine")
 
+    async def advance(self, seconds: int) -> None:
+        """Let so much time pass, and mine a block at its end."""
+        await self.rpc.request("evm_increaseTime", [seconds])
+        await self.rpc.request("evm_mine")
+
     async def now_s(self) -> int:
         """The latest block's time."""
         block = await self.rpc.request("eth_getBlockByNumber", ["latest", False])

@@ -12,6 +12,7 @@ from keeper.devnet.chain import Tx, salted_address
 from keeper.devnet.market import Bed
 from keeper.devnet.openings import Opening, Prices, amount_of, plan_positions
 from keeper.devnet.spec import USD
+from keeper.devnet.specials import Crash, special_openings
 
 VARIABLE_RATE = 2
 SUPPLIER = salted_address("supplier")
@@ -20,11 +21,16 @@ SUPPLIER = salted_address("supplier")
 _LEAST_LIQUIDITY_BASE = 5_000_000 * USD
 
 
-async def open_positions(bed: Bed, n: int, seed: int = 1) -> list[Opening]:
-    """Plan and open `n` borrowers on a chain that mines each transaction. Raises Reverted."""
+async def open_positions(bed: Bed, n: int, seed: int = 1, crash: Crash | None = None) -> list[Opening]:
+    """Plan and open `n` borrowers, and those made for the crash, on a chain that mines each transaction.
+
+    Raises Reverted, and DevnetError if the crash is too mild.
+    """
     prices = {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols}
     extra = ("sUSDe",) if bed.deployment.version == "3.6" else ()
     openings = plan_positions(n, seed, prices, extra)
+    if crash:
+        openings = special_openings(bed.deployment.version, prices, crash) + openings
     await open_all(bed, openings, prices)
     return openings
 

@@ -59,7 +59,7 @@ _BTC_RATES = (4_500, 0, 400, 30_000)
 _STABLE_RATES = (9_000, 50, 550, 6_000)
 
 ASSETS: tuple[AssetSpec, ...] = (
-    AssetSpec("WETH", 18, 3_200 * USD, 8_000, 8_250, 10_500, 1_000, 1_500, _ETH_RATES),
+    AssetSpec("WETH", 18, 3_200 * USD, 8_000, 8_350, 10_500, 1_000, 1_500, _ETH_RATES),
     AssetSpec("WBTC", 8, 64_000 * USD, 7_300, 7_800, 10_700, 1_000, 2_000, _BTC_RATES),
     AssetSpec("USDC", 6, 1 * USD, 7_700, 8_000, 10_450, 2_000, 1_000, _STABLE_RATES, feed="capped"),
     AssetSpec("DAI", 18, 99_980_000, 7_500, 7_800, 10_500, 0, 1_000, _STABLE_RATES),

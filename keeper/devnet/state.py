@@ -26,6 +26,7 @@ from keeper.devnet.openings import Leg, Opening
 from keeper.devnet.packages import Say, package_key, quiet
 from keeper.devnet.positions import open_positions
 from keeper.devnet.spec import Version
+from keeper.devnet.specials import Crash
 
 DEVNET_CHAIN_ID = 31_337
 _DAY_S = 86_400
@@ -36,12 +37,19 @@ _VERSIONS = {"3.6": aave_v36, "3.0.2": aave_v302}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a devnet holds: the market's version, how many random borrowers, from which seed."""
+    """What a devnet holds: the market's version, how many random borrowers from which seed, and the special
+    borrowers for a crash (`specials_for(crash)`) if there is to be one."""
 
     version: Version = "3.6"
     positions: int = 0
     seed: int = 1
     chain_id: int = DEVNET_CHAIN_ID
+    crash: tuple[tuple[str, int], ...] = ()
+
+
+def specials_for(crash: Crash) -> tuple[tuple[str, int], ...]:
+    """A crash in the form that a recipe keeps."""
+    return tuple(sorted(crash.items()))
 
 
 @asynccontextmanager
@@ -110,7 +118,7 @@ async def _build(recipe: Recipe, contracts: Artifacts, binary: Path, draft: Path
         try:
             deployment = await _VERSIONS[recipe.version].deploy(chain, contracts, recipe.chain_id)
             bed = Bed(chain, deployment, contracts)
-            openings = await open_positions(bed, recipe.positions, recipe.seed)
+            openings = await open_positions(bed, recipe.positions, recipe.seed, dict(recipe.crash))
             await dump_state(chain, draft / _STATE)
             (draft / _BED).write_text(json.dumps(_bed_to_json(replace(bed, openings=tuple(openings)))))
         finally:
