@@ -31,7 +31,7 @@ _HOSTS = "|".join(
 )
 _FOLDERS = "work|farm|root|home|Users|tmp/[a-z]|opt/pypi|opt/wheels"
 _INDEX = "index" + "[-_]url"
-_FOREIGN = re.compile(rf"({_HOSTS}|{_INDEX}|(?<![A-Za-z0-9_.$}}~-])/(?:{_FOLDERS})\b[\w./-]*)")
+_FOREIGN = re.compile(rf"({_HOSTS}|{_INDEX}|(?<![A-Za-z0-9_.}}-])/(?:{_FOLDERS})\b[\w./-]*)")
 
 _ASSERTING_CALLS = re.compile(r"^(assert_|raises$|warns$|fail$)")
 
