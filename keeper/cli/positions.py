@@ -21,7 +21,7 @@ def positions(
     """List borrowers with their health factor, lowest first."""
     import asyncio
 
-    from keeper.app import list_positions
+    from keeper.app.run import list_positions
     from keeper.cli.positions_view import is_below, parse_health, show_json, show_table
     from keeper.core.errors import ConfigError
     from keeper.settings import load_settings, settings_from_arguments

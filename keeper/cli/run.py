@@ -24,7 +24,8 @@ def run(
     """
     import asyncio
 
-    from keeper.app import RunPlan, run_keeper
+    from keeper.app.plan import RunPlan
+    from keeper.app.run import run_keeper
     from keeper.settings import load_settings
 
     settings = load_settings(config)

@@ -1,14 +1,21 @@
-"""The three ERC-20 calls that this room makes, and the words they answer with."""
+"""The few ERC-20 calls that this room makes, and the words they answer with."""
 
 from __future__ import annotations
 
-from keeper.core.block import Call, CallResult
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import MalformedResponse
-from keeper.core.units import Address
+from keeper.core.units import Address, to_hex
 
 BALANCE_OF = bytes.fromhex("70a08231")
 ALLOWANCE = bytes.fromhex("dd62ed3e")
 APPROVE = bytes.fromhex("095ea7b3")
+DECIMALS = bytes.fromhex("313ce567")
+MOST_DECIMALS = 77
+"""10 ** 78 no longer fits a word."""
+
+Read = Callable[[Sequence[Call], BlockRef], Awaitable[Sequence[CallResult]]]
 
 
 def encode_balance_of(account: Address) -> bytes:
@@ -28,3 +35,15 @@ def decode_amount_raw(result: CallResult, what: str) -> int:
     if not result.ok or len(result.returndata) < 32:
         raise MalformedResponse(f"{what} could not be read")
     return int.from_bytes(result.returndata[:32], "big")
+
+
+async def read_decimals(read: Read, tokens: Sequence[Address], block: BlockRef) -> Mapping[Address, int]:
+    """What each token says of itself. Raises `MalformedResponse` when one says nothing, or nonsense."""
+    answers = await read([Call(token, DECIMALS) for token in tokens], block)
+    found = {}
+    for token, answer in zip(tokens, answers, strict=True):
+        decimals = decode_amount_raw(answer, f"decimals of {to_hex(token)}")
+        if decimals > MOST_DECIMALS:
+            raise MalformedResponse(f"{to_hex(token)} says that it has {decimals} decimals")
+        found[token] = decimals
+    return found

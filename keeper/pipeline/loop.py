@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from keeper.core import attempt_build, event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, Defect, MarketError, Refused
+from keeper.core.event_build import AssetLabel
 from keeper.core.events import Event
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Reason, Skip
@@ -62,6 +63,7 @@ class ChainLoop:
         journal: Journal,
         now_s: Callable[[], float],
         max_head_age_s: float,
+        labels: Mapping[Address, Sequence[AssetLabel]],
     ) -> None:
         self.name = name
         self.desks = list(desks)
@@ -77,6 +79,7 @@ class ChainLoop:
         self._journal = journal
         self._now_s = now_s
         self._max_head_age_s = max_head_age_s
+        self._labels = labels
         self._started: set[Address] = set()
         self._standings: dict[Address, dict[Address, Standing]] = {}
         self._done: dict[tuple[Address, Address], tuple[object, Submission]] = {}
@@ -133,6 +136,8 @@ class ChainLoop:
                     protocol=follower.adapter.protocol,
                     revision=advance.verified.rules,
                     checked_borrowers=advance.verified.checked_borrowers,
+                    base_decimals=len(str(follower.adapter.base_unit(follower.market))) - 1,
+                    assets=self._labels[market],
                 )
             )
         await self._journal.record(events)

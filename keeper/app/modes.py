@@ -1,0 +1,189 @@
+"""Dry, fork or live: chosen here and nowhere else. What comes out is a funding, a simulator and a submitter."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.app.parts import FollowedMarkets, whole_tokens_raw
+from keeper.app.plan import RunPlan
+from keeper.app.terms import fee_cap_wei
+from keeper.chain.client import ChainClient
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.jsonrpc import JsonRpc
+from keeper.core import event_build
+from keeper.core.block import BlockRef
+from keeper.core.errors import ConfigError
+from keeper.core.units import Address, address_from_hex, to_hex
+from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
+from keeper.execution.allowance import Allowances
+from keeper.execution.dry import DrySubmitter
+from keeper.execution.fork import ForkSubmitter
+from keeper.execution.funding import DealtFunding, LiveFunding
+from keeper.execution.live import LivePermit, LiveSubmitter, may_go_live
+from keeper.execution.loopback import is_loopback_anvil
+from keeper.execution.reconcile import Reconciler
+from keeper.execution.sender import Sender
+from keeper.execution.signing.keystore import PasswordSource, load_keystore, password_from_file, password_from_prompt
+from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
+from keeper.execution.simulate import NodeSimulator
+from keeper.execution.slots import SlotFinder
+from keeper.execution.tokens import read_decimals
+from keeper.ports import Funding, Intents, Journal, Simulator, Submitter
+from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
+from keeper.settings import Chain as ChainSettings
+from keeper.settings import Settings
+from keeper.settings.presets import Preset
+
+PLACEHOLDER_KEEPER = address_from_hex("0x00000000000000000000000000000000000fA4e1")
+"""Who liquidates in a dry run without `keeper_address`."""
+
+LIQUIDATION_GAS_CAP = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One chain, reached and looked at, before anybody can act on it."""
+
+    name: str
+    settings: Settings
+    chain: ChainSettings
+    preset: Preset | None
+    rpc: Endpoints
+    client: ChainClient
+    chain_id: int
+    head: BlockRef
+    wrapped_native: Address | None
+    markets: Sequence[Market]
+    block_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How a chain's loop acts."""
+
+    liquidator: Address
+    funding: Funding
+    simulator: Simulator
+    submitter: Submitter
+    name: str
+
+
+def effective_mode(settings: Settings, plan: RunPlan) -> str:
+    """Live needs `--live` and `mode = "live"`; one without the other is refused, so nobody sends, or fails to, by mistake."""
+    if plan.live and plan.fork:
+        raise ConfigError("--live and --fork exclude each other: choose one")
+    if plan.live and settings.mode != "live":
+        raise ConfigError('--live also needs mode = "live" in the configuration; it says mode = "dry"')
+    if settings.mode == "live" and not plan.live and not plan.fork:
+        raise ConfigError('mode = "live" also needs --live on the command line; add it, or set mode = "dry"')
+    if plan.fork:
+        return "fork"
+    return "live" if plan.live else "dry"
+
+
+async def means_for(
+    mode: str, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal, stack: AsyncExitStack
+) -> Means:
+    """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil."""
+    if mode == "live":
+        return await _live(ground, markets, intents, journal)
+    owner = PLACEHOLDER_KEEPER
+    if ground.chain.keeper_address is not None:
+        owner = address_from_hex(ground.chain.keeper_address)
+    dealt = DealtFunding(SlotFinder(ground.rpc), owner)
+    simulator = NodeSimulator(ground.rpc, markets, owner, dealt)
+    if mode == "fork":
+        return Means(owner, dealt, simulator, await _fork(ground, markets, dealt, stack), mode)
+    return Means(owner, dealt, simulator, DrySubmitter(), mode)
+
+
+async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, stack: AsyncExitStack) -> ForkSubmitter:
+    configured = ground.settings.anvil
+    binary = find_anvil(str(configured) if configured is not None else None)
+    if binary is None:
+        raise ConfigError('--fork needs anvil: put it on PATH, set anvil = "/path/to/anvil", or run `make demo` once')
+    upstream_url = ground.chain.rpc_url[0].get_secret_value()
+    return await stack.enter_async_context(
+        ForkSubmitter(
+            lambda head: running_anvil(binary, AnvilOptions(fork_url=upstream_url, fork_block_number=head.number)),
+            JsonRpc,
+            dealt,
+            markets,
+        )
+    )
+
+
+async def _live(ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal) -> Means:
+    permit = await _permit(ground)
+    signing = ground.chain.signer
+    if signing is None:
+        raise ConfigError(f"chains.{ground.name}.signer.keystore is missing: live mode needs a keystore file")
+    key = load_keystore(signing.keystore, _password(signing.keystore, signing.password_file))
+    debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
+    approvals: dict[Address, frozenset[Address]] = {}
+    for asset, pool in debts:
+        approvals[asset] = approvals.get(asset, frozenset()) | {pool}
+    policy = SigningPolicy(
+        chain_id=ground.chain_id,
+        pools={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
+        approvals=approvals,
+        max_fee_cap_wei=fee_cap_wei(ground.chain),
+        gas_limit_cap=LIQUIDATION_GAS_CAP,
+    )
+    sender = Sender(ground.rpc, GuardedSigner(key, policy), intents, ground.chain_id)
+    submitter = LiveSubmitter(permit, sender, Reconciler(ground.rpc, ground.client, markets))
+    for followed in await submitter.start(ground.head):
+        detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} is {followed.intent.status}"
+        await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
+    funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
+    await _set_allowances(ground, sender, funding, debts)
+    simulator = NodeSimulator(ground.rpc, markets, sender.address)
+    return Means(sender.address, funding, simulator, submitter, "live")
+
+
+async def _permit(ground: Ground) -> LivePermit:
+    url = ground.chain.rpc_url[0].get_secret_value()
+    is_testnet = ground.preset is not None and ground.preset.testnet and ground.preset.chain_id == ground.chain_id
+    return may_go_live(
+        ground.chain_id,
+        is_testnet_preset=is_testnet,
+        node_is_anvil_devnet=not is_testnet and await is_loopback_anvil(url, ground.rpc),
+    )
+
+
+async def _set_allowances(
+    ground: Ground, sender: Sender, funding: LiveFunding, debts: Sequence[tuple[Address, Address]]
+) -> None:
+    bounds = await _bounds_raw(ground)
+    heads: AsyncIterator[BlockRef] = ground.client.heads()
+    fees = await ground.client.fees()
+    await Allowances(ground.rpc, sender, funding).ensure(debts, bounds, fees, heads, await ground.client.latest())
+
+
+async def _bounds_raw(ground: Ground) -> Mapping[Address, int]:
+    """The configured standing allowance of every asset; empty: as much as is held at start."""
+    bound = ground.chain.signer.allowance_bound if ground.chain.signer is not None else None
+    if bound is None:
+        return {}
+    where = f"chains.{ground.name}.signer.allowance_bound"
+    decimals = await token_decimals(ground)
+    return {asset: whole_tokens_raw(bound, places, where) for asset, places in decimals.items()}
+
+
+async def token_decimals(ground: Ground) -> Mapping[Address, int]:
+    """Decimals of every listed asset, as its token says."""
+    assets = list(dict.fromkeys(reserve.asset for market in ground.markets for reserve in market.reserves))
+    return await read_decimals(ground.client.read, assets, ground.head)
+
+
+def _password(keystore: Path, password_file: Path | None) -> PasswordSource:
+    if password_file is None:
+        return password_from_prompt(getpass.getpass, keystore)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return password_from_file(password_file, Path(folder) if folder else None)

@@ -1,0 +1,104 @@
+"""Small adapters between rooms that may not know each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import ConfigError, MarketError
+from keeper.core.units import Address, address_from_hex, to_hex
+from keeper.execution.markets import MarketHandle
+from keeper.pipeline.loop import ChainLoop, Round
+from keeper.pipeline.market import MarketFollower
+from keeper.protocols.aave_v3.market import Market
+from keeper.settings.presets import Preset
+from keeper.telemetry.health import ChainHealth, MarketState
+
+
+class FollowedMarkets(Mapping[Address, MarketHandle[Any, Any]]):
+    """The markets as the followers have them right now, for execution."""
+
+    def __init__(self, followers: Sequence[MarketFollower[Any, Any]], wrapped_native: Address | None) -> None:
+        self._followers = {follower.entry: follower for follower in followers}
+        self._wrapped_native = wrapped_native
+
+    def __getitem__(self, market: Address) -> MarketHandle[Any, Any]:
+        follower = self._followers[market]
+        return MarketHandle(follower.adapter, follower.market, self._wrapped_native)
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(self._followers)
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+
+class NullCheckpoints:
+    """Remembers nothing: for one-shot commands that must not touch the store."""
+
+    async def save(self, chain: str, market: Address, block: BlockRef, rows: bytes) -> None:
+        return None
+
+    async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None:
+        return None
+
+
+class BoardWatcher:
+    """Shows the loop on the health page."""
+
+    def __init__(self, health: ChainHealth) -> None:
+        self._health = health
+
+    def on_round(self, loop: ChainLoop, result: Round) -> None:
+        self._health.note_head(result.head)
+        self._health.open_orders = len(loop.open)
+        for desk in loop.desks:
+            applied = desk.follower.applied
+            if applied is not None:
+                self._health.note_applied(applied)
+            self._health.note_market(desk.market, *market_state(loop, desk.market, desk.follower))
+
+    def on_error(self, loop: ChainLoop, error: Exception) -> None:
+        self._health.note_error(error)
+
+
+def market_state(loop: ChainLoop, market: Address, follower: MarketFollower[Any, Any]) -> tuple[MarketState, str]:
+    if market in loop.stopped:
+        return MarketState.STOPPED, loop.stopped[market]
+    if market in loop.refusals:
+        return MarketState.REFUSED, loop.refusals[market]
+    if follower.applied is None:
+        return MarketState.STARTING, ""
+    if follower.verified is None:
+        return MarketState.VERIFIED, "nobody borrows yet: verified with the first borrower"
+    return MarketState.VERIFIED, f"{follower.verified.rules}, {follower.verified.checked_borrowers} borrowers checked"
+
+
+def preset_check(preset: Preset | None, entry: Address) -> Callable[[Market], None]:
+    """Compares what discovery found with what the preset says. Raises `MarketError` naming the first difference."""
+
+    def check(market: Market) -> None:
+        if preset is None or address_from_hex(preset.addresses_provider) != entry:
+            return
+        expected = {
+            "pool": (preset.pool, market.pool),
+            "pool_configurator": (preset.pool_configurator, market.configurator),
+            "oracle": (preset.oracle, market.oracle),
+        }
+        for name, (said, found) in expected.items():
+            if address_from_hex(said) != found:
+                raise MarketError(
+                    f"preset '{preset.name}' says {name} {said}, the chain says {to_hex(found)}:"
+                    " the preset is out of date or the node is of another chain"
+                )
+
+    return check
+
+
+def whole_tokens_raw(bound: Any, decimals: int, where: str) -> int:
+    """A configured number of whole tokens in raw units. Raises `ConfigError` when it has more digits than the token."""
+    raw = bound * 10**decimals
+    if raw != int(raw):
+        raise ConfigError(f"{where}: {bound} has more digits than the token's {decimals} decimals")
+    return int(raw)

@@ -1,0 +1,110 @@
+"""Settings taken apart into the plain values that the rooms receive."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from keeper.chain.blocks import read_header
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.line import Endpoint
+from keeper.chain.rpc import Rpc
+from keeper.core.block import BlockRef
+from keeper.core.errors import ConfigError
+from keeper.core.planner import PlanPolicy
+from keeper.core.target import TargetPolicy
+from keeper.core.units import WAD, Address, address_from_hex
+from keeper.pipeline.desk import Terms
+from keeper.settings import Chain as ChainSettings
+from keeper.settings import Policy
+from keeper.settings.presets import Preset
+
+GWEI = 10**9
+MEASURED_BLOCKS = 100
+SHORTEST_HEAD_AGE_S = 60.0
+
+
+def endpoints_of(chain: ChainSettings, chain_id: int | None) -> Endpoints:
+    """The node(s) of a chain. Raises `ConfigError` for a URL that is none, without repeating it."""
+    pace = chain.rpc.requests_per_second
+    endpoints = [
+        Endpoint(
+            url.get_secret_value(),
+            timeout_s=chain.rpc.timeout_s,
+            batch_size=100 if chain.rpc.batch else 1,
+            calls_per_s=None if pace is None else max(1, int(pace)),
+        )
+        for url in chain.rpc_url
+    ]
+    return Endpoints(endpoints, chain_id, deadline_s=3 * chain.rpc.timeout_s)
+
+
+def expected_chain_id(name: str, chain: ChainSettings, preset: Preset | None) -> int | None:
+    """Configured or preset; None when neither says. Raises `ConfigError` when they disagree."""
+    if preset is not None and chain.chain_id is not None and chain.chain_id != preset.chain_id:
+        raise ConfigError(
+            f"chains.{name}.chain_id is {chain.chain_id}, but the preset '{preset.name}' is for chain {preset.chain_id}:"
+            " remove chain_id or choose another preset"
+        )
+    return chain.chain_id if preset is None else preset.chain_id
+
+
+def providers_of(chain: ChainSettings, preset: Preset | None) -> list[Address]:
+    """The addresses providers of the chain's markets, the preset's first."""
+    texts = ([preset.addresses_provider] if preset is not None else []) + list(chain.addresses_provider)
+    return list(dict.fromkeys(address_from_hex(text) for text in texts))
+
+
+async def block_time_s(chain: ChainSettings, preset: Preset | None, rpc: Rpc, head: BlockRef) -> float:
+    """Configured, the preset's, or the mean over the last blocks, at least a tenth of a second."""
+    if chain.block_time_s is not None:
+        return chain.block_time_s
+    if preset is not None:
+        return preset.block_time_s
+    span = min(MEASURED_BLOCKS, head.number)
+    if span == 0:
+        return 12.0
+    earlier = await read_header(rpc, head.number - span)
+    return max(0.1, (head.timestamp_s - earlier.timestamp_s) / span)
+
+
+def poll_s(chain: ChainSettings, block_s: float) -> float:
+    return chain.rpc.poll_s if chain.rpc.poll_s is not None else min(2.0, block_s / 2)
+
+
+def head_age_limit_s(chain: ChainSettings, block_s: float) -> float:
+    return chain.max_head_age_s if chain.max_head_age_s is not None else max(SHORTEST_HEAD_AGE_S, 10 * block_s)
+
+
+def fee_cap_wei(chain: ChainSettings) -> int:
+    return int(chain.fees.max_fee_gwei * GWEI)
+
+
+def desk_terms(chain: ChainSettings, base_unit: int, wrapped_native: Address | None, block_s: float) -> Terms:
+    """What the operator asks of every order of a market whose base currency has `base_unit`."""
+    return Terms(
+        policy=plan_policy(chain.policy, base_unit),
+        min_profit_base=int(chain.policy.min_profit * base_unit),
+        fee_cap_wei=fee_cap_wei(chain),
+        wrapped_native=wrapped_native,
+        inclusion_s=max(1, -(-int(chain.inclusion_blocks * block_s * 1000) // 1000)),
+    )
+
+
+def plan_policy(policy: Policy, base_unit: int) -> PlanPolicy:
+    only = policy.only_borrowers
+    return PlanPolicy(
+        target=TargetPolicy(
+            market_wad=None if policy.target is None else _wad(policy.target),
+            category_wad={category: _wad(target) for category, target in policy.target_by_emode.items()},
+            asset_wad={address_from_hex(asset): _wad(target) for asset, target in policy.target_by_asset.items()},
+        ),
+        most_calls=policy.most_calls,
+        minimum_repay_base=int(policy.min_repay * base_unit),
+        skip_borrowers=frozenset(map(address_from_hex, policy.skip_borrowers)),
+        only_borrowers=None if only is None else frozenset(map(address_from_hex, only)),
+        skip_assets=frozenset(map(address_from_hex, policy.skip_assets)),
+    )
+
+
+def _wad(number: Decimal) -> int:
+    return int(number * WAD)
