@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import ConfigError, Refused
+from keeper.core.errors import ConfigError, Defect, Refused
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address
@@ -63,7 +63,7 @@ class LiveSubmitter:
     async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         """Raises `Refused` when nothing is on its way; see `keeper.ports.Submitter`."""
         if order.chain_id != self._permit.chain_id:
-            raise ConfigError(f"an order for chain {order.chain_id} reached the submitter of {self._permit.chain_id}")
+            raise Defect(f"an order for chain {order.chain_id} reached the submitter of {self._permit.chain_id}")
         sent: list[SentTransaction] = []
         for index, call in enumerate(order.calls):
             if sent and sent[-1].answer is not Answer.ACCEPTED:
