@@ -151,7 +151,11 @@ def _now(told: Told, chain: str, market: str, borrower: str, now: datetime) -> I
     standing = [row for row in _at(told.standing, chain, market) if row.borrower == borrower and row.ended is None]
     if standing:
         row = standing[-1]
-        state = f"below 1, health {health_text(row.last_health_wad)}; {row.reason}: {reason_sentence(row.reason)}"
+        detail = f" ({plain_text(row.detail)})" if row.detail else ""
+        below = "below 1" if row.last_health_wad is not None else "a price is missing"
+        state = (
+            f"{below}, health {health_text(row.last_health_wad)}; {row.reason}{detail}: {reason_sentence(row.reason)}"
+        )
     else:
         state = "not below 1."
     yield Line(f"Now (block {watch.last_block}, {judged_ago(watch, now)}): {state}", 2, "bold")

@@ -47,8 +47,11 @@ def fixed_text(amount: int, decimals: int, digits: int) -> str:
     return f"{sign}{whole:,}.{fraction:0{digits}d}" if digits else f"{sign}{whole:,}"
 
 
-def health_text(health_wad: int, digits: int = 4) -> str:
-    """``0.9731``. Rounded down, so anything below 1 shows below 1. ``no debt`` for the contracts' number for that."""
+def health_text(health_wad: int | None, digits: int = 4) -> str:
+    """``0.9731``. Rounded down, so anything below 1 shows below 1. ``no debt`` for the contracts' number for that;
+    ``unknown`` for None, when a price is missing."""
+    if health_wad is None:
+        return "unknown"
     return "no debt" if health_wad == NO_DEBT_HEALTH_WAD else fixed_text(health_wad, 18, digits)
 
 

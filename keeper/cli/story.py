@@ -64,6 +64,8 @@ def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> 
 
 
 def _seen(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    if fields["health_factor_wad"] is None:
+        return ["Its health is not known: a price is missing."]
     return [f"Seen below 1: health {_health(fields['health_factor_wad'])}."]
 
 
@@ -225,5 +227,5 @@ _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
 }
 
 
-def _health(health_wad: str) -> str:
-    return health_text(int(health_wad))
+def _health(health_wad: str | None) -> str:
+    return health_text(int(health_wad) if health_wad is not None else None)

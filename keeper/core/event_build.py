@@ -161,7 +161,7 @@ def standing_events(
     return events
 
 
-def seen(chain: str, market: Address, block_number: int, borrower: Address, health_factor_wad: int) -> Event:
+def seen(chain: str, market: Address, block_number: int, borrower: Address, health_factor_wad: int | None) -> Event:
     return Event(Kind.SEEN, chain, block_number, market, borrower, fields={"health_factor_wad": health_factor_wad})
 
 

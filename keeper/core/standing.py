@@ -18,7 +18,8 @@ class Standing:
     """A `Reason`, or `ordered` while an attempt is under way."""
     detail: str
     verdict: Verdict | None
-    health_factor_wad: int
+    health_factor_wad: int | None
+    """None when a price that it needs is missing."""
     attempt: str | None = None
 
 

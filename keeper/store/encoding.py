@@ -36,6 +36,10 @@ def optional_hex(raw: bytes | None) -> str | None:
     return to_hex(raw) if raw is not None else None
 
 
+def optional_decimal(number: int | None) -> str | None:
+    return str(number) if number is not None else None
+
+
 def event_row(event: Event, recorded_at: str) -> Row:
     """Raises `Defect` when a field cannot be written exactly."""
     return {
@@ -111,7 +115,7 @@ def checkpoint_row(chain: str, market: Address, block: BlockRef, rows: bytes, sa
         "block_hash": to_hex(block.hash),
         "parent_hash": to_hex(block.parent_hash),
         "timestamp_s": block.timestamp_s,
-        "base_fee_wei": str(block.base_fee_wei) if block.base_fee_wei is not None else None,
+        "base_fee_wei": optional_decimal(block.base_fee_wei),
         "gas_limit": block.gas_limit,
         "rows": rows,
     }

@@ -53,9 +53,9 @@ class StandingRow:
     first_block: int
     last_block: int
     """While it stands: the last head that was judged."""
-    first_health_wad: int
-    last_health_wad: int
-    """While it stands: at most half a minute old."""
+    first_health_wad: int | None
+    last_health_wad: int | None
+    """While it stands: at most half a minute old. None when a price was missing."""
     ended: str | None
     """None while it stands; else `changed`, `not_below_one` or `gap`."""
     ended_block: int | None
@@ -186,5 +186,6 @@ def _event_query(wanted: EventFilter) -> Select[Any]:
 
 
 def _standing_row(row: dict[str, Any]) -> StandingRow:
-    health = {name: int(row[name]) for name in ("first_health_wad", "last_health_wad")}
+    names = ("first_health_wad", "last_health_wad")
+    health = {name: int(row[name]) if row[name] is not None else None for name in names}
     return StandingRow(**{**row, **health})

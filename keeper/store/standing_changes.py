@@ -29,7 +29,7 @@ class OpenRow:
     standing: Standing
     """As at `last_block`."""
     first_block: int
-    first_health_wad: int
+    first_health_wad: int | None
     last_block: int
     """The last judged head at which it stood so."""
 

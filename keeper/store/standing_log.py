@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from keeper.core.standing import Standing
 from keeper.core.units import Address, to_hex
-from keeper.store.encoding import Row, utc_text
+from keeper.store.encoding import Row, optional_decimal, utc_text
 from keeper.store.standing_changes import ClosedRow, Ended, OpenRow, standing_changes
 from keeper.store.tables import standing as standing_table
 from keeper.store.tables import watches
@@ -170,8 +170,8 @@ def _opened_row(chain: str, market: Address, watch: _Watch, borrower: Address, r
         "attempt": standing.attempt,
         "first_block": row.first_block,
         "last_block": row.last_block,
-        "first_health_wad": str(row.first_health_wad),
-        "last_health_wad": str(standing.health_factor_wad),
+        "first_health_wad": optional_decimal(row.first_health_wad),
+        "last_health_wad": optional_decimal(standing.health_factor_wad),
         "ended": None,
         "ended_block": None,
     }
@@ -183,7 +183,7 @@ def _continued_row(row: OpenRow) -> Row:
         "now_detail": row.standing.detail,
         "now_attempt": row.standing.attempt,
         "to_block": row.last_block,
-        "to_health": str(row.standing.health_factor_wad),
+        "to_health": optional_decimal(row.standing.health_factor_wad),
     }
 
 

@@ -89,8 +89,8 @@ standing = Table(
     Column("attempt", Text),
     Column("first_block", BigInteger, nullable=False),
     Column("last_block", BigInteger, nullable=False),
-    Column("first_health_wad", Text, nullable=False),
-    Column("last_health_wad", Text, nullable=False),
+    Column("first_health_wad", Text),
+    Column("last_health_wad", Text),
     Column("ended", Text),
     Column("ended_block", BigInteger),
 )
