@@ -125,6 +125,27 @@ async def set_emode(
         await _configure(bed, "setEModeCategory", *settings, price_source, label)
 
 
+async def set_emode_price(bed: Bed, category_id: int, answer: int) -> Address:
+    """3.0.2: give an e-mode its own price, by a fresh feed whose address comes back (0 or less: fall back)."""
+    if bed.deployment.version != "3.0.2":
+        raise DevnetError(f"an e-mode's own price source does not exist in {bed.deployment.version}")
+    feed = await new_feed(bed, answer)
+    # The category names a key of the oracle; the feed's own address serves as one.
+    oracle = bed.deployment.oracle
+    await bed.chain.send(ADMIN, oracle, bed.contracts["AaveOracle"], "setAssetSources", [feed], [feed])
+    mode = next(each for each in EMODES if each.category_id == category_id)
+    settings = (category_id, mode.ltv_bps, mode.threshold_bps, mode.bonus_bps, mode.label)
+    await set_emode(bed, *settings, price_source=feed)
+    return feed
+
+
+async def set_stable_borrowing(bed: Bed, symbol: str, enabled: bool) -> None:
+    """3.0.2: allow or forbid borrowing at a stable rate (interest rate mode 1)."""
+    if bed.deployment.version != "3.0.2":
+        raise DevnetError(f"stable debt does not exist in {bed.deployment.version}")
+    await _configure(bed, "setReserveStableRateBorrowing", bed.asset(symbol).token, enabled)
+
+
 async def set_emode_collateral(bed: Bed, symbol: str, category_id: int, member: bool) -> None:
     """3.6: make one reserve collateral of a category, or not any more."""
     _only_36(bed, "an e-mode's collateral bitmap")

@@ -59,6 +59,8 @@ class AnvilOptions:
     accounts: int = 10
     load_state: Path | None = None
     hardfork: str | None = None
+    states_on_disk: int = 200
+    """Beyond some 500 blocks kept in memory, so many older states are kept in the temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def _arguments(options: AnvilOptions, home: Path, port: int) -> list[str]:
         "--mnemonic": options.mnemonic,
         "--load-state": options.load_state,
         "--hardfork": options.hardfork,
+        "--max-persisted-states": options.states_on_disk,
     }
     for flag, setting in optional.items():
         if setting is not None:

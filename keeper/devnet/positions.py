@@ -10,13 +10,15 @@ from keeper.devnet import admin
 from keeper.devnet.bulk import send_all, wide_blocks
 from keeper.devnet.chain import Tx, salted_address
 from keeper.devnet.market import Bed
-from keeper.devnet.openings import Opening, Prices, amount_of, plan_positions
+from keeper.devnet.openings import Opening, Prices, amount_of, plan_positions, value_base
 from keeper.devnet.spec import USD
 from keeper.devnet.specials import Crash, special_openings
 
 VARIABLE_RATE = 2
 SUPPLIER = salted_address("supplier")
 """Provides the liquidity and supplies on behalf of the borrowers."""
+DRAINER = salted_address("drainer")
+"""Borrows what `drain` is to take away."""
 
 _LEAST_LIQUIDITY_BASE = 5_000_000 * USD
 
@@ -52,6 +54,25 @@ async def open_all(bed: Bed, openings: Sequence[Opening], prices: Prices) -> Non
         await send_all(chain, [tx for each in openings for tx in _supplies(bed, each)], "supplying collateral")
         await send_all(chain, [tx for each in openings for tx in _borrows(bed, each)], "borrowing")
     await admin.raise_ltv(bed, to_threshold=False)
+
+
+async def drain(bed: Bed, symbol: str, leave_raw: int = 0) -> None:
+    """Leave only so much of one asset to be withdrawn: an account of ours borrows the rest, far from any edge.
+
+    The asset must be borrowable, with more in the pool than that. Rates jump, as they would.
+    """
+    asset = bed.asset(symbol)
+    pledge = bed.asset("WBTC" if symbol == "WETH" else "WETH")
+    token = bed.contracts["Token"]
+    held_raw = await bed.chain.call(asset.token, token, "balanceOf", asset.a_token)
+    worth = value_base(held_raw, await bed.price_base(symbol), asset.decimals)
+    pledge_raw = amount_of(3 * worth + USD, await bed.price_base(pledge.symbol), pledge.decimals)
+    await bed.chain.fund([DRAINER])
+    await bed.chain.send(DRAINER, pledge.token, token, "mint", DRAINER, pledge_raw)
+    await bed.chain.send(DRAINER, pledge.token, token, "approve", bed.deployment.pool, UINT256_MAX)
+    await bed.chain.transact(bed.pool_tx(DRAINER, "supply", pledge.token, pledge_raw, DRAINER, 0), "supply")
+    borrow = (asset.token, held_raw - leave_raw, VARIABLE_RATE, 0, DRAINER)
+    await bed.chain.transact(bed.pool_tx(DRAINER, "borrow", *borrow), "borrow")
 
 
 def _liquidity(bed: Bed, openings: Sequence[Opening], prices: Prices) -> list[Tx]:
