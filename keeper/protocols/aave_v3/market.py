@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from keeper.core.lending import Side
 from keeper.core.units import Address
 from keeper.protocols.aave_v3.profile import Profile
 
@@ -57,20 +58,27 @@ class Market:
     base_currency_unit: int
     pool_revision: int
     profile: Profile
-    """The likeliest candidate until `verified`."""
+    """The rules in use: the likeliest candidate until a sample of borrowers has been recomputed."""
     candidates: tuple[Profile, ...]
     """What the probes allow, likeliest first."""
-    verified: bool
-    """True once `profile` recomputed a sample of borrowers exactly."""
     reserves: tuple[Reserve, ...]
     """By id."""
     categories: Mapping[int, Category]
     by_id: Mapping[int, Reserve] = field(init=False, repr=False, compare=False)
     by_asset: Mapping[Address, Reserve] = field(init=False, repr=False, compare=False)
+    by_token: Mapping[Address, tuple[int, Side]] = field(init=False, repr=False, compare=False)
+    """aTokens and variable debt tokens."""
+    contracts: frozenset[Address] = field(init=False, repr=False, compare=False)
+    """Whose events can change what discovery found, besides the tokens of `by_token`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_id", {reserve.id: reserve for reserve in self.reserves})
         object.__setattr__(self, "by_asset", {reserve.asset: reserve for reserve in self.reserves})
+        tokens = {reserve.a_token: (reserve.id, Side.COLLATERAL) for reserve in self.reserves}
+        tokens |= {reserve.variable_debt_token: (reserve.id, Side.DEBT) for reserve in self.reserves}
+        object.__setattr__(self, "by_token", tokens)
+        stable = {reserve.stable_debt_token for reserve in self.reserves if reserve.stable_debt_token is not None}
+        object.__setattr__(self, "contracts", frozenset({self.pool, self.provider, self.configurator} | stable))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class ReserveAt:
         self.id = reserve_id
         self.state = state
         self.config = state.config
-        self.unit = 10**state.config.decimals
+        self.unit: int = 10**state.config.decimals
         self.price_base = state.price_base
         self.counts = features >= Features.V3_6 or state.config.liquidation_threshold_bps != 0
         """As collateral. Up to 3.5 a reserve without a threshold of its own never counts, not even in an e-mode."""

@@ -104,7 +104,6 @@ def make_market(
         pool_revision=1,
         profile=KNOWN[release],
         candidates=(KNOWN[release],),
-        verified=True,
         reserves=tuple(reserves),
         categories={category.id: category for category in categories},
     )
