@@ -22,6 +22,8 @@ from keeper.core.errors import (
 )
 
 FIRST_BACKOFF_S = 0.1
+FIRST_LIMITED_PAUSE_S = 0.5
+"""Limits are mostly per second: a shorter pause only runs into them again."""
 LONGEST_COOLING_S = 60.0
 UNWELL = (RpcTimeout, RpcUnreachable, MalformedResponse, RateLimited)
 """The endpoint itself is in trouble: another one may answer, and so may this one later."""
@@ -103,10 +105,11 @@ class Line:
         if begun_s >= self._ill_since_s:
             self._failures += 1
             self._ill_since_s = now_s
-        pause_s = min(FIRST_BACKOFF_S * 2.0 ** (self._failures - 1), LONGEST_COOLING_S)
         self.limited = isinstance(error, RateLimited)
+        first_s = FIRST_LIMITED_PAUSE_S if self.limited else FIRST_BACKOFF_S
+        pause_s = min(first_s * 2.0 ** (self._failures - 1), LONGEST_COOLING_S)
         if isinstance(error, RateLimited) and error.retry_after_s is not None:
-            pause_s = max(pause_s, error.retry_after_s)
+            pause_s = error.retry_after_s
         self._cooling_until_s = max(self._cooling_until_s, now_s + pause_s)
 
     def rest_s(self, now_s: float) -> float:

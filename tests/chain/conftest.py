@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.chain.bench import Bench, running_bench
+from tests.faults import FaultProxy
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with running_bench() as each:
+        yield each
+
+
+@pytest.fixture
+async def proxy(bench: Bench) -> AsyncIterator[FaultProxy]:
+    """In front of the bench's node."""
+    async with FaultProxy(bench.url) as each:
+        yield each

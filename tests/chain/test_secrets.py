@@ -1,0 +1,89 @@
+"""No part of an RPC URL beyond scheme, host and port ever shows: not in messages, not in chained errors, not in logs."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+import pytest
+
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.jsonrpc import JsonRpc
+from keeper.chain.line import Endpoint, Exchange
+from keeper.core.errors import ChainError
+from tests.faults import FaultProxy, Manners
+
+CANARIES = ("canarypath0123456789", "canaryquery", "canaryuser", "canarypass")
+
+
+def _with_secrets(url: str) -> str:
+    host = url.removeprefix("http://")
+    return f"http://canaryuser:canarypass@{host}/v3/canarypath0123456789?apikey=canaryquery"
+
+
+def _everything(error: BaseException) -> str:
+    """What could be printed of an error and all that hangs on it."""
+    told, waiting, seen = [], [error], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        told += [str(each), repr(each), repr(each.args), repr(vars(each)), "".join(traceback.format_exception(each))]
+        waiting += [chained for chained in (each.__cause__, each.__context__) if chained is not None]
+    return "\n".join(told)
+
+
+def _clean(text: str) -> bool:
+    return not any(canary in text for canary in CANARIES)
+
+
+ECHOED = {"code": -32000, "message": "no project canarypath0123456789 for canaryuser", "data": "canaryquery"}
+FAULTS = [
+    Manners(html=True),
+    Manners(truncated=True),
+    Manners(empty=True),
+    Manners(wrong_id=True),
+    Manners(dropped=True),
+    Manners(hung_up=True),
+    Manners(delay_s=1.0),
+    Manners(batches=False),
+    Manners(errors={"eth_chainId": ECHOED, "eth_call": ECHOED}),
+    *(Manners(status=status) for status in (301, 400, 401, 403, 404, 413, 429, 500, 503)),
+]
+
+
+@pytest.mark.parametrize("manners", FAULTS)
+async def test_faults_do_not_show_the_url(
+    proxy: FaultProxy, manners: Manners, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    proxy.manners = manners
+    told: list[str] = []
+    async with JsonRpc(_with_secrets(proxy.url), timeout_s=0.3) as rpc:
+        told.append(repr(rpc) + rpc.label)
+        with pytest.raises(ChainError) as caught:
+            await rpc.request("eth_chainId") if manners.batches else await rpc.batch([("eth_chainId", [])] * 2)
+        told.append(_everything(caught.value))
+    told += [caplog.text, *capfd.readouterr()]
+    assert all(map(_clean, told))
+
+
+async def test_refused_connections_do_not_show_the_url() -> None:
+    async with JsonRpc(_with_secrets("http://127.0.0.1:1"), timeout_s=1) as rpc:
+        with pytest.raises(ChainError) as caught:
+            await rpc.request("eth_chainId")
+    assert _clean(_everything(caught.value))
+
+
+@pytest.mark.parametrize("manners", [Manners(html=True), Manners(delay_s=1.0), Manners(status=500)])
+async def test_fail_over_does_not_show_the_urls(proxy: FaultProxy, manners: Manners) -> None:
+    proxy.manners = manners
+    endpoint = Endpoint(_with_secrets(proxy.url), timeout_s=0.2)
+    seen: list[Exchange] = []
+    async with Endpoints([endpoint], None, attempts=2, deadline_s=1.0, observer=seen.append) as rpc:
+        with pytest.raises(ChainError) as caught:
+            await rpc.request("eth_chainId")
+        told = repr(endpoint) + repr(rpc) + repr(rpc.labels) + repr(seen)
+    assert seen
+    assert _clean(told + _everything(caught.value))
