@@ -21,6 +21,7 @@ from keeper.core.event_build import AssetLabel
 from keeper.core.events import Event
 from keeper.core.units import Address
 from keeper.core.valued import Valued
+from keeper.execution.loopback import is_loopback_anvil
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.market import MarketFollower, Progress
@@ -195,7 +196,7 @@ async def built_chain(
             means.submitter,
             journal,
             time.time,
-            head_age_limit_s(chain, ground.block_s),
+            head_age_limit_s(chain, ground.block_s, await mines_on_demand(ground)),
             await asset_labels(ground),
         )
         try:
@@ -203,6 +204,11 @@ async def built_chain(
         finally:
             for follower in followers:
                 await follower.save_checkpoint()
+
+
+async def mines_on_demand(ground: Ground) -> bool:
+    """Whether the node is a local anvil: it may mine only when something is sent."""
+    return await is_loopback_anvil(ground.chain.rpc_url[0].get_secret_value(), ground.rpc)
 
 
 def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 from keeper.chain.blocks import read_header
@@ -21,6 +22,7 @@ from keeper.settings.presets import Preset
 GWEI = 10**9
 MEASURED_BLOCKS = 100
 SHORTEST_HEAD_AGE_S = 60.0
+SHORTEST_INCLUSION_S = 2
 
 
 def endpoints_of(chain: ChainSettings, chain_id: int | None) -> Endpoints:
@@ -71,8 +73,11 @@ def poll_s(chain: ChainSettings, block_s: float) -> float:
     return chain.rpc.poll_s if chain.rpc.poll_s is not None else min(2.0, block_s / 2)
 
 
-def head_age_limit_s(chain: ChainSettings, block_s: float) -> float:
-    return chain.max_head_age_s if chain.max_head_age_s is not None else max(SHORTEST_HEAD_AGE_S, 10 * block_s)
+def head_age_limit_s(chain: ChainSettings, block_s: float, on_demand: bool) -> float:
+    """How old a head may be to act on it. `on_demand`: a devnet that mines only when asked has heads of any age."""
+    if chain.max_head_age_s is not None:
+        return chain.max_head_age_s
+    return math.inf if on_demand else max(SHORTEST_HEAD_AGE_S, 10 * block_s)
 
 
 def fee_cap_wei(chain: ChainSettings) -> int:
@@ -86,7 +91,7 @@ def desk_terms(chain: ChainSettings, base_unit: int, wrapped_native: Address | N
         min_profit_base=int(chain.policy.min_profit * base_unit),
         fee_cap_wei=fee_cap_wei(chain),
         wrapped_native=wrapped_native,
-        inclusion_s=max(1, -(-int(chain.inclusion_blocks * block_s * 1000) // 1000)),
+        inclusion_s=max(SHORTEST_INCLUSION_S, math.ceil(chain.inclusion_blocks * block_s)),
     )
 
 

@@ -115,11 +115,14 @@ class Desk:
                 sick[position.borrower] = health.health_factor_wad
         return sick
 
-    def candidate(self, borrower: Address, head: BlockRef, fees: FeeQuote) -> Candidate | Skip:
-        """Plans for one borrower that pay; or why there are none."""
+    def candidate(self, borrower: Address, head: BlockRef, now_s: int, fees: FeeQuote) -> Candidate | Skip:
+        """Plans for one borrower that pay; or why there are none.
+
+        They hold from the head's own time until the inclusion window after now: a chain that mines on demand may stamp
+        its next block long after its head."""
         adapter, state = self.follower.adapter, self.follower.state
         position = self.follower.book.position(borrower)
-        window = Window(head.timestamp_s, head.timestamp_s + self.terms.inclusion_s)
+        window = Window(head.timestamp_s, max(head.timestamp_s, now_s) + self.terms.inclusion_s)
         planner = Planner(adapter, state, self.market, head, window, self._liquidator, self.terms.policy)
         plans = planner.plan(position)
         if isinstance(plans, Skip):

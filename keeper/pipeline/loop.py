@@ -196,7 +196,7 @@ class ChainLoop:
             return standing(Skip(Reason.STALE_HEAD, f"the newest head is {stale_s:.0f} s old"), health)
         if desk.follower.verified is None:
             return standing(Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet"), health)
-        decision = desk.candidate(borrower, head, fees)
+        decision = desk.candidate(borrower, head, int(self._now_s()), fees)
         return standing(decision, health) if isinstance(decision, Skip) else decision
 
     def _fingerprint(self, desk: Desk, borrower: Address) -> object:
