@@ -69,6 +69,10 @@ class Submitter(Protocol):
         """True when nothing it does changes the chain that the book follows."""
         ...
 
+    async def follow_up(self, head: BlockRef) -> None:
+        """Look where everything on its way stands, an earlier run's included; once per head, before judging."""
+        ...
+
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined, this run's or an earlier one's."""
         ...

@@ -97,9 +97,9 @@ class Allowances:
         if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
             raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
         while True:
-            followed = await self.sender.follow(sent.transaction_hash, head)
+            followed = await self.sender.following.follow(sent.transaction_hash, head)
             if followed.intent.status is IntentStatus.MINED:
-                self.sender.forget(sent.transaction_hash)
+                self.sender.following.forget(sent.transaction_hash)
                 return await self._head_with(followed.receipt.block_number if followed.receipt else 0, heads, head)
             if followed.intent.status is IntentStatus.REVERTED:
                 raise Refused(f"allowance of {to_hex(asset)}: the approval reverted")

@@ -13,6 +13,9 @@ class DrySubmitter:
 
     rehearses = True
 
+    async def follow_up(self, head: BlockRef) -> None:
+        """Nothing is ever on its way."""
+
     def open_borrowers(self) -> frozenset[Address]:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()

@@ -75,6 +75,9 @@ class ForkSubmitter:
     ) -> None:
         await self._end()
 
+    async def follow_up(self, head: BlockRef) -> None:
+        """Nothing is ever on its way."""
+
     def open_borrowers(self) -> frozenset[Address]:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()

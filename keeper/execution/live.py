@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import ConfigError, Defect, Refused
+from keeper.core.errors import ChainError, ConfigError, Defect, Refused
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
-from keeper.core.units import Address
+from keeper.core.units import Address, Hash32
+from keeper.execution.following import Followed
 from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
-from keeper.execution.sender import Followed, Sender, Sending
+from keeper.execution.sender import Sender, Sending
 
 DEVNET_CHAIN_IDS = frozenset({1337, 31337})
 """Chain ids that no public network uses for money: what is signed for them is worth nothing elsewhere."""
@@ -47,16 +48,24 @@ class LiveSubmitter:
         self._permit = permit
         self._sender = sender
         self._reconciler = reconciler
+        self._settling: set[Hash32] = set()
+        """Sent by this run, and waited for in `settle`."""
 
     async def start(self, head: BlockRef) -> Sequence[Followed]:
         """Reconcile what an earlier run left open; before the first `submit`. Returns where each of them stands."""
         return await self._sender.start(head)
 
+    async def follow_up(self, head: BlockRef) -> None:
+        """Look where everything open stands; what nobody will settle (an earlier run's) is closed here."""
+        for followed in await self._sender.following.follow_open(head):
+            if not followed.open and followed.intent.transaction_hash not in self._settling:
+                self._sender.following.forget(followed.intent.transaction_hash)
+
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined: none of them may get another order."""
         return frozenset(
             intent.borrower
-            for intent in self._sender.open_intents
+            for intent in self._sender.following.open_intents
             if intent.borrower is not None and intent.status is not IntentStatus.LOST
         )
 
@@ -80,16 +89,17 @@ class LiveSubmitter:
             sent.append(await self._send(sending, head, first=not sent))
         if sent[0].answer is Answer.REFUSED:
             raise Refused(sent[0].detail or "the node refused the transaction")
+        self._settling.update(each.transaction_hash for each in sent if each.transaction_hash is not None)
         return Submission(order, "live", head.number, tuple(sent), simulation)
 
     async def _send(self, sending: Sending, head: BlockRef, *, first: bool) -> SentTransaction:
-        """After the first call is out, a refusal is part of the submission instead of an exception."""
+        """After the first call is out, what keeps the next one back is part of the submission instead of an exception."""
         try:
             return await self._sender.send(sending, head)
-        except Refused as refused:
+        except (Refused, ChainError) as error:
             if first:
                 raise
-            return SentTransaction(sending.call_index, None, None, Answer.REFUSED, str(refused))
+            return SentTransaction(sending.call_index, None, None, Answer.NOT_SENT, str(error))
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """None while one of its transactions may still be mined soon. A lost one is given up: the borrower is free for a
@@ -102,7 +112,7 @@ class LiveSubmitter:
             if sent.transaction_hash is None:
                 details.append(f"{where} {sent.answer.value.replace('_', ' ')}{sent.detail and ': ' + sent.detail}")
                 continue
-            followed = await self._sender.follow(sent.transaction_hash, head)
+            followed = await self._sender.following.follow(sent.transaction_hash, head)
             if followed.receipt is not None:
                 receipts[sent.call_index] = followed.receipt
             elif followed.intent.status in (IntentStatus.DROPPED, IntentStatus.LOST):
@@ -114,5 +124,6 @@ class LiveSubmitter:
         outcome = await self._reconciler.outcome(submission, receipts, "; ".join(details))
         for sent in submission.transactions:
             if sent.transaction_hash is not None:
-                self._sender.forget(sent.transaction_hash)
+                self._settling.discard(sent.transaction_hash)
+                self._sender.following.forget(sent.transaction_hash)
         return outcome

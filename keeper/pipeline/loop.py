@@ -94,6 +94,7 @@ class ChainLoop:
                 await self._journal.record([event_build.reorg(self.name, self.head, head, common)])
         self.head = head
         result = Round(head)
+        await self._submitter.follow_up(head)
         await self._settle(head, result)
         ready = [desk for desk in self.desks if await self._follow(desk, head, progress)]
         await self._act(ready, head, result)

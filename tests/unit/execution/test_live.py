@@ -169,3 +169,31 @@ async def test_start_tells_what_an_earlier_run_left() -> None:
     assert (followed.intent.attempt, followed.intent.status.value) == (of.attempt, "mined")
     assert followed.receipt is not None
     assert to_hex(followed.receipt.transaction_hash) == to_hex(followed.intent.transaction_hash)
+
+
+async def test_what_an_earlier_run_left_is_followed_until_it_is_closed() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    of = order()
+    await submitter_on(node, store).submit(of, simulation(of), head(1))
+    restarted = submitter_on(node, store)
+    await restarted.start(head(2))
+    await restarted.follow_up(head(2))
+    assert restarted.open_borrowers() == frozenset({BORROWER})
+    node.mine(0, 3)
+    await restarted.follow_up(head(3))
+    assert restarted.open_borrowers() == frozenset()
+    assert store.statuses() == [(0, "mined")]
+
+
+async def test_following_up_does_not_take_a_transaction_from_who_settles_it() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    of = order()
+    submitter = submitter_on(node, store)
+    submission = await submitter.submit(of, simulation(of), head(1))
+    node.mined[0] = type(head(1).hash)(b"\x99" * 32)
+    node.pool.clear()
+    for number in (2, 5):
+        await submitter.follow_up(head(number))
+    outcome = await submitter.settle(submission, head(5))
+    assert outcome is not None
+    assert outcome.detail == "call 1 dropped at nonce 0"

@@ -38,7 +38,7 @@ async def test_nothing_leaves_when_the_store_cannot_write() -> None:
     with pytest.raises(StoreError):
         await sender.send(sending(), head(1))
     assert node.sends == []
-    assert sender.open_intents == []
+    assert sender.following.open_intents == []
 
 
 async def test_transactions_of_one_head_follow_each_other() -> None:
@@ -85,8 +85,10 @@ async def test_bytes_that_may_be_under_way_hold_everything_back_until_they_are_l
     with pytest.raises(Refused, match="nonce 0 is undecided"):
         await sender.send(sending(OTHER_BORROWER, "1-b1"), head(1))
     for number in (1, 2, 3):
-        assert (await sender.follow(sent.transaction_hash, head(number))).intent.status is IntentStatus.UNKNOWN
-    assert (await sender.follow(sent.transaction_hash, head(4))).intent.status is IntentStatus.LOST
+        assert (
+            await sender.following.follow(sent.transaction_hash, head(number))
+        ).intent.status is IntentStatus.UNKNOWN
+    assert (await sender.following.follow(sent.transaction_hash, head(4))).intent.status is IntentStatus.LOST
     # The same borrower's next order takes the lost nonce again: only one of the two can ever be mined.
     again = await sender.send(sending(attempt="4-b0", tag=1), head(4))
     assert (again.nonce, again.answer) == (0, Answer.ACCEPTED)
@@ -98,13 +100,15 @@ async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival
     sender = sender_on(node, store)
     first = await sender.send(sending(), head(1))
     assert first.transaction_hash is not None
-    await sender.follow(first.transaction_hash, head(1))
-    await sender.follow(first.transaction_hash, head(4))
+    await sender.following.follow(first.transaction_hash, head(1))
+    await sender.following.follow(first.transaction_hash, head(4))
     rival = await sender.send(sending(attempt="4-b0", tag=1), head(4))
     assert rival.transaction_hash is not None
     node.mine(0, 5, first.transaction_hash)
-    assert (await sender.follow(first.transaction_hash, head(5))).intent.status is IntentStatus.MINED
-    statuses = [(await sender.follow(rival.transaction_hash, head(number))).intent.status for number in (5, 8)]
+    assert (await sender.following.follow(first.transaction_hash, head(5))).intent.status is IntentStatus.MINED
+    statuses = [
+        (await sender.following.follow(rival.transaction_hash, head(number))).intent.status for number in (5, 8)
+    ]
     assert statuses == [IntentStatus.SENT, IntentStatus.DROPPED]
     assert (await sender.send(sending(attempt="8-b0", tag=2), head(8))).nonce == 1
 
@@ -114,14 +118,14 @@ async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_wai
     sender = sender_on(node, store)
     lost = await sender.send(sending(), head(1))
     assert lost.transaction_hash is not None
-    await sender.follow(lost.transaction_hash, head(1))
-    await sender.follow(lost.transaction_hash, head(4))
+    await sender.following.follow(lost.transaction_hash, head(1))
+    await sender.following.follow(lost.transaction_hash, head(4))
     other = await sender.send(sending(OTHER_BORROWER, "4-b1", tag=1), head(4))
     assert other.nonce == 0
     with pytest.raises(Refused, match="still open at nonce 0"):
         await sender.send(sending(BORROWER, "4-b0", tag=2), head(4))
     node.mine(0, 5)
-    await sender.follow(lost.transaction_hash, head(5))
+    await sender.following.follow(lost.transaction_hash, head(5))
     assert (await sender.send(sending(BORROWER, "5-b0", tag=3), head(5))).nonce == 1
 
 
@@ -131,10 +135,12 @@ async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_ba
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     pooled = node.pool.pop(0)
-    statuses = [(await sender.follow(sent.transaction_hash, head(number))).intent.status for number in (2, 4, 5)]
+    statuses = [
+        (await sender.following.follow(sent.transaction_hash, head(number))).intent.status for number in (2, 4, 5)
+    ]
     assert statuses == [IntentStatus.SENT, IntentStatus.SENT, IntentStatus.LOST]
     node.pool[0] = pooled
-    assert (await sender.follow(sent.transaction_hash, head(6))).intent.status is IntentStatus.SENT
+    assert (await sender.following.follow(sent.transaction_hash, head(6))).intent.status is IntentStatus.SENT
     assert store.statuses() == [(0, "sent")]
 
 
@@ -144,8 +150,8 @@ async def test_a_nonce_used_by_another_transaction_proves_ours_gone() -> None:
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 2, Hash32(b"\x99" * 32))
-    assert (await sender.follow(sent.transaction_hash, head(2))).open
-    followed = await sender.follow(sent.transaction_hash, head(5))
+    assert (await sender.following.follow(sent.transaction_hash, head(2))).open
+    followed = await sender.following.follow(sent.transaction_hash, head(5))
     assert (followed.intent.status, followed.open) == (IntentStatus.DROPPED, False)
 
 
@@ -155,9 +161,9 @@ async def test_a_receipt_from_a_block_that_we_do_not_see_yet_waits() -> None:
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 3)
-    early = await sender.follow(sent.transaction_hash, head(2))
+    early = await sender.following.follow(sent.transaction_hash, head(2))
     assert (early.receipt, early.open) == (None, True)
-    seen = await sender.follow(sent.transaction_hash, head(3))
+    seen = await sender.following.follow(sent.transaction_hash, head(3))
     assert seen.receipt is not None
     assert store.blocks == {sent.transaction_hash: 3}
 
@@ -168,10 +174,10 @@ async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 2)
-    assert not (await sender.follow(sent.transaction_hash, head(2))).open
+    assert not (await sender.following.follow(sent.transaction_hash, head(2))).open
     node.pool[0] = node.mined.pop(0)
     node.receipts.clear()
-    assert (await sender.follow(sent.transaction_hash, head(3))).intent.status is IntentStatus.SENT
+    assert (await sender.following.follow(sent.transaction_hash, head(3))).intent.status is IntentStatus.SENT
     assert store.statuses() == [(0, "sent")]
 
 
@@ -216,7 +222,7 @@ class TestRestart:
         node.mine(0, 2, status=0)
         restarted = sender_on(node, store)
         [followed] = await restarted.start(head(3))
-        assert (followed.intent.status, restarted.open_intents) == (IntentStatus.REVERTED, [])
+        assert (followed.intent.status, restarted.following.open_intents) == (IntentStatus.REVERTED, [])
         assert (await restarted.send(sending(attempt="3-b0", tag=1), head(3))).nonce == 1
 
 
@@ -225,13 +231,13 @@ async def test_a_settled_transaction_is_forgotten_but_not_an_open_one() -> None:
     sender = sender_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
-    sender.forget(sent.transaction_hash)
-    assert [each.nonce for each in sender.open_intents] == [0]
+    sender.following.forget(sent.transaction_hash)
+    assert [each.nonce for each in sender.following.open_intents] == [0]
     node.mine(0, 2)
-    await sender.follow(sent.transaction_hash, head(2))
-    sender.forget(sent.transaction_hash)
+    await sender.following.follow(sent.transaction_hash, head(2))
+    sender.following.forget(sent.transaction_hash)
     with pytest.raises(KeyError):
-        await sender.follow(sent.transaction_hash, head(2))
+        await sender.following.follow(sent.transaction_hash, head(2))
 
 
 async def test_what_is_sent_is_what_was_asked_for() -> None:

@@ -1,0 +1,144 @@
+"""What became of the transactions that left us: followed until proven mined, refused or gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import ChainError
+from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.units import Address, Hash32, to_hex
+from keeper.execution.receipts import Receipt, decode_receipt
+from keeper.execution.rpc import Rpc
+from keeper.execution.wire import decode_quantity, pinned
+from keeper.ports import Intents
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Where a sent transaction stands at one head."""
+
+    intent: Intent
+    receipt: Receipt | None
+
+    @property
+    def open(self) -> bool:
+        return self.intent.status in OPEN_STATUSES
+
+
+class Following:
+    """The intents of one signer. Every change of status is written to the store first.
+
+    `patience_blocks`: how long a transaction must be missing before it counts as lost, or its nonce as used by another;
+    nodes behind a balancer do not all know everything at once.
+    """
+
+    def __init__(self, rpc: Rpc, store: Intents, signer: Address, patience_blocks: int) -> None:
+        self._rpc = rpc
+        self._store = store
+        self._signer = signer
+        self._patience_blocks = patience_blocks
+        self._tracked: dict[Hash32, Intent] = {}
+        self._missing_since: dict[Hash32, int] = {}
+        self._seen: dict[Hash32, Followed] = {}
+        """As of `_seen_at`: within one head nothing is asked twice."""
+        self._seen_at: Hash32 | None = None
+
+    @property
+    def open_intents(self) -> Sequence[Intent]:
+        """What may still be mined, by nonce."""
+        return sorted(
+            (intent for intent in self._tracked.values() if intent.status in OPEN_STATUSES),
+            key=lambda intent: intent.nonce,
+        )
+
+    async def load(self, chain_id: int) -> None:
+        """Take up what an earlier run left open."""
+        for intent in await self._store.open_intents(chain_id, self._signer):
+            self._tracked[intent.transaction_hash] = intent
+            self._missing_since[intent.transaction_hash] = intent.submitted_block
+
+    async def record(self, intent: Intent) -> None:
+        """Written down when it returns."""
+        await self._store.record_intent(intent)
+        self._tracked[intent.transaction_hash] = intent
+        self._seen.pop(intent.transaction_hash, None)
+
+    async def mark(self, intent: Intent, status: IntentStatus, block_number: int | None = None) -> Intent:
+        if intent.status is status:
+            return intent
+        changed = replace(intent, status=status)
+        await self._store.mark_intent(intent.transaction_hash, status, block_number)
+        self._tracked[intent.transaction_hash] = changed
+        self._seen.pop(intent.transaction_hash, None)
+        return changed
+
+    async def follow(self, transaction_hash: Hash32, head: BlockRef) -> Followed:
+        """Where one stands as of `head`."""
+        await self._look([transaction_hash], head)
+        return self._seen[transaction_hash]
+
+    async def follow_open(self, head: BlockRef) -> Sequence[Followed]:
+        """Where everything that is open stands as of `head`, in two exchanges at most."""
+        hashes = [intent.transaction_hash for intent in self.open_intents]
+        await self._look(hashes, head)
+        return [self._seen[transaction_hash] for transaction_hash in hashes]
+
+    def forget(self, transaction_hash: Hash32) -> None:
+        """Nobody will ask about this transaction again; it stays tracked while it is open."""
+        intent = self._tracked.get(transaction_hash)
+        if intent is not None and intent.status not in OPEN_STATUSES:
+            del self._tracked[transaction_hash]
+            self._missing_since.pop(transaction_hash, None)
+            self._seen.pop(transaction_hash, None)
+
+    async def knows(self, transaction_hashes: Sequence[Hash32]) -> list[bool]:
+        """Whether the node has each of them, in its mempool or in a block."""
+        answers = await self._all([("eth_getTransactionByHash", [to_hex(each)]) for each in transaction_hashes])
+        return [answer is not None for answer in answers]
+
+    async def _look(self, hashes: Sequence[Hash32], head: BlockRef) -> None:
+        if self._seen_at != head.hash:
+            self._seen, self._seen_at = {}, head.hash
+        asked = [each for each in hashes if each not in self._seen]
+        if not asked:
+            return
+        # The count first: whatever used a nonce by then has a receipt by now.
+        count = ("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])
+        used, *answers = await self._all([count, *(("eth_getTransactionReceipt", [to_hex(each)]) for each in asked)])
+        mined_count = decode_quantity(used, "the nonce")
+        receipts = {
+            each: decode_receipt(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None
+        }
+        open_ = [each for each in asked if each not in receipts and self._tracked[each].nonce >= mined_count]
+        known = {each for each, is_known in zip(open_, await self.knows(open_), strict=True) if is_known}
+        for each in asked:
+            used_nonce = self._tracked[each].nonce < mined_count
+            followed = await self._judge(each, receipts.get(each), each in known, used_nonce, head)
+            self._seen[each] = followed
+
+    async def _judge(
+        self, transaction_hash: Hash32, receipt: Receipt | None, known: bool, nonce_used: bool, head: BlockRef
+    ) -> Followed:
+        intent = self._tracked[transaction_hash]
+        if receipt is not None and receipt.block_number <= head.number:
+            status = IntentStatus.MINED if receipt.succeeded else IntentStatus.REVERTED
+            return Followed(await self.mark(intent, status, receipt.block_number), receipt)
+        if receipt is not None or known:
+            # One that lies in a block which `head` does not see yet is settled once the caller gets there.
+            self._missing_since.pop(transaction_hash, None)
+            return Followed(await self.mark(intent, IntentStatus.SENT), None)
+        since = self._missing_since.setdefault(transaction_hash, head.number)
+        if head.number < since + self._patience_blocks:
+            return Followed(intent, None)
+        return Followed(await self.mark(intent, IntentStatus.DROPPED if nonce_used else IntentStatus.LOST), None)
+
+    async def _all(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """The answers of one exchange; raises the first member's error."""
+        answers = list(await self._rpc.batch(entries)) if entries else []
+        for answer in answers:
+            if isinstance(answer, ChainError):
+                raise answer
+        return answers
