@@ -162,12 +162,12 @@ class ChainLoop:
         if not any(sick.values()):
             return
         fees = await self._chain.fees()
-        stale_s = self._now_s() - head.timestamp_s
+        now_s = self._now_s()
         candidates: dict[Address, list[Candidate]] = {}
         for desk in desks:
             chosen = candidates[desk.market] = []
             for borrower, health in sick[desk.market].items():
-                decision = self._decide(desk, borrower, health, head, fees, stale_s)
+                decision = self._decide(desk, borrower, health, head, fees, now_s)
                 if isinstance(decision, Candidate):
                     chosen.append(decision)
                 else:
@@ -177,7 +177,7 @@ class ChainLoop:
             await self._submit(orders, head, result)
 
     def _decide(
-        self, desk: Desk, borrower: Address, health: int | Skip, head: BlockRef, fees: FeeQuote, stale_s: float
+        self, desk: Desk, borrower: Address, health: int | Skip, head: BlockRef, fees: FeeQuote, now_s: float
     ) -> Candidate | Standing:
         key = (desk.market, borrower)
         if isinstance(health, Skip):
@@ -193,11 +193,12 @@ class ChainLoop:
                 attempt = done[1].order.attempt
                 return Standing(ORDERED, "restored in the rehearsal; unchanged since", None, health, attempt)
             del self._done[key]
-        if stale_s > self._max_head_age_s:
-            return standing(Skip(Reason.STALE_HEAD, f"the newest head is {stale_s:.0f} s old"), health)
+        age_s = now_s - head.timestamp_s
+        if age_s > self._max_head_age_s:
+            return standing(Skip(Reason.STALE_HEAD, f"the newest head is {age_s:.0f} s old"), health)
         if desk.follower.verified is None:
             return standing(Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet"), health)
-        decision = desk.candidate(borrower, head, int(self._now_s()), fees)
+        decision = desk.candidate(borrower, head, int(now_s), fees)
         return standing(decision, health) if isinstance(decision, Skip) else decision
 
     def _fingerprint(self, desk: Desk, borrower: Address) -> object:
