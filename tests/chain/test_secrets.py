@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 
@@ -73,6 +74,22 @@ async def test_refused_connections_do_not_show_the_url() -> None:
     async with JsonRpc(_with_secrets("http://127.0.0.1:1"), timeout_s=1) as rpc:
         with pytest.raises(ChainError) as caught:
             await rpc.request("eth_chainId")
+    assert _clean(_everything(caught.value))
+
+
+async def test_something_that_does_not_speak_http_does_not_show_the_url() -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with JsonRpc(_with_secrets(f"http://127.0.0.1:{port}"), timeout_s=1) as rpc:
+        with pytest.raises(ChainError) as caught:
+            await rpc.request("eth_chainId")
+    server.close()
+    await server.wait_closed()
     assert _clean(_everything(caught.value))
 
 
