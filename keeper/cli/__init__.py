@@ -36,7 +36,8 @@ app.add_typer(config_app, name="config", help="Look at the configuration.")
 def run_cli(arguments: Sequence[str]) -> int:
     """Run one command. Returns the exit code; expected errors are one line on standard error."""
     try:
-        app(args=list(arguments), standalone_mode=False)
+        # Without standalone mode a command's `typer.Exit` comes back as a return value.
+        code = app(args=list(arguments), standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except typer.Abort:
@@ -54,7 +55,7 @@ def run_cli(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  # the outermost line of defence: usage errors of the command line land here
         return _usage(error)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _usage(error: Exception) -> int:
