@@ -34,6 +34,8 @@ _OWNER = "owner.lock"
 _READY_WITHIN_S = 20.0
 _START_TRIES = 3
 _PR_SET_PDEATHSIG = 1
+_PASSED_ON = {"PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+"""Of our environment, what anvil gets: settings of other tools must not change it, and secrets are not its business."""
 _PLATFORMS = {
     ("linux", "x86_64"): "linux-amd64",
     ("linux", "aarch64"): "linux-arm64",
@@ -137,7 +139,8 @@ async def _start(binary: Path, options: AnvilOptions, home: Path) -> tuple[async
 
 
 async def _spawn(binary: Path, arguments: list[str], home: Path) -> asyncio.subprocess.Process:
-    environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    environment = {name: setting for name, setting in os.environ.items() if name.upper() in _PASSED_ON}
+    environment["HOME"] = str(home)
     with (home / "anvil.err").open("wb") as errors:
         try:
             return await asyncio.create_subprocess_exec(

@@ -87,7 +87,7 @@ async def _cached_state(recipe: Recipe, contracts: Artifacts, binary: Path, say:
         await _build(recipe, contracts, binary, draft)
 
     entry = await build_once_async(folder / str(today), build)
-    _forget_old(folder, today)
+    _forget_old(folder.parent, today)
     return entry
 
 
@@ -102,14 +102,11 @@ def _key(recipe: Recipe) -> str:
     return f"aave-{recipe.version}-{recipe.positions}-{digest.hexdigest()[:16]}"
 
 
-def _forget_old(folder: Path, today: int) -> None:
-    for path in folder.iterdir():
-        day = path.name.partition(".")[0]
-        if day.isdigit() and int(day) < today - _KEPT_DAYS:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+def _forget_old(states: Path, today: int) -> None:
+    """Remove what was built days ago, by this or an older version of the code."""
+    for entry in states.glob("*/*"):
+        if entry.name.isdigit() and int(entry.name) < today - _KEPT_DAYS:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 async def _build(recipe: Recipe, contracts: Artifacts, binary: Path, draft: Path) -> None:
