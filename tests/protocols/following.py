@@ -1,0 +1,51 @@
+"""A market followed on a bed exactly as the daemon follows it."""
+
+from __future__ import annotations
+
+from keeper.app.parts import NullCheckpoints
+from keeper.chain.blocks import read_header
+from keeper.chain.client import ChainClient
+from keeper.core.block import BlockRef
+from keeper.core.lending import Position
+from keeper.core.units import Address
+from keeper.devnet.market import Bed
+from keeper.pipeline.market import Advance, MarketFollower
+from keeper.pipeline.verify import chain_answers
+from keeper.protocols.aave_v3.adapter import AaveV3
+from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.state import State
+
+
+class Following:
+    """Client and follower of a bed's market."""
+
+    def __init__(self, bed: Bed) -> None:
+        self._rpc = bed.chain.rpc
+        self.adapter = AaveV3()
+        self.client = ChainClient(self._rpc, poll_s=0.05, fee_cap_wei=10**12, priority_percentile=50, log_span=500)
+        self.follower: MarketFollower[Market, State] = MarketFollower(
+            self.client, "bed", self.adapter, bed.deployment.addresses_provider, NullCheckpoints(), self._from_the_start
+        )
+        self.rewound = 0
+
+    async def _from_the_start(self, entry: Address) -> int:
+        return 0
+
+    async def start(self) -> BlockRef:
+        head = await read_header(self._rpc, "latest")
+        await self.client.extend(head)
+        await self.follower.start(head, lambda first, reached, last: None)
+        return head
+
+    async def advance(self) -> Advance:
+        """To the newest head, over a reorg if there was one."""
+        head = await read_header(self._rpc, "latest")
+        self.rewound += self.follower.rewind(await self.client.extend(head))
+        return await self.follower.advance(head)
+
+    async def chain_rows(self) -> dict[Address, Position]:
+        """Every row of the book as the chain has it at the applied block."""
+        assert self.follower.applied is not None
+        rows = list(self.follower.book.rows().values())
+        answers = await chain_answers(self.client, self.adapter, self.follower.market, rows, self.follower.applied)
+        return {account: row for account, (row, _) in answers.items()}
