@@ -83,3 +83,23 @@ def test_the_installed_wheel_finds_its_assets(environment: Path) -> None:
     assert found["presets"] == sorted(path.stem for path in (ROOT / "config" / "chains").glob("*.toml"))
     assert found["interfaces"] == len(list((ROOT / "contracts_abi").rglob("*.json")))
     assert found["example"] == (ROOT / "config" / "keeper.example.toml").read_text(encoding="utf-8")
+
+
+def test_the_installed_command_shows_its_help(environment: Path) -> None:
+    shown = run(environment / "keeper", "--help", cwd=environment).stdout
+    assert all(command in shown for command in ("demo", "run", "positions", "explain", "journal", "config"))
+
+
+def test_the_installed_command_checks_a_configuration(environment: Path, tmp_path: Path) -> None:
+    example = run(
+        environment / "python",
+        "-c",
+        "import keeper.assets as a; print(a.read_text('config/keeper.example.toml'))",
+        cwd=tmp_path,
+    )
+    (tmp_path / "keeper.toml").write_text(example.stdout, encoding="utf-8")
+    assert "sepolia" in run(environment / "keeper", "config", "check", cwd=tmp_path).stdout
+    (tmp_path / "keeper.toml").write_text(example.stdout.replace("rpc_url", "rpc_ulr"), encoding="utf-8")
+    refused = run(environment / "keeper", "config", "check", cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "rpc_ulr" in refused.stderr and "rpc_url" in refused.stderr
