@@ -152,6 +152,21 @@ async def set_emode_collateral(bed: Bed, symbol: str, category_id: int, member: 
     await _configure(bed, "setAssetCollateralInEMode", bed.asset(symbol).token, category_id, member)
 
 
+async def force_out_of_emode(bed: Bed, symbol: str, category_id: int) -> None:
+    """3.6: take one reserve off a category's collateral though it is in use, so that threshold and bonus become 0.
+
+    The configurator refuses that for an asset without a threshold of its own, so the pool is told in its name; there
+    is no event.
+    """
+    _only_36(bed, "an e-mode's collateral bitmap")
+    pool, configurator = bed.deployment.pool, bed.deployment.pool_configurator
+    bitmap = await bed.pool("getEModeCategoryCollateralBitmap", category_id)
+    bitmap &= ~(1 << bed.asset(symbol).reserve_id)
+    await bed.chain.fund([configurator])
+    function = "configureEModeCategoryCollateralBitmap"
+    await bed.chain.send(configurator, pool, bed.contracts["Pool"], function, category_id, bitmap)
+
+
 async def set_emode_borrowable(bed: Bed, symbol: str, category_id: int, member: bool) -> None:
     """3.6: make one reserve borrowable in a category, or not any more."""
     _only_36(bed, "an e-mode's borrowable bitmap")

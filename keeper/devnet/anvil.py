@@ -58,6 +58,7 @@ class AnvilOptions:
     """The genesis block's time; later blocks follow the clock from there."""
     gas_limit: int = 30_000_000
     mnemonic: str | None = None
+    """Of the funded accounts; never a real one, since the command line is public. None: anvil's well-known one."""
     accounts: int = 10
     load_state: Path | None = None
     hardfork: str | None = None

@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import IO
+
+from keeper.core.errors import ConfigError
 
 _POLL_S = 0.05
 
@@ -25,9 +28,11 @@ def cache_root() -> Path:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the file lock `path` for as long as the block runs; other processes wait. The lock dies with its process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    """Hold the file lock `path` for as long as the block runs; other processes wait. The lock dies with its process.
+
+    Raises ConfigError if the folder cannot be written.
+    """
+    with _lock_file(path) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -35,8 +40,7 @@ def exclusive(path: Path) -> Iterator[None]:
 @asynccontextmanager
 async def exclusive_async(path: Path) -> AsyncIterator[None]:
     """The same without blocking the event loop."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    with _lock_file(path) as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,6 +82,16 @@ async def build_once_async(entry: Path, build: Callable[[Path], Awaitable[None]]
                 with drafted(entry) as draft:
                     await build(draft)
     return entry
+
+
+def _lock_file(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"the cache folder {path.parent} cannot be written ({error.strerror}); point KEEPER_CACHE_DIR to one that can"
+        ) from None
 
 
 def _missing(entry: Path) -> bool:

@@ -13,5 +13,5 @@ class Reverted(DevnetError):
     """A transaction of ours reverted. `data` is what the contract answered to the same call (may be empty)."""
 
     def __init__(self, message: str, data: bytes) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} (0x{data.hex()[:8]}…)" if data else message)
         self.data = data

@@ -43,6 +43,12 @@ def test_the_cache_folder_is_configurable(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_root() == tmp_path / "own"
 
 
+def test_an_unwritable_cache_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="KEEPER_CACHE_DIR"):
+        build_once(tmp_path / "file" / "entry", lambda _draft: None)
+
+
 def test_missing_npm_is_a_config_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEEPER_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
