@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -116,7 +117,11 @@ def _parse(urls: Sequence[str], redactor: Redactor) -> Apprise:
     parsed = Apprise()
     for number, url in enumerate(urls, start=1):
         _hide(url, redactor)
-        if not parsed.add(url):
+        with warnings.catch_warnings():
+            # Its mail plug-in imports a module that newer Pythons drop.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            known = parsed.add(url)
+        if not known:
             raise ConfigError(
                 f"alert URL {number} (scheme {urlsplit(url).scheme or 'none'!r}) is none that apprise understands:"
                 " see the list of services in apprise's documentation"
