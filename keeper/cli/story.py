@@ -109,16 +109,24 @@ def _planned_call(call: Fields, labels: Labels) -> str:
     )
 
 
+_SENT = {
+    "dry": "Dry run, nothing was sent: {count} would have gone",
+    "fork": "Sent {count} on the local fork",
+    "live": "Sent {count}",
+}
+
+
 def _sent(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     calls, mode = fields["calls"], fields["mode"]
     count = "1 transaction" if len(calls) == 1 else f"{len(calls)} transactions"
     profit = labels.base(fields["expected_net_base"], market)
     expected = f"expected profit {profit} after {labels.base(fields['expected_gas_base'], market)} for gas"
     simulated = f"tried out on the node: health {_health(fields['health_simulated_wad'])}"
-    if mode == "dry":
-        return [f"Dry run, nothing was sent: {count} would have gone, {expected}; {simulated}."]
-    place = " on the local fork" if mode == "fork" else ""
-    return [f"Sent {count}{place}, {expected}; {simulated}.", *(_sent_call(call) for call in calls)]
+    tried = any(call["answer"] != "not_sent" for call in calls)
+    return [
+        f"{_SENT[mode].format(count=count)}, {expected}; {simulated}.",
+        *(_sent_call(call) for call in calls if tried),
+    ]
 
 
 def _sent_call(call: Fields) -> str:
