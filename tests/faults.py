@@ -141,6 +141,8 @@ class FaultProxy:
 
     def _refusal(self, manners: Manners, request: web.Request, is_batch: bool, calls: int) -> web.Response | None:
         headers = {} if manners.retry_after is None else {"Retry-After": manners.retry_after}
+        if manners.status is not None and 300 <= manners.status < 400:
+            headers["Location"] = "/elsewhere"
         if manners.hung_up and request.transport is not None:
             request.transport.abort()
             return web.Response()

@@ -108,8 +108,8 @@ class Read:
             everywhere = all(other in self._lacking for other in self._lines.usable())
             return isinstance(error, MethodUnavailable) and everywhere
         line.fell_ill(error, begun_s)
-        # A log query that takes too long is for the caller to narrow.
-        return isinstance(error, RpcTimeout) and any(method == "eth_getLogs" for method, _ in self._entries)
+        # A range of logs that takes too long is for the caller to narrow.
+        return isinstance(error, RpcTimeout) and any(map(_spans_blocks, self._entries))
 
     def _choose(self) -> Line:
         """The first line that is well and has not failed to have it; else the one that has rested longest."""
@@ -126,3 +126,8 @@ class Read:
             return rest_s
         backoff_s = FIRST_BACKOFF_S * 2.0 ** max(0, self._failed - 1)
         return backoff_s if line in self._lacking else min(rest_s, backoff_s)
+
+
+def _spans_blocks(entry: Entry) -> bool:
+    method, params = entry
+    return method == "eth_getLogs" and params[0].get("fromBlock") != params[0].get("toBlock")

@@ -159,8 +159,16 @@ async def test_a_slow_log_query_comes_back_to_be_narrowed(bench: Bench, proxy: F
         await rpc.check()
         proxy.manners = Manners(delay_s=5)
         with pytest.raises(RpcTimeout):
-            await rpc.request("eth_getLogs", [{"address": to_hex(LOGGER), "fromBlock": "0x0", "toBlock": "0x0"}])
+            await rpc.request("eth_getLogs", [{"address": to_hex(LOGGER), "fromBlock": "0x0", "toBlock": "0x9"}])
     assert proxy.counts["eth_getLogs"] == 1
+
+
+async def test_the_logs_of_one_block_are_asked_of_the_next(bench: Bench, proxy: FaultProxy) -> None:
+    head = await bench.mine()
+    proxy.manners = Manners(delay_s=5)
+    async with bench.endpoints(proxy.url, bench.url, timeout_s=0.2) as rpc:
+        by_hash = {"address": to_hex(LOGGER), "blockHash": to_hex(head.hash)}
+        assert await rpc.request("eth_getLogs", [by_hash]) == []
 
 
 async def test_a_block_that_one_lacks_another_may_have(bench: Bench, proxy: FaultProxy, second: FaultProxy) -> None:
@@ -184,6 +192,19 @@ async def test_a_block_that_comes_a_moment_later(bench: Bench, proxy: FaultProxy
         assert await rpc.request("eth_call", call) == "0x"
         with pytest.raises(BlockUnavailable):
             await rpc.request("eth_call", [{"to": to_hex(LOGGER)}, {"blockHash": "0x" + "11" * 32}])
+
+
+async def test_a_well_endpoint_that_lags_is_asked_again_before_one_that_rests(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy
+) -> None:
+    head = await bench.mine(5)
+    proxy.manners = Manners(status=429, retry_after="60")
+    async with bench.endpoints(proxy.url, second.url) as rpc:
+        await rpc.request("eth_blockNumber")
+        second.manners = Manners(head_number=3, only_next=1)
+        call = [{"to": to_hex(LOGGER)}, {"blockHash": to_hex(head.hash), "requireCanonical": True}]
+        assert await rpc.request("eth_call", call) == "0x"
+    proxy.assert_none("eth_call")
 
 
 async def test_a_method_that_one_lacks_another_may_have(bench: Bench, proxy: FaultProxy, second: FaultProxy) -> None:
