@@ -11,26 +11,33 @@ from collections.abc import Sequence
 
 from keeper.core.lending import Pair, Position, Quote, Refusal
 from keeper.core.units import UINT256_MAX, Address
+from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
+from keeper.devnet.openings import Leg, Opening, amount_of
+from keeper.devnet.positions import open_all
 from keeper.devnet.script import set_prices
-from keeper.devnet.spec import asset_spec
+from keeper.devnet.spec import USD, asset_spec
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.protocols.aave_v3.market import Market
 from tests.protocols.liquidator import LIQUIDATOR, Liquidator, equipped_liquidator, replay
 from tests.protocols.onchain import Look, Watcher, cases, reported
 
 MOVING = ("WETH", "WBTC", "DAI", "GUSD", "wstETH")
+DAY_S = 86_400
 Intervals = Sequence[tuple[int, int]]
 
 
 class Scene:
     """A bed with a liquidator in front of it."""
 
-    def __init__(self, bed: Bed, watcher: Watcher, market: Market, liquidator: Liquidator) -> None:
+    def __init__(
+        self, bed: Bed, watcher: Watcher, market: Market, liquidator: Liquidator, borrowers: Sequence[Address]
+    ) -> None:
         self.bed = bed
         self.watcher = watcher
         self.market = market
         self.liquidator = liquidator
+        self.borrowers = borrowers
         self.rng = random.Random(f"liquidations {bed.deployment.version}")
         self.seen: Counter[str] = Counter()
 
@@ -42,7 +49,7 @@ class Scene:
             percent = 100 - self.rng.randrange(depth) if self.rng.random() < 0.7 else 100 + self.rng.randrange(depth)
             prices[symbol] = asset_spec(symbol).price_base * percent // 100 + self.rng.randrange(10_000)
         await set_prices(self.bed, prices)
-        await self.bed.chain.advance(self.rng.randrange(1, 10 * 86_400))
+        await self.bed.chain.advance(self.rng.randrange(1, self.rng.choice((1, 30, 400)) * DAY_S))
 
     async def look(self, borrower: Address, block: int | str = "latest") -> Look:
         return await self.watcher.look(self.market, [borrower], block)
@@ -102,6 +109,7 @@ class Scene:
         self.seen["liquidations"] += 1
         self.seen["bad debt"] += quote.bad_debt_base > 0
         self.seen["protocol fee"] += quote.protocol_fee_raw > 0
+        self.seen["one asset on both sides"] += pair.collateral_id == pair.debt_id
         self.seen["e-mode"] += position.category != 0
         self.seen["clipped"] += quote.repaid_raw < request_raw
         self.seen["collateral cleared"] += pair.collateral_id not in quote.position_after.collateral_scaled
@@ -129,38 +137,66 @@ class Scene:
                 self.seen[f"edge {error or 'accepted'}"] += 1
 
 
+def same_asset_openings(n: int) -> list[Opening]:
+    """Borrowers near the edge who owe what they pledge: one reserve on both sides of a pair."""
+    rng, openings = random.Random("same asset"), []
+    for place in range(n):
+        pledged, owed = rng.choice((("WETH", "WETH"), ("WETH", "DAI"), ("DAI", "DAI"), ("DAI", "WETH")))
+        size_base = rng.choice((300, 3_000, 60_000)) * USD
+        parts_base = {pledged: size_base, owed: size_base // 3} if owed != pledged else {pledged: size_base}
+        safe_base = sum(part * asset_spec(symbol).threshold_bps // 10_000 for symbol, part in parts_base.items())
+        collateral = tuple(_leg(symbol, part) for symbol, part in parts_base.items())
+        debt = (_leg(owed, safe_base * 1000 // rng.randrange(1005, 1080)),)
+        openings.append(Opening(salted_address(f"same asset {place}"), "same asset", collateral, debt))
+    return openings
+
+
+def _leg(symbol: str, value: int) -> Leg:
+    spec = asset_spec(symbol)
+    return Leg(symbol, amount_of(value, spec.price_base, spec.decimals))
+
+
 async def open_scene(bed: Bed) -> Scene:
+    extra = same_asset_openings(20)
+    await open_all(bed, extra, {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols})
     watcher = Watcher(bed)
     market = await watcher.discover()
-    return Scene(bed, watcher, market, await equipped_liquidator(bed, market))
+    borrowers = [opening.borrower for opening in (*bed.openings, *extra)]
+    return Scene(bed, watcher, market, await equipped_liquidator(bed, market), borrowers)
 
 
 async def test_liquidations_do_what_their_quotes_say(bed: Bed) -> None:
     scene = await open_scene(bed)
-    borrowers = [opening.borrower for opening in bed.openings]
     wanted = cases(120, 1200)
     while scene.seen["liquidations"] < wanted:
         snapshot = await fresh_snapshot(bed)
         await scene.crash()
-        for borrower in scene.rng.sample(borrowers, len(borrowers)):
+        for borrower in scene.rng.sample(scene.borrowers, len(scene.borrowers)):
             while scene.seen["liquidations"] < wanted and await scene.liquidate(borrower):
                 if scene.rng.random() < 0.5:
                     break
         await revert_to(bed, snapshot)
     least = cases(3, 30)
-    kinds = ["protocol fee", "e-mode", "clipped", "collateral cleared", "debt cleared", "partial"]
+    kinds = [
+        "protocol fee",
+        "e-mode",
+        "clipped",
+        "collateral cleared",
+        "debt cleared",
+        "partial",
+        "one asset on both sides",
+    ]
     kinds += ["bad debt"] if bed.deployment.version == "3.6" else []
     assert {kind: scene.seen[kind] for kind in kinds if scene.seen[kind] < least} == {}, scene.seen
 
 
 async def test_the_bounds_are_the_contracts(bed: Bed) -> None:
     scene = await open_scene(bed)
-    borrowers = [opening.borrower for opening in bed.openings]
     wanted = cases(400, 8000)
     while scene.seen.total() < wanted:
         snapshot = await fresh_snapshot(bed)
         await scene.crash()
-        for borrower in scene.rng.sample(borrowers, len(borrowers)):
+        for borrower in scene.rng.sample(scene.borrowers, len(scene.borrowers)):
             await scene.check_edges(borrower)
             if scene.seen.total() >= wanted:
                 break
