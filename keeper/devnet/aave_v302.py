@@ -9,10 +9,11 @@ from typing import Any
 
 from keeper.core.units import RAY, Address
 from keeper.devnet.artifacts import Artifact, link_offsets
+from keeper.devnet.cache import Say, quiet
 from keeper.devnet.chain import DevChain
 from keeper.devnet.compile import Artifacts, own_artifacts
 from keeper.devnet.market import TREASURY, ZERO, Builder, Deployment, Listing
-from keeper.devnet.packages import Say, install, quiet
+from keeper.devnet.packages import install
 from keeper.devnet.spec import EMODES, AssetSpec
 
 _LIBRARIES = (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from eth_abi.abi import encode
 
 from keeper.core.units import Address
+from keeper.devnet.cache import Say, quiet
 from keeper.devnet.chain import ON, DevChain
 from keeper.devnet.compile import Artifacts, aave_v36_artifacts, own_artifacts
 from keeper.devnet.market import TREASURY, ZERO, Builder, Deployment, Listing, renamed
-from keeper.devnet.packages import Say, quiet
 from keeper.devnet.spec import EMODES, AssetSpec
 
 _NAMES = {

@@ -26,8 +26,9 @@ from typing import IO, Any
 
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.core.errors import ChainError, ConfigError, RpcUnreachable
+from keeper.devnet.cache import Say, quiet
 from keeper.devnet.errors import DevnetError
-from keeper.devnet.packages import Say, install, modules_path, quiet
+from keeper.devnet.packages import install, modules_path
 
 _PREFIX = "keeper-anvil-"
 _OWNER = "owner.lock"

@@ -16,6 +16,13 @@ from keeper.core.errors import ConfigError
 
 _POLL_S = 0.05
 
+Say = Callable[[str], None]
+"""Told in one line what is being done, before it is done. May be called from another thread."""
+
+
+def quiet(_line: str) -> None:
+    """A `Say` for those who do not want to be told."""
+
 
 def cache_root() -> Path:
     """`$KEEPER_CACHE_DIR`, else `$XDG_CACHE_HOME/keeper`, else `~/.cache/keeper`."""
@@ -27,25 +34,25 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, say: Say = quiet) -> Iterator[None]:
     """Hold the file lock `path` for as long as the block runs; other processes wait. The lock dies with its process.
 
     Raises ConfigError if the folder cannot be written.
     """
     with _lock_file(path) as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not _taken(handle):
+            say(f"waiting for another process to prepare {path.parent.name}/{path.stem}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 @asynccontextmanager
-async def exclusive_async(path: Path) -> AsyncIterator[None]:
+async def exclusive_async(path: Path, say: Say = quiet) -> AsyncIterator[None]:
     """The same without blocking the event loop."""
     with _lock_file(path) as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+        if not _taken(handle):
+            say(f"waiting for another process to prepare {path.parent.name}/{path.stem}")
+            while not _taken(handle):  # noqa: ASYNC110 - another process sets no event of ours
                 await asyncio.sleep(_POLL_S)
         yield
 
@@ -61,27 +68,36 @@ def drafted(entry: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def build_once(entry: Path, build: Callable[[Path], None]) -> Path:
+def build_once(entry: Path, build: Callable[[Path], None], say: Say = quiet) -> Path:
     """Return the folder `entry`, made by `build(temporary_folder)` if it is not there yet.
 
     Two processes at once build once; a build that fails or is killed leaves no entry.
     """
     if _missing(entry):
-        with exclusive(entry.with_name(entry.name + ".lock")):
+        with exclusive(entry.with_name(entry.name + ".lock"), say):
             if _missing(entry):
                 with drafted(entry) as draft:
                     build(draft)
     return entry
 
 
-async def build_once_async(entry: Path, build: Callable[[Path], Awaitable[None]]) -> Path:
+async def build_once_async(entry: Path, build: Callable[[Path], Awaitable[None]], say: Say = quiet) -> Path:
     """`build_once` for a build that is a coroutine."""
     if _missing(entry):
-        async with exclusive_async(entry.with_name(entry.name + ".lock")):
+        async with exclusive_async(entry.with_name(entry.name + ".lock"), say):
             if _missing(entry):
                 with drafted(entry) as draft:
                     await build(draft)
     return entry
+
+
+def _taken(handle: IO[str]) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _lock_file(path: Path) -> IO[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from keeper.devnet.artifacts import Artifact, link_offsets
-from keeper.devnet.cache import build_once, cache_root
+from keeper.devnet.cache import Say, build_once, cache_root, quiet
 from keeper.devnet.errors import DevnetError
-from keeper.devnet.packages import Say, install, node, package_key, quiet, run_tool
+from keeper.devnet.packages import install, node, package_key, run_tool
 
 _HERE = Path(__file__).parent
 _DRIVER = _HERE / "compile.js"
@@ -90,7 +90,7 @@ def _cached(
         say(f"compiling {name}" + (" (about half a minute, once)" if package_set is not None else ""))
         (draft / _RESULT).write_text(json.dumps(_compile(name, job, solc, modules)))
 
-    build_once(entry, build)
+    build_once(entry, build, say)
     return {key: Artifact(name=key, **value) for key, value in json.loads((entry / _RESULT).read_text()).items()}
 
 

@@ -10,22 +10,14 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from keeper.core.errors import ConfigError
-from keeper.devnet.cache import build_once, cache_root
+from keeper.devnet.cache import Say, build_once, cache_root, quiet
 from keeper.devnet.errors import DevnetError
-
-Say = Callable[[str], None]
-"""Told in one line what is being done, before it is done."""
 
 _SETS = Path(__file__).parent / "npm"
 _TIMEOUT_S = 600
-
-
-def quiet(_line: str) -> None:
-    """A `Say` for those who do not want to be told."""
 
 
 def package_key(name: str) -> str:
@@ -49,8 +41,7 @@ def install(name: str, say: Say = quiet) -> Path:
     entry = modules_path(name).parent
     if not entry.is_dir():
         npm = _tool("npm")
-        say(f"installing {name} from the npm registry")
-        build_once(entry, lambda draft: _npm_ci(npm, name, draft))
+        build_once(entry, lambda draft: _npm_ci(npm, name, draft, say), say)
     return entry / "node_modules"
 
 
@@ -59,7 +50,8 @@ def node() -> str:
     return _tool("node")
 
 
-def _npm_ci(npm: str, name: str, draft: Path) -> None:
+def _npm_ci(npm: str, name: str, draft: Path, say: Say) -> None:
+    say(f"installing {name} from the npm registry")
     for file in ("package.json", "package-lock.json"):
         shutil.copyfile(_SETS / name / file, draft / file)
     command = [npm, "ci", "--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund", "--loglevel=error"]

@@ -17,13 +17,13 @@ from typing import Any
 from keeper.core.units import Address
 from keeper.devnet import aave_v36, aave_v302, admin
 from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
-from keeper.devnet.cache import build_once_async, cache_root
+from keeper.devnet.cache import Say, build_once_async, cache_root, quiet
 from keeper.devnet.chain import DevChain
 from keeper.devnet.compile import Artifacts
 from keeper.devnet.errors import DevnetError
 from keeper.devnet.market import Bed, Deployment, DevAsset
 from keeper.devnet.openings import Leg, Opening
-from keeper.devnet.packages import Say, package_key, quiet
+from keeper.devnet.packages import package_key
 from keeper.devnet.positions import open_positions
 from keeper.devnet.spec import Version
 from keeper.devnet.specials import Crash
@@ -86,7 +86,7 @@ async def _cached_state(recipe: Recipe, contracts: Artifacts, binary: Path, say:
         say(f"deploying Aave {recipe.version} and opening {recipe.positions} borrowers")
         await _build(recipe, contracts, binary, draft)
 
-    entry = await build_once_async(folder / str(today), build)
+    entry = await build_once_async(folder / str(today), build, say)
     _forget_old(folder.parent, today)
     return entry
 
