@@ -9,10 +9,9 @@ from typing import TypeVar
 
 from keeper.cli.render import age_text, checksum, health_text, plain_text, time_text
 from keeper.cli.story import Labels, sentences
-from keeper.cli.words import ENDINGS, INTENTS, VERDICTS, reason_sentence
+from keeper.cli.words import ENDINGS, INTENTS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.intent import Intent
-from keeper.core.outcome import Verdict
 from keeper.core.standing import ORDERED
 from keeper.core.units import to_hex
 from keeper.store import JournalRow, StandingRow, Watch
@@ -47,7 +46,9 @@ class _Entry:
     block: int
     rank: int
     """Order within a block: seen, then why not, then what was done."""
-    heading: str
+    about: str
+    """Entries in a row about the same thing share a heading."""
+    when: str
     lines: Sequence[str]
     style: str = ""
 
@@ -95,12 +96,13 @@ def _event_entries(rows: Sequence[JournalRow], labels: Labels) -> Iterator[_Entr
     block = 0
     for row in rows:
         block = row.block_number if row.block_number is not None else block
-        heading = f"block {block}, {time_text(row.at)}" + (f", attempt {row.attempt}" if row.attempt else "")
+        about = f"block {block}" + (f", attempt {row.attempt}" if row.attempt else "")
         rank = 0 if row.kind == Kind.SEEN else 2
         yield _Entry(
             block,
             rank,
-            heading,
+            about,
+            f" ({time_text(row.at)})",
             sentences(row.kind, row.fields, row.market, labels),
             _STYLES.get(row.severity, "green" if row.kind == Kind.RESTORED else ""),
         )
@@ -110,13 +112,11 @@ def _standing_entries(rows: Sequence[StandingRow]) -> Iterator[_Entry]:
     for row in rows:
         if row.reason == ORDERED:
             continue
-        span = (
-            f"block {row.first_block}"
-            if row.first_block == row.last_block
-            else (f"blocks {row.first_block} to {row.last_block}")
-        )
+        span = f"block {row.first_block}"
+        if row.last_block != row.first_block:
+            span = f"blocks {row.first_block} to {row.last_block}"
         ending = f"; {ENDINGS.get(row.ended, row.ended)}" if row.ended is not None else ", and still so"
-        yield _Entry(row.first_block, 1, span + ending, _why_not(row))
+        yield _Entry(row.first_block, 1, span, ending, _why_not(row))
 
 
 def _why_not(row: StandingRow) -> list[str]:
@@ -126,7 +126,7 @@ def _why_not(row: StandingRow) -> list[str]:
     if row.last_health_wad != row.first_health_wad:
         health += f", at last {health_text(row.last_health_wad)}"
     if row.verdict is not None:
-        health += f"; of the calls that are allowed: {VERDICTS[Verdict(row.verdict)]} ({row.verdict})"
+        health += f"; with the calls that are allowed {verdict_words(row.verdict)}"
     return [*lines, health + "."]
 
 
@@ -134,12 +134,15 @@ def _told_in_order(entries: Sequence[_Entry]) -> Iterator[Line]:
     # Sorting is stable: within a block events keep the order in which they were recorded.
     ordered = sorted(entries, key=lambda entry: (entry.block, entry.rank))
     left_out = len(ordered) - FIRST_ENTRIES - LAST_ENTRIES
+    about = ""
     for number, entry in enumerate(ordered):
         if left_out > 0 and FIRST_ENTRIES <= number < FIRST_ENTRIES + left_out:
             if number == FIRST_ENTRIES:
                 yield Line(f"… {left_out} entries left out: `keeper journal --borrower` has them all …", 2, "dim")
             continue
-        yield Line(entry.heading, 2, "dim")
+        if entry.about != about:
+            yield Line(entry.about + entry.when, 2, "dim")
+        about = entry.about
         for index, text in enumerate(entry.lines):
             yield Line(text, 4 if index == 0 else 6, entry.style if index == 0 else "")
 

@@ -77,4 +77,7 @@ def _show(lines: Sequence[Line]) -> None:
 
     console = Console(highlight=False)
     for line in lines:
-        console.print(Padding(Text(line.text, style=line.style), (0, 0, 0, line.indent)))
+        if console.is_terminal:
+            console.print(Padding(Text(line.text, style=line.style), (0, 0, 0, line.indent), expand=False))
+        else:
+            console.print(Text(" " * line.indent + line.text), soft_wrap=True)

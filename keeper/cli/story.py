@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +18,8 @@ from keeper.cli.render import (
     signed_wad_text,
     token_text,
 )
-from keeper.cli.words import CLIPS, VERDICTS, reason_sentence
+from keeper.cli.words import CLIPS, reason_sentence, verdict_words
 from keeper.core.events import Kind
-from keeper.core.outcome import Verdict
 from keeper.core.plan import Clip
 
 Fields = Mapping[str, Any]
@@ -56,11 +56,17 @@ class Labels:
 
 
 def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> list[str]:
-    """The first sentence tells the event; the others its particulars. An unknown kind is shown as recorded."""
+    """The first sentence tells the event; the others its particulars.
+
+    What another version of the keeper recorded, with a kind, field or verdict that we do not know, is shown as it is.
+    """
     tell = _TELLERS.get(kind)
-    if tell is None:
-        return [f"{kind}: {plain_text(str(dict(fields)))}"]
-    return tell(fields, market, labels)
+    if tell is not None:
+        try:
+            return tell(fields, market, labels)
+        except (KeyError, ValueError):
+            pass
+    return [f"{kind}: {plain_text(json.dumps(dict(fields)))}"]
 
 
 def _seen(fields: Fields, market: str | None, labels: Labels) -> list[str]:
@@ -83,11 +89,10 @@ def _recovered(fields: Fields, market: str | None, labels: Labels) -> list[str]:
 
 def _decided(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     calls = fields["calls"]
-    verdict = Verdict(fields["verdict"])
     count = "one call" if len(calls) == 1 else f"{len(calls)} calls"
     first = (
         f"Decided on {count}: health {_health(fields['health_before_wad'])} → {_health(fields['health_planned_wad'])}"
-        f" planned, target {_health(fields['target_wad'])}; {VERDICTS[verdict]} ({verdict.value})."
+        f" planned, target {_health(fields['target_wad'])}; {verdict_words(fields['verdict'])}."
     )
     position = (
         f"It had collateral of {labels.base(fields['collateral_base'], market)} and debt of"
@@ -137,14 +142,16 @@ def _sent_call(call: Fields) -> str:
 
 
 def _mined(fields: Fields, market: str | None, labels: Labels) -> list[str]:
-    return [f"Call {fields['call_index'] + 1} was mined in {fields['transaction_hash']}: {_gas(fields)}."]
+    return [f"Call {fields['call_index'] + 1} was mined: {_gas(fields)}.", _transaction(fields)]
 
 
 def _reverted(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     why = plain_text(fields["revert"]) if fields["revert"] else "the node gave no reason"
-    return [
-        f"Call {fields['call_index'] + 1} was mined in {fields['transaction_hash']} and reverted: {why}; {_gas(fields)}."
-    ]
+    return [f"Call {fields['call_index'] + 1} reverted: {why}; {_gas(fields)}.", _transaction(fields)]
+
+
+def _transaction(fields: Fields) -> str:
+    return f"Transaction {fields['transaction_hash']}."
 
 
 def _gas(fields: Fields) -> str:
@@ -164,9 +171,12 @@ def _measured(fields: Fields) -> str:
     target = _health(fields["target_wad"])
     if fields["health_after_wad"] is None:
         return f"Nothing was mined, so nothing could be read back; health was {before}, {planned} planned."
+    overshoot_wad = int(fields["overshoot_wad"])
+    beyond = f"{signed_wad_text(overshoot_wad)} beyond it"
+    short = f"{signed_wad_text(-overshoot_wad).removeprefix('+')} short of it"
     return (
         f"Health {before} before → {planned} planned → {_health(fields['health_after_wad'])} read back"
-        f" (target {target}, {signed_wad_text(int(fields['overshoot_wad']))} beyond it)."
+        f" (target {target}, {short if overshoot_wad < 0 else beyond})."
     )
 
 

@@ -94,6 +94,11 @@ ENDINGS: Mapping[str, str] = {
 """By `Ended` value of the store."""
 
 
+def verdict_words(verdict: str) -> str:
+    """A verdict of a newer keeper is shown by its name."""
+    return f"{VERDICTS[Verdict(verdict)]} ({verdict})" if verdict in list(Verdict) else verdict
+
+
 def reason_sentence(reason: str) -> str:
     """A reason of a newer keeper is shown by its name."""
     return REASONS.get(reason, f"Reason: {reason}.")
