@@ -7,10 +7,13 @@ from typing import Any
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import ConfigError, MarketError
+from keeper.core.events import Event
+from keeper.core.standing import Standing
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.execution.markets import MarketHandle
 from keeper.pipeline.loop import ChainLoop, Round
 from keeper.pipeline.market import MarketFollower
+from keeper.ports import Journal
 from keeper.protocols.aave_v3.market import Market
 from keeper.settings.presets import Preset
 from keeper.telemetry.health import ChainHealth, MarketState
@@ -42,6 +45,24 @@ class NullCheckpoints:
 
     async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None:
         return None
+
+
+class ObservedJournal:
+    """A journal that an observer listens to: told only what was recorded."""
+
+    def __init__(self, journal: Journal, observer: Journal) -> None:
+        self._journal = journal
+        self._observer = observer
+
+    async def record(self, events: Sequence[Event]) -> None:
+        await self._journal.record(events)
+        await self._observer.record(events)
+
+    async def record_standing(
+        self, chain: str, market: Address, block_number: int, standing: Mapping[Address, Standing]
+    ) -> None:
+        await self._journal.record_standing(chain, market, block_number, standing)
+        await self._observer.record_standing(chain, market, block_number, standing)
 
 
 class BoardWatcher:

@@ -6,12 +6,12 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 from keeper import __version__
 from keeper.app.ground import reached
 from keeper.app.modes import Ground, Means, effective_mode, means_for, token_decimals
-from keeper.app.parts import BoardWatcher, FollowedMarkets, NullCheckpoints, preset_check
+from keeper.app.parts import BoardWatcher, FollowedMarkets, NullCheckpoints, ObservedJournal, preset_check
 from keeper.app.plan import RunPlan
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.deployed import first_code_block
@@ -52,9 +52,12 @@ def silent(first: int, reached_block: int, last: int) -> None:
     """Progress that nobody watches."""
 
 
-async def run_keeper(settings: Settings, plan: RunPlan, progress: Progress = silent) -> int:
+async def run_keeper(
+    settings: Settings, plan: RunPlan, progress: Progress = silent, observer: Journal | None = None
+) -> int:
     """Run every configured chain until stopped, or once. Returns the exit code; raises `ConfigError` and, when asked to run
-    once, other `KeeperError`s."""
+    once, other `KeeperError`s. An `observer` hears all that is journaled; who brings one also handles the signals, and
+    stops the run by cancelling it."""
     mode = effective_mode(settings, plan)
     redactor = Redactor()
     for chain in settings.chains.values():
@@ -63,10 +66,10 @@ async def run_keeper(settings: Settings, plan: RunPlan, progress: Progress = sil
     configure_logging(redactor, level=settings.log_level, style=settings.log_format)
     alerts = Alerts([url.get_secret_value() for url in settings.alerts], redactor=redactor)
     async with Store.open(settings.store) as store, alerts.running():
-        journal = Recorder(store, alerts, redactor)
+        journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
         running = asyncio.current_task()
         assert running is not None, "a coroutine runs in a task"
-        with _stopping_on_signals(running):
+        with _stopping_on_signals(running) if observer is None else nullcontext():
             try:
                 if plan.once:
                     return await _once_all(settings, plan, mode, store, journal, redactor, progress)
