@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -29,6 +30,7 @@ from keeper.core.errors import (
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
+LARGE_BODY_BYTES = 2**20
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -212,8 +214,10 @@ class _Reply:
     """The beginning of a body that is no JSON or came with a status of failure, safe to show."""
 
 
-def _encode(body: object) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+def _encode(body: object) -> bytes | io.BytesIO:
+    """A large body as a stream, so that sending it does not hold the event loop."""
+    raw = json.dumps(body, separators=(",", ":")).encode()
+    return raw if len(raw) < LARGE_BODY_BYTES else io.BytesIO(raw)
 
 
 def _decode(raw: bytes) -> tuple[Any, bool]:

@@ -32,6 +32,9 @@ from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
 Market = TypeVar("Market")
 State = TypeVar("State")
 
+MOST_SECONDS = 30
+"""Of a long window so many seconds are looked at, besides its ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlanPolicy:
@@ -98,10 +101,10 @@ class Planner(Generic[Market, State]):
     ) -> tuple[Plan, ...] | Skip:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
-        found: list[CallSequence] = [(sized,) for sized in self._reaching(scenarios, pairs, target_wad)]
+        found: list[CallSequence] = [(call,) for call in self._reaching(scenarios, pairs, target_wad, (), position)]
         if not found:
             for calls in range(2, self._policy.most_calls + 1):
-                found = list(self._sequences(scenarios, target_wad, calls))
+                found = list(self._sequences(scenarios, target_wad, calls, (), position))
                 if found:
                     break
         verdict = Verdict.REACHES_TARGET
@@ -133,22 +136,21 @@ class Planner(Generic[Market, State]):
 
     def _usable_pairs(self, position: Position, scenarios: Sequence[Scenario]) -> list[Pair] | Skip:
         """Pairs that the contract accepts at both ends and the operator wants; else the foremost reason."""
-        usable: list[Pair] = []
+        usable: dict[tuple[int, int], Pair] = {}
         refusals: list[Skip] = []
         filtered = False
-        for scenario in scenarios:
-            usable = []
+        for turn, scenario in enumerate(scenarios):
+            now: dict[tuple[int, int], Pair] = {}
             for pair in self._adapter.pairs(self._state, position, self._liquidator, scenario.timestamp_s):
                 if isinstance(pair, Refusal):
                     refusals.append(pair.skip)
                 elif {pair.collateral_asset, pair.debt_asset} & self._policy.skip_assets:
                     filtered = True
                 else:
-                    usable.append(pair)
-            if not usable:
-                break
+                    now[pair.collateral_id, pair.debt_id] = pair
+            usable = now if turn == 0 else {key: pair for key, pair in usable.items() if key in now}
         if usable:
-            return usable
+            return list(usable.values())
         if filtered:
             return Skip(Reason.FILTERED, "every usable pair touches an excluded asset")
         return foremost(refusals)
@@ -172,30 +174,69 @@ class Planner(Generic[Market, State]):
     def _sizer(self, pair: Pair, scenarios: Sequence[Scenario]) -> PairSizer[Market, State]:
         return PairSizer(self._adapter, self._state, pair, scenarios)
 
-    def _reaching(self, scenarios: Sequence[Scenario], pairs: Sequence[Pair], target_wad: int) -> Iterator[Sized]:
-        """One call per pair that reaches the target by itself, least repayment each."""
-        healths = self._healths(scenarios)
-        if isinstance(healths, Skip):
-            return
-        for pair in pairs:
-            sizer = self._sizer(pair, scenarios)
-            request_raw = sizer.least_reaching(target_wad, healths)
-            if request_raw is None:
-                continue
-            jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
-            yield sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
+    def _reaching(
+        self,
+        scenarios: tuple[Scenario, ...],
+        pairs: Sequence[Pair],
+        target_wad: int,
+        before: CallSequence,
+        origin: Position,
+    ) -> Iterator[Sized]:
+        """One call per pair that reaches the target, least repayment each, after the calls `before` on `origin`.
 
-    def _sequences(self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int) -> Iterator[CallSequence]:
+        Sized at the ends of the window, where health is at its worst but for the rounding of single units; a second in
+        between at which that costs the target becomes one more scenario.
+        """
+        between = [self._at_second(origin, before, second) for second in self._seconds_between()]
+        for pair in pairs:
+            considered, unseen = scenarios, between
+            while True:
+                healths = self._healths(considered)
+                if isinstance(healths, Skip):
+                    return
+                sizer = self._sizer(pair, considered)
+                request_raw = sizer.least_reaching(target_wad, healths)
+                if request_raw is None:
+                    break
+                missed = [scenario for scenario in unseen if not self._reaches(pair, scenario, request_raw, target_wad)]
+                if not missed:
+                    jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
+                    yield sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
+                    break
+                unseen = [scenario for scenario in unseen if scenario is not missed[0]]
+                considered = (*considered[:-1], missed[0], considered[-1])
+
+    def _reaches(self, pair: Pair, scenario: Scenario, request_raw: int, target_wad: int) -> bool:
+        health = self._sizer(pair, [scenario]).health_wad(request_raw)
+        return health is not None and health >= target_wad
+
+    def _seconds_between(self) -> list[int]:
+        """Seconds inside the window: all of them, or `MOST_SECONDS` evenly apart."""
+        inside = range(self._window.earliest_s + 1, self._window.latest_s)
+        return list(inside)[:: max(1, -(-len(inside) // MOST_SECONDS))]
+
+    def _at_second(self, origin: Position, before: CallSequence, second: int) -> Scenario:
+        """The position when all calls so far are mined at one second."""
+        position = origin
+        for call in before:
+            quote = self._adapter.quote_liquidation(self._state, position, call.pair, call.request_raw, second)
+            position = position if isinstance(quote, Refusal) else quote.position_after
+        return Scenario(second, position)
+
+    def _sequences(
+        self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int, before: CallSequence, origin: Position
+    ) -> Iterator[CallSequence]:
         """Sequences of exactly `calls` calls: every one but the last leaves health below 1, the last reaches the target."""
         for first in self._earlier_calls(scenarios):
             after = follow(scenarios, first)
             pairs = self._usable_pairs(after[-1].position, after)
             if isinstance(pairs, Skip):
                 continue
+            done = (*before, first)
             if calls > 2:
-                yield from ((first, *rest) for rest in self._sequences(after, target_wad, calls - 1))
+                yield from self._sequences(after, target_wad, calls - 1, done, origin)
             else:
-                yield from ((first, last) for last in self._reaching(after, pairs, target_wad))
+                yield from ((*done, last) for last in self._reaching(after, pairs, target_wad, done, origin))
 
     def _earlier_calls(self, scenarios: tuple[Scenario, ...]) -> Iterator[Sized]:
         """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health

@@ -55,10 +55,17 @@ def sized(sizer: PairSizer[Any, Any], request_raw: int, clip: Clip | None) -> Si
 
 
 def follow(scenarios: Sequence[Scenario], call: Sized) -> tuple[Scenario, ...]:
-    """The scenarios after a call."""
-    return tuple(
-        Scenario(scenario.timestamp_s, quote.position_after)
-        for scenario, quote in zip(scenarios, call.quotes, strict=True)
+    """The scenarios after a call, the earliest first, the latest last.
+
+    Calls of a sequence may be mined apart. Health is monotone in the second of each single call, so it is at its worst
+    where the first calls are mined at the earliest second and the others at the latest: from the earliest scenario both
+    ways lead on, from every other one only the latest.
+    """
+    after = [quote.position_after for quote in call.quotes]
+    latest_s = scenarios[-1].timestamp_s
+    return (
+        Scenario(scenarios[0].timestamp_s, after[0]),
+        *(Scenario(latest_s, position) for position in after),
     )
 
 
