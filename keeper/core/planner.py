@@ -34,6 +34,8 @@ State = TypeVar("State")
 
 MOST_SECONDS = 30
 """Of a long window so many seconds are looked at, besides its ends."""
+MOST_ALTERNATIVES = 3
+"""So many sequences are sized when no single call suffices; the others are only estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ class PlanPolicy:
         if self.only_borrowers is not None and borrower not in self.only_borrowers:
             return False
         return borrower not in self.skip_borrowers
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A sequence that can be finished on `pair`, not sized yet."""
+
+    loss_base: int
+    """Estimated loss of the borrower over the whole sequence."""
+    before: CallSequence
+    scenarios: tuple[Scenario, ...]
+    pair: Pair
 
 
 class Planner(Generic[Market, State]):
@@ -101,12 +114,13 @@ class Planner(Generic[Market, State]):
     ) -> tuple[Plan, ...] | Skip:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
-        found: list[CallSequence] = [(call,) for call in self._reaching(scenarios, pairs, target_wad, (), position)]
-        if not found:
-            for calls in range(2, self._policy.most_calls + 1):
-                found = list(self._sequences(scenarios, target_wad, calls, (), position))
-                if found:
-                    break
+        found: list[CallSequence] = [
+            (call,)
+            for pair in pairs
+            if (call := self._least_call(pair, scenarios, target_wad, (), position)) is not None
+        ]
+        for calls in range(2, self._policy.most_calls + 1):
+            found = found or self._sequences(scenarios, target_wad, calls, position)
         verdict = Verdict.REACHES_TARGET
         if not found:
             best = self._most_health(scenarios, before)
@@ -174,37 +188,31 @@ class Planner(Generic[Market, State]):
     def _sizer(self, pair: Pair, scenarios: Sequence[Scenario]) -> PairSizer[Market, State]:
         return PairSizer(self._adapter, self._state, pair, scenarios)
 
-    def _reaching(
-        self,
-        scenarios: tuple[Scenario, ...],
-        pairs: Sequence[Pair],
-        target_wad: int,
-        before: CallSequence,
-        origin: Position,
-    ) -> Iterator[Sized]:
-        """One call per pair that reaches the target, least repayment each, after the calls `before` on `origin`.
+    def _least_call(
+        self, pair: Pair, scenarios: Sequence[Scenario], target_wad: int, before: CallSequence, origin: Position
+    ) -> Sized | None:
+        """The least call on a pair that reaches the target, after the calls `before` on `origin`; None if none does.
 
         Sized at the ends of the window, where health is at its worst but for the rounding of single units; a second in
         between at which that costs the target becomes one more scenario.
         """
-        between = [self._at_second(origin, before, second) for second in self._seconds_between()]
-        for pair in pairs:
-            considered, unseen = scenarios, between
-            while True:
-                healths = self._healths(considered)
-                if isinstance(healths, Skip):
-                    return
-                sizer = self._sizer(pair, considered)
-                request_raw = sizer.least_reaching(target_wad, healths)
-                if request_raw is None:
-                    break
-                missed = [scenario for scenario in unseen if not self._reaches(pair, scenario, request_raw, target_wad)]
-                if not missed:
-                    jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
-                    yield sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
-                    break
-                unseen = [scenario for scenario in unseen if scenario is not missed[0]]
-                considered = (*considered[:-1], missed[0], considered[-1])
+        between: list[Scenario] | None = None
+        while True:
+            healths = self._healths(scenarios)
+            if isinstance(healths, Skip):
+                return None
+            sizer = self._sizer(pair, scenarios)
+            request_raw = sizer.least_reaching(target_wad, healths)
+            if request_raw is None:
+                return None
+            if between is None:
+                between = [self._at_second(origin, before, second) for second in self._seconds_between()]
+            missed = [scenario for scenario in between if not self._reaches(pair, scenario, request_raw, target_wad)]
+            if not missed:
+                jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
+                return sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
+            between = [scenario for scenario in between if scenario is not missed[0]]
+            scenarios = (*scenarios[:-1], missed[0], scenarios[-1])
 
     def _reaches(self, pair: Pair, scenario: Scenario, request_raw: int, target_wad: int) -> bool:
         health = self._sizer(pair, [scenario]).health_wad(request_raw)
@@ -224,23 +232,58 @@ class Planner(Generic[Market, State]):
         return Scenario(second, position)
 
     def _sequences(
-        self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int, before: CallSequence, origin: Position
-    ) -> Iterator[CallSequence]:
-        """Sequences of exactly `calls` calls: every one but the last leaves health below 1, the last reaches the target."""
-        for first in self._earlier_calls(scenarios):
-            after = follow(scenarios, first)
-            pairs = self._usable_pairs(after[-1].position, after)
-            if isinstance(pairs, Skip):
-                continue
-            done = (*before, first)
-            if calls > 2:
-                yield from self._sequences(after, target_wad, calls - 1, done, origin)
-            else:
-                yield from ((*done, last) for last in self._reaching(after, pairs, target_wad, done, origin))
+        self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int, origin: Position
+    ) -> list[CallSequence]:
+        """A few sequences of exactly `calls` calls, the least loss first by estimate: every call but the last leaves health
+        below 1, the last reaches the target. Earlier calls are as large as may be; if that leaves none that can finish,
+        fractions of them are tried (a smaller first call can leave the last one a larger close factor)."""
+        found: list[CallSequence] = []
+        for shares in ((4,), (3, 2, 1)):
+            finishes = sorted(
+                (
+                    finish
+                    for prefix in self._prefixes(scenarios, calls - 1, shares, ())
+                    for finish in self._finishes(*prefix, target_wad)
+                ),
+                key=lambda finish: finish.loss_base,
+            )
+            for finish in finishes:
+                last = self._least_call(finish.pair, finish.scenarios, target_wad, finish.before, origin)
+                if last is not None:
+                    found.append((*finish.before, last))
+                if len(found) == MOST_ALTERNATIVES:
+                    break
+            if found:
+                break
+        return found
 
-    def _earlier_calls(self, scenarios: tuple[Scenario, ...]) -> Iterator[Sized]:
+    def _prefixes(
+        self, scenarios: tuple[Scenario, ...], calls: int, shares: Sequence[int], before: CallSequence
+    ) -> Iterator[tuple[CallSequence, tuple[Scenario, ...]]]:
+        """Ways to begin a sequence with `calls` calls, and where they lead."""
+        if calls == 0:
+            yield before, scenarios
+            return
+        for call in self._earlier_calls(scenarios, shares):
+            yield from self._prefixes(follow(scenarios, call), calls - 1, shares, (*before, call))
+
+    def _finishes(self, before: CallSequence, scenarios: tuple[Scenario, ...], target_wad: int) -> Iterator[Finish]:
+        """Pairs on which one more call can reach the target, by its largest allowed size, with the loss by closed form."""
+        healths = self._healths(scenarios)
+        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+            return
+        spent_base = sum(call.loss_base for call in before)
+        for pair in pairs:
+            sizer = self._sizer(pair, scenarios)
+            best = [sizer.health_wad(high) for _, high in sizer.allowed()]
+            if any(health is not None and health >= target_wad for health in best):
+                repay_base = sizer.closed_form_base(target_wad, healths[-1]) or 0
+                yield Finish(spent_base + repay_base * (pair.bonus_bps - BPS) // BPS, before, scenarios, pair)
+
+    def _earlier_calls(self, scenarios: tuple[Scenario, ...], shares: Sequence[int]) -> Iterator[Sized]:
         """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health
-        below 1 and raises it, and fractions of it (a smaller first call can leave the last one a larger close factor)."""
+        below 1 and raises it, or `shares` quarters of it."""
         healths = self._healths(scenarios)
         pairs = self._usable_pairs(scenarios[-1].position, scenarios)
         if isinstance(healths, Skip) or isinstance(pairs, Skip):
@@ -252,7 +295,7 @@ class Planner(Generic[Market, State]):
                 largest = largest_below_one(sizer, low, high)
                 if largest is None:
                     continue
-                for share in (4, 3, 2, 1):
+                for share in shares:
                     request_raw = max(low, largest * share // 4)
                     health = sizer.health_wad(request_raw)
                     if health is not None and health > before_wad:

@@ -175,8 +175,9 @@ class PairSizer(Generic[Market, State]):
             return None
         return tuple(quote.health_after.liquidation_threshold_bps for quote in quotes)
 
-    def _closed_form_raw(self, target_wad: int, health: Health, lost_bps: int) -> int:
-        """x* in debt units, rounded up, with every threshold lowered by `lost_bps`.
+    def closed_form_base(self, target_wad: int, health: Health, lost_bps: int = 0) -> int | None:
+        """x* in base currency, rounded up, with every threshold lowered by `lost_bps`; None where no repayment reaches
+        the target.
 
         num ÷ den = (T·D − W) ÷ (T − λ·t), with W in base·bps and λ, t in bps, brought to the scale 1e18·1e8.
         """
@@ -185,10 +186,12 @@ class PairSizer(Generic[Market, State]):
         numerator = target_wad * health.debt_base * BPS * BPS - weighted * BPS * WAD
         denominator = target_wad * BPS * BPS - self.pair.bonus_bps * threshold_bps * WAD
         if denominator <= 0:
-            return UINT256_MAX
-        if numerator <= 0:
-            return 1
-        return max(1, self._raw(-(-numerator // denominator)))
+            return None
+        return max(0, -(-numerator // denominator))
+
+    def _closed_form_raw(self, target_wad: int, health: Health, lost_bps: int) -> int:
+        value_base = self.closed_form_base(target_wad, health, lost_bps)
+        return UINT256_MAX if value_base is None else max(1, self._raw(value_base))
 
     def _raw(self, value_base: int) -> int:
         raw = self._adapter.raw_from_base_ceil(self._state, self.pair.debt_asset, value_base)
