@@ -6,12 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Select, create_engine, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, create_engine, func, or_, select
 from sqlalchemy.pool import NullPool
 
 from keeper.core.errors import StoreError
@@ -21,6 +21,8 @@ from keeper.core.units import Address, to_hex
 from keeper.store.encoding import intent_from_row
 from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
 from keeper.store.tables import events, intents, standing, watches
+
+PAGE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,17 @@ class StoreReader:
             engine.dispose()
 
     def events(self, wanted: EventFilter = EventFilter()) -> Iterator[JournalRow]:
-        """In the order recorded, streamed."""
-        with store_errors(self._path):
-            for row in self._connection.execution_options(yield_per=500).execute(_event_query(wanted)):
+        """In the order recorded, a page at a time: no reading transaction stays open while the caller takes its time,
+        which would keep the writer from tidying up its log."""
+        query = _event_query(wanted)
+        while True:
+            with store_errors(self._path):
+                page = self._connection.execute(query, {"after": wanted.after_seq}).all()
+            for row in page:
                 yield JournalRow(**{**row._asdict(), "fields": json.loads(row.fields)})
+            if wanted.last is not None or len(page) < PAGE_ROWS:
+                return
+            wanted = replace(wanted, after_seq=page[-1].seq)
 
     def standing(
         self, *, borrower: Address | None = None, attempt: str | None = None, only_open: bool = False
@@ -168,7 +177,7 @@ class StoreReader:
 
 def _event_query(wanted: EventFilter) -> Select[Any]:
     columns = [events.c[name] for name in JournalRow.__slots__ if name != "at"]
-    query = select(*columns, events.c.recorded_at.label("at")).where(events.c.seq > wanted.after_seq)
+    query = select(*columns, events.c.recorded_at.label("at")).where(events.c.seq > bindparam("after"))
     if wanted.since_block is not None:
         in_block = events.c.block_number >= wanted.since_block
         first = select(func.min(events.c.seq)).where(in_block).scalar_subquery()
@@ -182,7 +191,7 @@ def _event_query(wanted: EventFilter) -> Select[Any]:
     if wanted.last is not None:
         latest = query.order_by(events.c.seq.desc()).limit(wanted.last).subquery()
         return select(latest).order_by(latest.c.seq)
-    return query.order_by(events.c.seq)
+    return query.order_by(events.c.seq).limit(PAGE_ROWS)
 
 
 def _standing_row(row: dict[str, Any]) -> StandingRow:
