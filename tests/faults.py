@@ -121,7 +121,7 @@ class FaultProxy:
         self.http_requests += 1
         for entry in entries:
             self.counts[entry["method"]] += 1
-            self.recent.append((entry["method"], entry["params"]))
+            self.recent.append((entry["method"], entry.get("params", [])))
         manners = self._current()
         await asyncio.sleep(manners.delay_s)
         refusal = self._refusal(manners, request, isinstance(body, list), len(entries))
@@ -170,7 +170,7 @@ class FaultProxy:
         return False
 
     async def _answer(self, entry: dict[str, Any], manners: Manners) -> dict[str, Any]:
-        method, params = entry["method"], entry["params"]
+        method, params = entry["method"], entry.get("params", [])
         answer = self.on_request(method, params) if self.on_request is not None else None
         if answer is None and method in manners.errors:
             answer = {"error": manners.errors[method]}

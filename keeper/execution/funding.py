@@ -77,7 +77,8 @@ class DealtFunding:
         return None
 
     async def deal(self, needs_raw: Mapping[Spending, int], block: BlockRef) -> Dealt:
-        """Exactly `needs_raw` of each asset, and an allowance of as much."""
+        """Twice `needs_raw` of each asset and as much allowance: spending down to nothing frees storage, and the gas
+        measured would be less than that of a liquidator who has more."""
         balances: dict[Address, int] = {}
         writes: dict[Slot, int] = {}
         undealable: set[Spending] = set()
@@ -88,8 +89,8 @@ class DealtFunding:
                 undealable.add((asset, spender))
                 continue
             balances[asset] = balances.get(asset, 0) + need_raw
-            writes[balance] = balances[asset]
-            writes[allowance] = need_raw
+            writes[balance] = 2 * balances[asset]
+            writes[allowance] = 2 * need_raw
         return Dealt(tuple(writes.items()), frozenset(undealable))
 
 
