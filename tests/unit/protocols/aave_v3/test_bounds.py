@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import pairwise
 
@@ -18,6 +19,8 @@ from keeper.protocols.aave_v3.state import State
 from keeper.protocols.aave_v3.terms import Terms, pair_terms
 from tests.unit.protocols.aave_v3.builders import NOW_S, make_config, make_position, make_reserve_state, make_state
 from tests.unit.protocols.aave_v3.generators import RELEASES, Case, cases
+
+EXAMPLES = 1000 if os.environ.get("KEEPER_LONG") else 40
 
 each_release = pytest.mark.parametrize("release", RELEASES)
 
@@ -46,7 +49,7 @@ def inside(intervals: list[tuple[int, int]], request_raw: int) -> bool:
 
 
 @each_release
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_intervals_agree_with_quotes_at_every_edge(release: str, data: st.DataObject) -> None:
     case = data.draw(cases(release))
@@ -70,7 +73,7 @@ def test_intervals_agree_with_quotes_at_every_edge(release: str, data: st.DataOb
 
 
 @each_release
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES // 2, deadline=None)
 @given(data=st.data())
 def test_intervals_agree_with_quotes_on_every_request_of_a_small_position(release: str, data: st.DataObject) -> None:
     case = data.draw(cases(release, most_units=data.draw(st.sampled_from([3, 40, 400]))))
@@ -83,10 +86,8 @@ def test_intervals_agree_with_quotes_on_every_request_of_a_small_position(releas
         assert inside(intervals, request_raw) == accepts(terms, request_raw), (request_raw, intervals)
 
 
-@each_release
 @given(case=cases())
-def test_intervals_are_ascending_and_disjoint(release: str, case: Case) -> None:
-    del release
+def test_intervals_are_ascending_and_disjoint(case: Case) -> None:
     intervals = allowed_debt_to_cover(usable(case))
     flat = [edge for interval in intervals for edge in interval]
     assert flat == sorted(flat)
