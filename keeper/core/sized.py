@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.lending import CollateralLeg, Health, Pair, Quote, Refusal
+from keeper.core.lending import CollateralLeg, Health, Pair, Position, Quote, Refusal
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Clip
 from keeper.core.size import PairSizer, Scenario, least_true
@@ -59,14 +59,27 @@ def follow(scenarios: Sequence[Scenario], call: Sized) -> tuple[Scenario, ...]:
 
     Calls of a sequence may be mined apart. Health is monotone in the second of each single call, so it is at its worst
     where the first calls are mined at the earliest second and the others at the latest: from the earliest scenario both
-    ways lead on, from every other one only the latest.
+    ways lead on, from every other one only the latest. In between, the rounding of a burn may leave the borrower up to
+    two units worse on either side, which the scenario of calls mined apart allows for.
     """
     after = [quote.position_after for quote in call.quotes]
     latest_s = scenarios[-1].timestamp_s
+    apart = units_worse(after[0], call.pair, 2)
     return (
         Scenario(scenarios[0].timestamp_s, after[0]),
-        *(Scenario(latest_s, position) for position in after),
+        Scenario(latest_s, apart),
+        *(Scenario(latest_s, position) for position in after[1:]),
     )
+
+
+def units_worse(position: Position, pair: Pair, units: int) -> Position:
+    """The position with `units` more of the pair's debt and fewer of its collateral, where it still has them."""
+    collateral, debt = dict(position.collateral_scaled), dict(position.debt_scaled)
+    if collateral.get(pair.collateral_id, 0) > units:
+        collateral[pair.collateral_id] -= units
+    if pair.debt_id in debt:
+        debt[pair.debt_id] += units
+    return Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
 
 
 def largest_below_one(sizer: PairSizer[Any, Any], low: int, high: int) -> int | None:
