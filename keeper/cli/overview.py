@@ -55,7 +55,7 @@ def _refused_markets(reader: StoreReader) -> dict[tuple[str, str], str]:
 
 def _watched(watches: Sequence[Watch], watch: Watch, now: datetime) -> Iterator[Line]:
     yield Line(
-        f"Judged {watch.heads:,} heads without a gap, from block {watch.first_block} ({time_text(watch.first_at)})"
+        f"Judged {watch.heads:,} {'head' if watch.heads == 1 else 'heads'} without a gap, from block {watch.first_block} ({time_text(watch.first_at)})"
         f" to block {watch.last_block} ({time_text(watch.last_at)} UTC, {judged_ago(watch, now)}).",
         2,
     )

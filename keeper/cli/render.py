@@ -83,10 +83,6 @@ def gwei_text(amount_wei: int) -> str:
     return f"{_trimmed(fixed_text(amount_wei, 9, 9))} gwei"
 
 
-def percent_text(share_bps: int) -> str:
-    return f"{_trimmed(fixed_text(share_bps, 2, 2))} %"
-
-
 def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -135,9 +135,7 @@ class StoreReader:
                 return
             wanted = replace(wanted, after_seq=page[-1].seq)
 
-    def standing(
-        self, *, borrower: Address | None = None, attempt: str | None = None, only_open: bool = False
-    ) -> Sequence[StandingRow]:
+    def standing(self, *, borrower: Address | None = None, only_open: bool = False) -> Sequence[StandingRow]:
         """In the order in which they began."""
         names = [name for name in StandingRow.__slots__ if name != "last_block"]
         # A standing that goes on has no row per head: it holds up to the last head of its watch.
@@ -149,8 +147,6 @@ class StoreReader:
         )
         if borrower is not None:
             query = query.where(standing.c.borrower == to_hex(borrower))
-        if attempt is not None:
-            query = query.where(standing.c.attempt == attempt)
         if only_open:
             query = query.where(standing.c.ended.is_(None))
         with store_errors(self._path):

@@ -253,7 +253,7 @@ def test_a_gap_and_a_crowd_are_told_in_short(path: Path) -> None:
     write_store(path, {200: (crowd, [])}, now=lambda: NOON)
     assert in_order(
         told(path),
-        "Judged 1 heads without a gap, from block 200",
+        "Judged 1 head without a gap, from block 200",
         "Before that, up to block 99",
         "7 borrowers are below 1:",
         "7 × toxic",
