@@ -54,11 +54,10 @@ def _refused_markets(reader: StoreReader) -> dict[tuple[str, str], str]:
 
 
 def _watched(watches: Sequence[Watch], watch: Watch, now: datetime) -> Iterator[Line]:
-    yield Line(
-        f"Judged {watch.heads:,} {'head' if watch.heads == 1 else 'heads'} without a gap, from block {watch.first_block} ({time_text(watch.first_at)})"
-        f" to block {watch.last_block} ({time_text(watch.last_at)} UTC, {judged_ago(watch, now)}).",
-        2,
-    )
+    heads = "1 head" if watch.heads == 1 else f"{watch.heads:,} heads"
+    first = f"block {watch.first_block} ({time_text(watch.first_at)})"
+    last = f"block {watch.last_block} ({time_text(watch.last_at)} UTC, {judged_ago(watch, now)})"
+    yield Line(f"Judged {heads} without a gap, from {first} to {last}.", 2)
     earlier = [other for other in watches if (other.chain, other.market) == (watch.chain, watch.market)][:-1]
     if earlier:
         before = earlier[-1]
