@@ -15,6 +15,7 @@ from keeper.app.terms import fee_cap_wei
 from keeper.chain.client import ChainClient
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.jsonrpc import JsonRpc
+from keeper.chain.origin import Origin
 from keeper.core import event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ConfigError
@@ -113,6 +114,7 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
         ForkSubmitter(
             lambda head: running_anvil(binary, AnvilOptions(fork_url=upstream_url, fork_block_number=head.number)),
             JsonRpc,
+            Origin(upstream_url).shown,
             dealt,
             markets,
         )

@@ -19,6 +19,7 @@ from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.funding import DealtFunding, needs_of
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.markets import Markets
+from keeper.execution.masking import MaskedRpc, Shown
 from keeper.execution.pinned import PinnedReads
 from keeper.execution.receipts import Receipt, read_receipt
 from keeper.execution.reconcile import Reconciler, not_mined
@@ -58,9 +59,10 @@ class ForkSubmitter:
 
     rehearses = True
 
-    def __init__(self, launch: Launch, connect: Connect, dealt: DealtFunding, markets: Markets) -> None:
+    def __init__(self, launch: Launch, connect: Connect, shown: Shown, dealt: DealtFunding, markets: Markets) -> None:
         self._launch = launch
         self._connect = connect
+        self._shown = shown
         self._dealt = dealt
         self._markets = markets
         self._stack = AsyncExitStack()
@@ -126,7 +128,7 @@ class ForkSubmitter:
 
     async def _start(self, head: BlockRef) -> Rpc:
         anvil = await self._stack.enter_async_context(self._launch(head))
-        rpc = await self._stack.enter_async_context(self._connect(anvil.url))
+        rpc = MaskedRpc(await self._stack.enter_async_context(self._connect(anvil.url)), self._shown)
         if not await is_loopback_anvil(anvil.url, rpc):
             raise ConfigError("--fork: the node to rehearse on is no anvil on this machine; nothing was sent to it")
         return rpc

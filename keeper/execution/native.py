@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import MethodUnavailable, RpcFailure
+from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
 from keeper.core.units import Address, to_hex
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_balance_of
@@ -51,10 +51,13 @@ def _request(token: Address) -> dict[str, object]:
 
 
 def _credited_wei(answer: object) -> int | None:
-    [block] = decode_list(answer, "answer to eth_simulateV1")
-    deposit, balance = decode_list(decode_object(block, "simulated block").get("calls"), "simulated calls")
+    blocks = decode_list(answer, "answer to eth_simulateV1")
+    calls = decode_list(decode_object(blocks[0] if blocks else None, "simulated block").get("calls"), "simulated calls")
+    if len(calls) != 2:
+        raise MalformedResponse(f"2 simulated calls were answered with {len(calls)} results")
+    deposit, balance = (decode_object(call, "simulated call") for call in calls)
     for call in (deposit, balance):
-        if decode_object(call, "simulated call").get("status") != "0x1":
+        if call.get("status") != "0x1":
             return None
     returned = decode_bytes(balance.get("returnData"), "simulated balance")
     return int.from_bytes(returned) if len(returned) == 32 else None

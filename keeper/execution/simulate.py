@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
 from keeper.core.order import Order, SimulatedCall, Simulation
 from keeper.core.outcome import Reason, Skip
@@ -30,6 +30,8 @@ REQUEST_GAS = 45_000_000
 """Nodes cap a whole simulation, commonly at 50 M."""
 HEALTH_READ_GAS = 500_000
 """Set aside for each read of a borrower's health."""
+_NO_HASH = "0x" + "00" * 32
+_NOWHERE = {"blockNumber": "0x0", "blockHash": _NO_HASH, "transactionHash": _NO_HASH, "logIndex": "0x0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class _CallAnswer:
     ok: bool
     returndata: bytes
     gas_used: int
-    logs: tuple[Any, ...]
+    logs: tuple[Log, ...]
     message: str
 
 
@@ -217,6 +219,12 @@ def _decode_call(answer: object) -> _CallAnswer:
         ok=decode_quantity(entry.get("status"), "call status") == 1,
         returndata=returndata,
         gas_used=decode_quantity(entry.get("gasUsed"), "gas used"),
-        logs=tuple(decode_log(log) for log in decode_list(entry.get("logs", []), "logs")),
+        logs=tuple(_decode_simulated_log(log) for log in decode_list(entry.get("logs", []), "logs")),
         message=message or "reverted without data",
     )
+
+
+def _decode_simulated_log(answer: object) -> Log:
+    """Not every node names a block and a transaction that will never exist; nobody asks for those."""
+    given = {name: field for name, field in decode_object(answer, "log").items() if field is not None}
+    return decode_log(_NOWHERE | given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from keeper.chain.jsonrpc import JsonRpc
+from keeper.chain.origin import Origin
 from keeper.core.block import BlockRef
-from keeper.core.errors import BlockUnavailable, ConfigError
+from keeper.core.errors import BlockUnavailable, ConfigError, KeeperError
 from keeper.core.order import Order, Outcome, Simulation
 from keeper.core.units import Hash32, to_hex
 from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
@@ -36,7 +38,9 @@ def launching(url: str) -> Launch:
 @asynccontextmanager
 async def forking(rig: Rig, upstream_url: str) -> AsyncIterator[tuple[ForkSubmitter, NodeSimulator]]:
     dealt = DealtFunding(SlotFinder(rig.rpc), KEEPER)
-    async with ForkSubmitter(launching(upstream_url), JsonRpc, dealt, rig.markets) as submitter:
+    async with ForkSubmitter(
+        launching(upstream_url), JsonRpc, Origin(upstream_url).shown, dealt, rig.markets
+    ) as submitter:
         yield submitter, NodeSimulator(rig.rpc, rig.markets, KEEPER, dealt)
 
 
@@ -206,7 +210,7 @@ async def test_only_a_loopback_anvil_is_written_to(bed36: Bed, answers_node_info
 
         dealt = DealtFunding(SlotFinder(rig.rpc), KEEPER)
         before = await fingerprint(bed36)
-        async with ForkSubmitter(launch, lambda url: JsonRpc(proxy.url), dealt, rig.markets) as submitter:
+        async with ForkSubmitter(launch, lambda url: JsonRpc(proxy.url), str, dealt, rig.markets) as submitter:
             [order, *_] = await rig.orders(KEEPER)
             with pytest.raises(ConfigError, match="no anvil on this machine"):
                 await submitter.submit(order, Simulation((), 0), await rig.head())
@@ -223,3 +227,25 @@ async def test_the_rehearsers_balance_on_the_base_stays_empty(bed36: Bed) -> Non
             await submitter.settle(await submitter.submit(order, simulation, head), head)
         assert await rig.rpc.request("eth_getBalance", [to_hex(KEEPER), "latest"]) == "0x0"
         assert await rig.rpc.request("eth_getTransactionCount", [to_hex(KEEPER), "latest"]) == "0x0"
+
+
+async def test_the_upstream_url_stays_out_of_every_error(bed36: Bed) -> None:
+    """The fork quotes the URL that it cannot reach; with it would go the key in its path."""
+    key = "s3cr3t-k3y-1234567890"
+    async with rigged(bed36) as rig, FaultProxy(bed36.url) as proxy:
+        await rig.crash()
+        async with forking(rig, f"{proxy.url}/v2/{key}") as (submitter, simulator):
+            ready = await simulated(rig, simulator, await rig.orders(KEEPER))
+            head = await rig.head()
+            await submitter.settle(await submitter.submit(*ready[0], head), head)
+            proxy.on_request = lambda method, params: {"error": {"code": -32000, "message": f"no /v2/{key} for you"}}
+            texts = []
+            try:
+                submission = await submitter.submit(*ready[-1], head)
+                texts += [sent.detail for sent in submission.transactions]
+                outcome = await submitter.settle(submission, head)
+                texts.append(outcome.detail if outcome else "")
+            except KeeperError as error:
+                texts += ["".join(traceback.format_exception(error)), str(error)]
+        assert any("***" in text for text in texts), texts
+        assert [text for text in texts if key in text] == []

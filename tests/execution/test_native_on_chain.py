@@ -1,0 +1,44 @@
+"""The wrapped native coin, found by what it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from keeper.chain.blocks import read_header
+from keeper.chain.jsonrpc import JsonRpc
+from keeper.core.errors import MalformedResponse
+from keeper.devnet.market import Bed
+from keeper.execution.native import find_wrapped_native
+from keeper.execution.pinned import PinnedReads
+from keeper.execution.tokens import read_decimals
+from tests.faults import FaultProxy
+
+
+async def test_it_is_the_token_that_credits_deposits(bed36: Bed) -> None:
+    head = await read_header(bed36.chain.rpc, "latest")
+    tokens = [bed36.asset(symbol).token for symbol in reversed(bed36.deployment.symbols)]
+    assert await find_wrapped_native(bed36.chain.rpc, tokens, head) == bed36.deployment.wrapped_native
+    others = [token for token in tokens if token != bed36.deployment.wrapped_native]
+    assert await find_wrapped_native(bed36.chain.rpc, others, head) is None
+
+
+async def test_a_node_that_cannot_simulate_finds_none_and_odd_answers_raise(bed36: Bed) -> None:
+    async with FaultProxy(bed36.url) as proxy, JsonRpc(proxy.url) as rpc:
+        head = await read_header(rpc, "latest")
+        proxy.manners.errors["eth_simulateV1"] = {"code": -32601, "message": "method not found"}
+        assert await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head) is None
+        proxy.manners.errors.clear()
+        for odd in ([], [{}], [{"calls": []}], "0x", None):
+            proxy.on_request = lambda method, params, odd=odd: {"result": odd}
+            with pytest.raises(MalformedResponse):
+                await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head)
+
+
+async def test_tokens_say_their_decimals_or_it_is_an_error(bed36: Bed) -> None:
+    head = await read_header(bed36.chain.rpc, "latest")
+    read = PinnedReads(bed36.chain.rpc).read
+    assets = bed36.deployment.assets.values()
+    found = await read_decimals(read, [asset.token for asset in assets], head)
+    assert found == {asset.token: asset.decimals for asset in assets}
+    with pytest.raises(MalformedResponse):
+        await read_decimals(read, [bed36.deployment.oracle], head)
