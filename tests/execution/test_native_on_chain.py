@@ -11,7 +11,7 @@ from keeper.devnet.market import Bed
 from keeper.execution.native import find_wrapped_native
 from keeper.execution.pinned import PinnedReads
 from keeper.execution.tokens import read_decimals
-from tests.faults import FaultProxy
+from tests.faults import FaultProxy, Override
 
 
 async def test_it_is_the_token_that_credits_deposits(bed36: Bed) -> None:
@@ -22,6 +22,10 @@ async def test_it_is_the_token_that_credits_deposits(bed36: Bed) -> None:
     assert await find_wrapped_native(bed36.chain.rpc, others, head) is None
 
 
+def answering(result: object) -> Override:
+    return lambda method, params: {"result": result}
+
+
 async def test_a_node_that_cannot_simulate_finds_none_and_odd_answers_raise(bed36: Bed) -> None:
     async with FaultProxy(bed36.url) as proxy, JsonRpc(proxy.url) as rpc:
         head = await read_header(rpc, "latest")
@@ -29,7 +33,7 @@ async def test_a_node_that_cannot_simulate_finds_none_and_odd_answers_raise(bed3
         assert await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head) is None
         proxy.manners.errors.clear()
         for odd in ([], [{}], [{"calls": []}], "0x", None):
-            proxy.on_request = lambda method, params, odd=odd: {"result": odd}
+            proxy.on_request = answering(odd)
             with pytest.raises(MalformedResponse):
                 await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head)
 
