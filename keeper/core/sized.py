@@ -57,28 +57,38 @@ def sized(sizer: PairSizer[Any, Any], request_raw: int, clip: Clip | None) -> Si
 def follow(scenarios: Sequence[Scenario], call: Sized) -> tuple[Scenario, ...]:
     """The scenarios after a call, the earliest first, the latest last.
 
-    Calls of a sequence may be mined apart. Health is monotone in the second of each single call, so it is at its worst
-    where the first calls are mined at the earliest second and the others at the latest: from the earliest scenario both
-    ways lead on, from every other one only the latest. In between, the rounding of a burn may leave the borrower up to
-    two units worse on either side, which the scenario of calls mined apart allows for.
+    Calls of a sequence may be mined apart. Health is monotone in the second of each single call but for rounding, so it
+    is at its worst where the first calls are mined at the earliest second and the others at the latest: from the
+    earliest scenario both ways lead on, from every other one only the latest. The first of these is taken at the worst
+    that any second between may leave behind.
     """
     after = [quote.position_after for quote in call.quotes]
     latest_s = scenarios[-1].timestamp_s
-    apart = units_worse(after[0], call.pair, 2)
     return (
         Scenario(scenarios[0].timestamp_s, after[0]),
-        Scenario(latest_s, apart),
+        Scenario(latest_s, worst_between(call)),
         *(Scenario(latest_s, position) for position in after[1:]),
     )
 
 
-def units_worse(position: Position, pair: Pair, units: int) -> Position:
-    """The position with `units` more of the pair's debt and fewer of its collateral, where it still has them."""
+def worst_between(call: Sized) -> Position:
+    """The least collateral and the most debt that the call may leave behind at any second of the window.
+
+    What is repaid and seized may step by whole units with the second (a full clear, a share of a growing debt), and the
+    burns round by a unit each: the steps between the ends, and two units, are taken off the worse end.
+    """
+    early, late = call.quotes[0], call.quotes[-1]
+    position, pair = early.position_after, call.pair
     collateral, debt = dict(position.collateral_scaled), dict(position.debt_scaled)
-    if collateral.get(pair.collateral_id, 0) > units:
-        collateral[pair.collateral_id] -= units
-    if pair.debt_id in debt:
-        debt[pair.debt_id] += units
+    left = min(quote.position_after.collateral_scaled.get(pair.collateral_id, 0) for quote in (early, late))
+    left -= abs(late.seized_raw - early.seized_raw) + 2
+    owed = max(quote.position_after.debt_scaled.get(pair.debt_id, 0) for quote in (early, late))
+    collateral.pop(pair.collateral_id, None)
+    debt.pop(pair.debt_id, None)
+    if left > 0:
+        collateral[pair.collateral_id] = left
+    if owed > 0:
+        debt[pair.debt_id] = owed + 2
     return Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
 
 
