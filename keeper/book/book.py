@@ -60,10 +60,11 @@ class Book:
             self._store(self._after(event))
 
     def enter(self, block_number: int, rows: Sequence[Position]) -> None:
-        """Take rows as read from the chain after `block_number`, the last block applied: new accounts or corrections."""
+        """Take rows as read from the chain after `block_number`, the last block applied: new accounts or corrections. What
+        they were before it is not known, or not to be trusted."""
         undo = self._undo_of(block_number, fresh=False) if rows else {}
         for row in rows:
-            undo.setdefault(row.borrower, self._rows.get(row.borrower))
+            undo[row.borrower] = None
             self._store(row)
 
     def can_unwind_to(self, block_number: int) -> bool:
@@ -71,8 +72,9 @@ class Book:
         return block_number >= self._undo_floor
 
     def unwind(self, block_number: int) -> set[Address]:
-        """Restore the rows as they were after `block_number`. Returns the accounts that entered later: their rows at that
-        block were never known, so they must be read again. Raises `Defect` beyond the kept depth."""
+        """Restore the rows as they were after `block_number`. Returns the accounts whose rows were read later: how they
+        stood at that block is not known, so they leave the book and must be read again. Raises `Defect` beyond the kept
+        depth."""
         if not self.can_unwind_to(block_number):
             raise Defect(f"cannot unwind to block {block_number}: details are kept from {self._undo_floor} on")
         unknown: set[Address] = set()
@@ -83,7 +85,9 @@ class Book:
                     unknown.add(account)
                 else:
                     self._store(row)
-                    unknown.discard(account)
+        for account in unknown:
+            self._rows.pop(account, None)
+            self._borrowers.discard(account)
         return unknown
 
     def load(self, rows: Sequence[Position], block_number: int) -> None:

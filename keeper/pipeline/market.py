@@ -27,6 +27,10 @@ Progress = Callable[[int, int, int], None]
 """Back-fill progress: first block, block reached, last block."""
 
 
+def unwatched(first: int, reached: int, last: int) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(slots=True)
 class Advance:
     """What happened to a market while it moved to a head."""
@@ -62,9 +66,13 @@ class MarketFollower(Generic[Market, State]):
         self._market: Market | None = None
         self._state: State | None = None
         self._applied: BlockRef | None = None
+        self._built = False
+        """Whether the rows are those of every borrower at `_book_block`, but for the accounts `_to_read`."""
         self._book_block = 0
         """The block that the rows stand at, known by number alone right after a reorg."""
         self._saved_block = 0
+        self._searched_block: int | None = None
+        """While the book is built: every borrower up to this block is among the accounts `_to_read`."""
         self._to_read: set[Address] = set()
         self.book = Book(lambda change, previous: adapter.next_scaled(self.market, change, previous))
 
@@ -88,20 +96,33 @@ class MarketFollower(Generic[Market, State]):
     # -- start ---------------------------------------------------------------------------------------------------
 
     async def start(self, head: BlockRef, progress: Progress) -> Advance:
-        """Discover, take the saved book or build it from the borrowers' logs, and verify, all as of `head`."""
-        await self._discover(head)
-        saved = await self._load_checkpoint(head)
-        if saved is None:
+        """Discover, take the saved book or build it from the borrowers' logs, and verify, all as of `head`. Asked again
+        after an error, it goes on from where it got."""
+        result = await self.advance(head, progress)
+        await self.save_checkpoint()
+        return result
+
+    @property
+    def built(self) -> bool:
+        """False until the first catch-up, and again when the book must be built anew."""
+        return self._built
+
+    async def _build(self, head: BlockRef, progress: Progress) -> None:
+        self._market, _ = await self._discover(head)
+        if not await self._load_checkpoint(head):
             await self._find_borrowers(head, progress)
             self.book.load([], head.number)
             self._book_block = head.number
-        await self._follow(head, progress)
-        verified = await self._verify(head)
-        await self.save_checkpoint()
-        return Advance(verified=verified)
+        self._built = True
 
-    async def _discover(self, head: BlockRef) -> bool:
-        """Take the market as it is at `head`; False when the rules in use until now no longer fit it."""
+    def _tear_down(self, searched_block: int) -> None:
+        """The book is to be built anew; whoever it knows, and so every borrower up to this block, is read again."""
+        self._to_read |= set(self.book.rows())
+        self._searched_block = searched_block
+        self._built, self._applied, self.verified = False, None, None
+
+    async def _discover(self, head: BlockRef) -> tuple[Market, bool]:
+        """The market as it is at `head`; and whether the rules in use until now still fit it."""
         steps = self.adapter.discover(self.entry)
         results: Sequence[CallResult] | None = None
         found: Market | None = None
@@ -117,33 +138,36 @@ class MarketFollower(Generic[Market, State]):
         self._check_preset(found)
         before = self.adapter.rules_name(self._market) if self._market is not None else None
         same = [market for market in candidates if self.adapter.rules_name(market) == before]
-        self._market = (same or candidates)[0]
-        return before is None or bool(same)
+        return (same or candidates)[0], before is None or bool(same)
 
-    async def _load_checkpoint(self, head: BlockRef) -> BlockRef | None:
-        """The saved book, if its block is still on the chain."""
+    async def _load_checkpoint(self, head: BlockRef) -> bool:
+        """Take the saved book, if there is one and its block is still on the chain."""
         saved = await self._checkpoints.load(self.chain_name, self.entry)
         if saved is None or saved[0].number > head.number:
-            return None
+            return False
         block, rows = saved
         if not await self._chain.contains(block):
-            return None
+            return False
         try:
             self.book.load(unpack_rows(rows), block.number)
         except MalformedResponse:
-            return None
+            return False
         self._saved_block = self._book_block = block.number
-        return block
+        self._to_read = set()
+        return True
 
     async def _find_borrowers(self, head: BlockRef, progress: Progress) -> None:
-        """Every account that ever borrowed, from the market's first block to the head."""
-        first = await self._first_block(self.entry)
-        self._to_read = set()
+        """Every account that ever borrowed, from the market's first block to the head; what an attempt before this one
+        has searched is not searched again. (A search may outlast the state that the node keeps of its head.)"""
+        if self._searched_block is None:
+            self._searched_block = await self._first_block(self.entry) - 1
+        first = self._searched_block + 1
         async for reached, logs in self._chain.logs(self.adapter.borrower_filter(self.market), first, head):
             for log in logs:
                 borrower = self.adapter.decode_borrower(self.market, log)
                 if borrower is not None:
                     self._to_read.add(borrower)
+            self._searched_block = reached
             progress(first, reached, head.number)
 
     # -- follow --------------------------------------------------------------------------------------------------
@@ -151,19 +175,22 @@ class MarketFollower(Generic[Market, State]):
     def rewind(self, common_block: int) -> bool:
         """Drop everything after `common_block`; True when there was something to drop. What cannot be unwound is read
         again at the next head."""
-        if common_block >= self._book_block:
+        if self._searched_block is not None:
+            self._searched_block = min(self._searched_block, common_block)
+        if not self._built or common_block >= self._book_block:
             return False
         if self.book.can_unwind_to(common_block):
             self._to_read |= self.book.unwind(common_block)
+            self._book_block, self._applied = common_block, None
         else:
-            self._to_read |= set(self.book.rows())
-            self.book.load(list(self.book.rows().values()), common_block)
-        self._book_block, self._applied = common_block, None
+            self._tear_down(common_block)
         return True
 
-    async def advance(self, head: BlockRef) -> Advance:
+    async def advance(self, head: BlockRef, progress: Progress = unwatched) -> Advance:
         """Move book and state to `head`."""
-        result = await self._follow(head, lambda first, reached, last: None)
+        if not self._built:
+            await self._build(head, progress)
+        result = await self._follow(head, progress)
         if self.verified is None or result.changes:
             result.verified = await self._verify(head)
         if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
@@ -187,23 +214,34 @@ class MarketFollower(Generic[Market, State]):
                 if isinstance(event, MarketChanged):
                     result.changes.append(event.event)
                     code_changed |= event.code_changed
-        if result.changes and not await self._discover(head):
-            code_changed = True
+        market = self.market
+        if result.changes:
+            market, rules_fit = await self._rediscover(head)
+            code_changed |= not rules_fit
+            state_results = await self._chain.read(self.adapter.encode_state(market), head)
         if code_changed:
             self._to_read |= set(self.book.rows())
-        fresh = await self._fetch_rows(self._to_read, head)
-        if result.changes:
-            state_results = await self._chain.read(self.adapter.encode_state(self.market), head)
-        decoded = self.adapter.decode_state(self.market, head, state_results)
-        # Nothing awaits from here on: book, state and block move together or not at all.
+        fresh = await self._fetch_rows(market, self._to_read, head)
+        decoded = self.adapter.decode_state(market, head, state_results)
+        # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway, no
+        # block is applied, so that nothing is judged by what is left, and nothing of it saved.
+        self._applied = None
         for number, events in by_block:
             if not code_changed:
                 self.book.apply(number, events)
         self.book.enter(head.number, fresh)
         self._to_read = set()
-        self._state = decoded
+        self._market, self._state = market, decoded
         self._applied, self._book_block = head, head.number
         return result
+
+    async def _rediscover(self, head: BlockRef) -> tuple[Market, bool]:
+        """After a change. A market that is refused is not followed any further: it is built anew once it is in order."""
+        try:
+            return await self._discover(head)
+        except MarketError:
+            self._tear_down(self._book_block)
+            raise
 
     async def _collect(self, head: BlockRef, progress: Progress) -> tuple[list[Log], Sequence[CallResult]]:
         """The logs since the last applied block and the state at `head`, asked for together."""
@@ -221,19 +259,19 @@ class MarketFollower(Generic[Market, State]):
             progress(from_block, reached, head.number)
         return collected
 
-    async def _fetch_rows(self, accounts: set[Address], head: BlockRef) -> list[Position]:
+    async def _fetch_rows(self, market: Market, accounts: set[Address], head: BlockRef) -> list[Position]:
         rows: list[Position] = []
-        async for batch in self._read_accounts(sorted(accounts), head):
+        async for batch in self._read_accounts(market, sorted(accounts), head):
             for account, results in batch.items():
-                rows.append(self.adapter.decode_position(self.market, account, results))
+                rows.append(self.adapter.decode_position(market, account, results))
         return rows
 
     async def _read_accounts(
-        self, accounts: Sequence[Address], head: BlockRef
+        self, market: Market, accounts: Sequence[Address], head: BlockRef
     ) -> AsyncIterator[Mapping[Address, Sequence[CallResult]]]:
         for start in range(0, len(accounts), ACCOUNTS_PER_READ):
             chunk = accounts[start : start + ACCOUNTS_PER_READ]
-            per_account = [list(self.adapter.encode_position(self.market, account)) for account in chunk]
+            per_account = [list(self.adapter.encode_position(market, account)) for account in chunk]
             flat: list[Call] = [call for calls in per_account for call in calls]
             results = await self._chain.read(flat, head)
             answered, cursor = {}, 0
@@ -251,7 +289,7 @@ class MarketFollower(Generic[Market, State]):
         found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
         if isinstance(found, RowsDiffer):
             # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
-            self.book.enter(head.number, await self._fetch_rows(set(self.book.rows()), head))
+            self.book.enter(head.number, await self._fetch_rows(self.market, set(self.book.rows()), head))
             found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
         if isinstance(found, RowsDiffer | str):
             self.refused = str(found)

@@ -19,6 +19,13 @@ def add_only(change: BalanceChange, previous_scaled: int) -> int:
     return previous_scaled + change.value
 
 
+def checked(change: BalanceChange, previous_scaled: int) -> int:
+    after = previous_scaled + change.value
+    if after < 0:
+        raise Defect("below zero")
+    return after
+
+
 def mint(account: Address, reserve_id: int, side: Side, value: int) -> BalanceChange:
     return BalanceChange(account, reserve_id, side, BalanceChange.Kind.MINT, value, 0, 10**27)
 
@@ -71,8 +78,27 @@ def test_an_account_that_entered_after_the_ancestor_must_be_read_again() -> None
     book.enter(3, [Position(stranger, {}, {0: 5}, frozenset(), 0)])
     book.apply(4, [mint(stranger, 0, Side.DEBT, 1)])
     assert book.unwind(2) == {stranger}
-    assert stranger in book
+    assert stranger not in book
+    assert set_of(book) == set()
     assert book.position(ACCOUNTS[0]).debt_scaled == {}
+
+
+def test_a_row_that_was_corrected_after_the_ancestor_must_be_read_again() -> None:
+    book = opened()
+    book.apply(3, [mint(ACCOUNTS[0], 1, Side.DEBT, 4)])
+    book.apply(4, [mint(ACCOUNTS[0], 1, Side.DEBT, 1)])
+    book.enter(5, [Position(ACCOUNTS[0], {}, {1: 7}, frozenset(), 0)])
+    assert book.unwind(4) == {ACCOUNTS[0]}
+    assert ACCOUNTS[0] not in book
+
+
+def test_events_of_the_new_branch_pass_over_whoever_must_be_read_again() -> None:
+    book = Book(checked)
+    stranger = Address(b"\x99" * 20)
+    book.enter(5, [Position(stranger, {}, {0: 5}, frozenset(), 0)])
+    book.unwind(4)
+    book.apply(5, [mint(stranger, 3, Side.COLLATERAL, -6)])
+    assert stranger not in book
 
 
 def test_blocks_out_of_order_are_a_defect() -> None:
