@@ -32,7 +32,8 @@ async def test_a_node_that_cannot_simulate_finds_none_and_odd_answers_raise(bed3
         proxy.manners.errors["eth_simulateV1"] = {"code": -32601, "message": "method not found"}
         assert await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head) is None
         proxy.manners.errors.clear()
-        for odd in ([], [{}], [{"calls": []}], "0x", None):
+        odd_answers: list[object] = [[], [{}], [{"calls": []}], "0x", None]
+        for odd in odd_answers:
             proxy.on_request = answering(odd)
             with pytest.raises(MalformedResponse):
                 await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head)
