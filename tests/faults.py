@@ -53,6 +53,8 @@ class Manners:
     """The connection breaks within the body."""
     hung_up: bool = False
     """The connection breaks before a status line."""
+    hung_up_every: int | None = None
+    """The same, for every so many-th HTTP request."""
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
     """JSON-RPC errors by method."""
     batches: bool = True
@@ -143,7 +145,8 @@ class FaultProxy:
         headers = {} if manners.retry_after is None else {"Retry-After": manners.retry_after}
         if manners.status is not None and 300 <= manners.status < 400:
             headers["Location"] = "/elsewhere"
-        if manners.hung_up and request.transport is not None:
+        unlucky = manners.hung_up_every is not None and self.http_requests % manners.hung_up_every == 0
+        if (manners.hung_up or unlucky) and request.transport is not None:
             request.transport.abort()
             return web.Response()
         if manners.status is not None:

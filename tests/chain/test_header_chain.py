@@ -49,7 +49,7 @@ async def test_skipped_blocks_are_read_in_one_exchange(bench: Bench, proxy: Faul
     assert proxy.http_requests == 1
 
 
-@pytest.mark.parametrize("depth", [1, 2, 7])
+@pytest.mark.parametrize("depth", [1, 2, 7, 10])
 @pytest.mark.parametrize("grown", [0, 1, 5])
 async def test_a_reorganisation_is_followed_to_the_common_ancestor(bench: Bench, depth: int, grown: int) -> None:
     chain = HeaderChain(bench.node, await bench.mine(3))
@@ -137,6 +137,20 @@ async def test_a_chain_that_moves_while_it_is_read(bench: Bench, proxy: FaultPro
     # The head is gone by now; its neighbours are of another chain.
     with pytest.raises(BlockUnavailable):
         await chain.extend(head)
+    assert chain.tip == start
+
+
+async def test_a_head_that_is_replaced_while_its_ancestor_is_looked_for(bench: Bench, proxy: FaultProxy) -> None:
+    start = await bench.mine(5)
+    head = await bench.mine(100)
+    other = await bench.node.request("eth_getBlockByNumber", [hex(head.number - 1), False])
+    proxy.on_request = lambda _, params: (
+        {"result": other | {"number": params[0]}} if params[:1] == [hex(head.number)] else None
+    )
+    async with bench.endpoints(proxy.url) as rpc:
+        chain = HeaderChain(rpc, start, depth=16)
+        with pytest.raises(BlockUnavailable, match="was replaced"):
+            await chain.extend(head)
     assert chain.tip == start
 
 

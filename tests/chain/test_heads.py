@@ -89,6 +89,19 @@ async def test_a_lagging_answer_is_no_reorganisation(bench: Bench, proxy: FaultP
         await watch.close()
 
 
+async def test_answers_that_lag_now_and_then_are_no_reorganisation(bench: Bench, proxy: FaultProxy) -> None:
+    head = await bench.mine(5)
+    lower = await bench.node.request("eth_getBlockByNumber", [hex(head.number - 1), False])
+    async with JsonRpc(proxy.url) as rpc:
+        watch = Watch(rpc)
+        assert await watch.next() == head
+        proxy.on_request = lambda *_: {"result": lower} if proxy.http_requests % 3 else None
+        with pytest.raises(TimeoutError):
+            await watch.next(0.4)
+        await watch.close()
+    assert proxy.http_requests > 6
+
+
 async def test_errors_are_reported_and_waited_out(bench: Bench, proxy: FaultProxy) -> None:
     errors: list[ChainError] = []
     async with JsonRpc(proxy.url) as rpc:

@@ -213,8 +213,11 @@ async def test_before_multicall_was_deployed_calls_go_one_by_one() -> None:
         early = await bench.mine(2)
         async with running_bench() as donor:
             code = await donor.node.request("eth_getCode", [to_hex(MULTICALL3), "latest"])
+        # anvil puts the code into the state of the present block, so that one must not be the early one.
+        await bench.mine()
         await bench.node.request("anvil_setCode", [to_hex(MULTICALL3), code])
         late = await bench.mine()
+        assert await bench.node.request("eth_getCode", [to_hex(MULTICALL3), hex(early.number)]) == "0x"
         reads = PinnedReads(bench.node)
         assert await reads.read(MIXED, early) == MIXED_RESULTS
         assert await reads.read(MIXED, late) == MIXED_RESULTS
