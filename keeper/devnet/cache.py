@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from keeper.core.errors import ConfigError
+from keeper.devnet.stopping import pause
 
 _POLL_S = 0.05
 
@@ -42,7 +43,8 @@ def exclusive(path: Path, say: Say = quiet) -> Iterator[None]:
     with _lock_file(path) as handle:
         if not _taken(handle):
             say(f"waiting for another process to prepare {path.parent.name}/{path.stem}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while not _taken(handle):
+                pause(_POLL_S)
         yield
 
 

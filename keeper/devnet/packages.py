@@ -15,6 +15,7 @@ from pathlib import Path
 from keeper.core.errors import ConfigError
 from keeper.devnet.cache import Say, build_once, cache_root, quiet
 from keeper.devnet.errors import DevnetError
+from keeper.devnet.stopping import run_child
 
 _SETS = Path(__file__).parent / "npm"
 _TIMEOUT_S = 600
@@ -62,16 +63,7 @@ def run_tool(command: list[str], what: str, *, cwd: Path, stdin: str = "") -> st
     """Run a command without a terminal and return its output. Raises DevnetError with its last line of complaint."""
     environment = os.environ | {"CI": "1", "NO_UPDATE_NOTIFIER": "1"}
     try:
-        done = subprocess.run(
-            command,
-            check=False,
-            cwd=cwd,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-        )
+        done = run_child(command, cwd=cwd, environment=environment, stdin=stdin, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise DevnetError(f"{what} did not finish within {_TIMEOUT_S} s") from None
     if done.returncode != 0:

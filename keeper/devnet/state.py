@@ -27,6 +27,7 @@ from keeper.devnet.packages import package_key
 from keeper.devnet.positions import open_positions
 from keeper.devnet.spec import Version
 from keeper.devnet.specials import Crash
+from keeper.devnet.stopping import in_thread
 
 DEVNET_CHAIN_ID = 31_337
 _DAY_S = 86_400
@@ -60,8 +61,8 @@ async def started_bed(recipe: Recipe, options: AnvilOptions | None = None, say: 
     deploys; later ones load the cached state, which is renewed once a day so that little interest accrues in it.
     Blocks before the start keep their logs and receipts, but not their state. Raises ConfigError, DevnetError.
     """
-    binary = await asyncio.to_thread(install_anvil, say)
-    contracts = await asyncio.to_thread(_VERSIONS[recipe.version].contracts, say)
+    binary = await in_thread(install_anvil, say)
+    contracts = await in_thread(_VERSIONS[recipe.version].contracts, say)
     entry = await _cached_state(recipe, contracts, binary, say)
     stored = json.loads((entry / _BED).read_text())
     options = replace(options or AnvilOptions(), chain_id=recipe.chain_id, load_state=entry / _STATE)
