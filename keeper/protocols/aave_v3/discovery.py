@@ -1,7 +1,7 @@
 """Everything about a market that stands until its configuration changes, from its `PoolAddressesProvider`.
 
-Four batches of reads: the provider's addresses, the pool's shape, every reserve and e-mode, and what the release needs
-besides. All 255 possible e-modes are asked for, whatever the release: ids may have gaps, a position may be in a category
+Five batches of reads: the provider's addresses, the pool's shape, every reserve, every e-mode, and what the release
+needs besides. All 255 possible e-modes are asked for, whatever the release: ids may have gaps, a position may be in a category
 that no reserve belongs to, and one batch at discovery is cheaper than a stop rule that could be wrong.
 """
 
