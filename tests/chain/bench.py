@@ -17,6 +17,7 @@ from keeper.core.lending import LogFilter
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, install_anvil, running_anvil
 from keeper.devnet.compile import own_artifacts
+from tests.faults import Manners
 
 CHAIN_ID = 31337
 SENDER = address_from_hex("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
@@ -50,6 +51,21 @@ _CODE = {
 }
 
 LOGS = LogFilter((LOGGER,), (TOPIC,))
+
+SICK = [
+    Manners(html=True),
+    Manners(truncated=True),
+    Manners(empty=True),
+    Manners(wrong_id=True),
+    Manners(dropped=True),
+    Manners(hung_up=True),
+    Manners(delay_s=5.0),
+    Manners(status=401),
+    Manners(status=429, retry_after="60"),
+    Manners(status=500),
+    Manners(status=503),
+]
+"""Every way in which an endpoint fails to answer."""
 
 
 @dataclass

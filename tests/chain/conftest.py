@@ -19,3 +19,10 @@ async def proxy(bench: Bench) -> AsyncIterator[FaultProxy]:
     """In front of the bench's node."""
     async with FaultProxy(bench.url) as each:
         yield each
+
+
+@pytest.fixture
+async def second(bench: Bench) -> AsyncIterator[FaultProxy]:
+    """Another way to the same node."""
+    async with FaultProxy(bench.url) as each:
+        yield each
