@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError
+from keeper.core.errors import ChainError, Defect
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
@@ -41,6 +41,7 @@ class Sender:
         self._chain_id = chain_id
         self._turn = asyncio.Lock()
         self._counted: tuple[Hash32, int] | None = None
+        self._started = False
         self.following = Following(rpc, intents, signer.address, patience_blocks)
 
     @property
@@ -50,6 +51,7 @@ class Sender:
     async def start(self, head: BlockRef) -> Sequence[Followed]:
         """Take up what an earlier run left open and look where it stands. Returns all of it."""
         await self.following.load(self._chain_id)
+        self._started = True
         return await self.following.follow_open(head)
 
     async def send(self, sending: Sending, head: BlockRef) -> SentTransaction:
@@ -57,6 +59,8 @@ class Sender:
 
         Raises `Refused` and `ChainError` only before anything was signed. A `StoreError` may come after the bytes left:
         the nonce is then undecided, as after a crash."""
+        if not self._started:
+            raise Defect("a sender must look at what an earlier run left open before it takes a nonce")
         async with self._turn:
             nonce = await self._next_nonce(head)
             if sending.borrower is not None:

@@ -108,6 +108,7 @@ async def test_the_figures_are_those_of_a_live_run(bed: Bed, tmp_path: Path) -> 
         chain_id = bed.deployment.chain_id
         permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
         live = LiveSubmitter(permit, Sender(rig.rpc, rig.signer(tmp_path), store, chain_id), rig.reconciler)
+        await live.start(head)
         await bed.chain.rpc.request("evm_setAutomine", [False])
         sent = [await live.submit(order, simulation, head) for order, simulation in ready]
         assert on_fork[0] is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus
-from keeper.core.order import Answer, Order, Outcome, Simulation
+from keeper.core.order import Answer, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Verdict
 from keeper.core.units import Address, to_hex
 from keeper.devnet import admin
@@ -47,13 +48,19 @@ async def simulated(rig: Rig, orders: list[Order]) -> list[tuple[Order, Simulati
 
 
 async def settled(rig: Rig, submitter: LiveSubmitter, order: Order, simulation: Simulation) -> Outcome:
-    """Submitted at the head and settled at the next one; the transactions land inside the plan's window."""
-    head = await rig.head()
+    """Submitted at the head and settled once it is mined; the transactions land inside the plan's window."""
     await rig.bed.chain.rpc.request("anvil_setBlockTimestampInterval", [1])
-    submission = await submitter.submit(order, simulation, head)
-    outcome = await submitter.settle(submission, await rig.head())
-    assert outcome is not None
-    return outcome
+    return await outcome_of(rig, submitter, await submitter.submit(order, simulation, await rig.head()))
+
+
+async def outcome_of(rig: Rig, submitter: LiveSubmitter, submission: Submission) -> Outcome:
+    """anvil mines a moment after it has answered."""
+    async with asyncio.timeout(20):
+        while True:
+            outcome = await submitter.settle(submission, await rig.head())
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(0.02)
 
 
 async def test_a_borrower_is_restored_and_the_model_is_exact(bed: Bed, tmp_path: Path) -> None:
@@ -201,9 +208,7 @@ class TestKilled:
                 [(again, simulation)] = await simulated(rig, [again])
                 submission = await submitter.submit(again, simulation, await rig.head())
                 assert submission.transactions[0].nonce == nonce
-                outcome = await submitter.settle(submission, await rig.head())
-                assert outcome is not None
-                assert outcome.restored
+                assert (await outcome_of(rig, submitter, submission)).restored
                 assert await self._mined_count(rig) == nonce + len(order.calls)
 
     async def test_between_sending_and_hearing_the_answer_there_is_no_double(self, bed36: Bed, tmp_path: Path) -> None:
@@ -245,6 +250,7 @@ class TestKilled:
         chain_id = rig.bed.deployment.chain_id
         permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
         submitter = LiveSubmitter(permit, Sender(rig.rpc, rig.signer(folder), Dying(), chain_id), rig.reconciler)
+        await submitter.start(await rig.head())
         with pytest.raises(KeyboardInterrupt):
             await submitter.submit(order, simulation, await rig.head())
 
@@ -266,7 +272,7 @@ async def test_an_answer_that_never_comes_is_looked_up(bed36: Bed, tmp_path: Pat
         proxy.on_request = None
         assert [sent.answer for sent in submission.transactions] == [Answer.ACCEPTED]
         assert proxy.counts["eth_sendRawTransaction"] == 1
-        assert await submitter.settle(submission, await rig.head()) is not None
+        assert (await outcome_of(rig, submitter, submission)).mined
 
 
 def breaking_sends(proxy: FaultProxy) -> Override:
@@ -287,6 +293,7 @@ async def test_allowances_are_raised_to_their_bound_once(bed36: Bed, tmp_path: P
         debts = [(asset.token, rig.pool) for asset in bed36.deployment.assets.values()]
         weth, dai = bed36.asset("WETH").token, bed36.asset("DAI").token
         sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
+        await sender.start(await rig.head())
         allowances = Allowances(rig.rpc, sender, funding)
         head, fees = await rig.head(), await rig.client.fees()
         done = await allowances.ensure(debts, {weth: 5 * 10**18}, fees, rig.client.heads(), head)

@@ -23,6 +23,18 @@ from keeper.execution.signing.signer import SignedTransaction, TransactionFields
 MAX_KEYSTORE_BYTES = 64 * 1024
 MAX_PASSWORD_BYTES = 4096
 
+_NOT_OPENED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+"""What the library raises for a wrong password, and for files with odd parameters."""
+
 PasswordSource = Callable[[], str]
 """Asked once, when the key is unlocked. Raises `ConfigError`."""
 
@@ -149,5 +161,5 @@ def _unlock(keystore: dict[str, Any], password: PasswordSource) -> KeystoreSigne
     secret = password()
     try:
         return KeystoreSigner(Account.from_key(Account.decrypt(keystore, secret)))
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+    except _NOT_OPENED:
         return None

@@ -142,3 +142,9 @@ class MemoryNode:
 def sender_on(node: MemoryNode, store: MemoryIntents) -> Sender:
     node.store = store
     return Sender(node, signer(), store, CHAIN_ID)
+
+
+async def started_on(node: MemoryNode, store: MemoryIntents, at: int = 1) -> Sender:
+    sender = sender_on(node, store)
+    await sender.start(head(at))
+    return sender

@@ -16,7 +16,7 @@ from keeper.execution.live import LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil, is_loopback_url
 from keeper.execution.reconcile import Reconciler
 from tests.unit.execution.builders import order, simulation
-from tests.unit.execution.fakes import BORROWER, CHAIN_ID, MemoryIntents, MemoryNode, head, sender_on
+from tests.unit.execution.fakes import BORROWER, CHAIN_ID, MemoryIntents, MemoryNode, head, sender_on, started_on
 
 
 class NoWorld:
@@ -29,9 +29,10 @@ class NoWorld:
         raise AssertionError("nothing was mined, nothing is to be read")
 
 
-def submitter_on(node: MemoryNode, store: MemoryIntents) -> LiveSubmitter:
+async def submitter_on(node: MemoryNode, store: MemoryIntents, at: int = 1) -> LiveSubmitter:
+    """Started at a head."""
     permit = may_go_live(CHAIN_ID, is_testnet_preset=False, node_is_anvil_devnet=True)
-    return LiveSubmitter(permit, sender_on(node, store), Reconciler(node, NoWorld(), {}))
+    return LiveSubmitter(permit, await started_on(node, store, at), Reconciler(node, NoWorld(), {}))
 
 
 class TestGuard:
@@ -51,7 +52,7 @@ class TestGuard:
         node = MemoryNode()
         of = replace(order(), chain_id=1)
         with pytest.raises(Defect, match="chain 1"):
-            await submitter_on(node, MemoryIntents()).submit(of, simulation(of), head(1))
+            await (await submitter_on(node, MemoryIntents())).submit(of, simulation(of), head(1))
         assert node.sends == []
 
 
@@ -81,7 +82,7 @@ async def test_a_node_that_does_not_say_it_is_anvil_is_none() -> None:
 async def test_both_calls_of_an_order_take_the_next_nonces() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order(calls=2)
-    submission = await submitter_on(node, store).submit(of, simulation(of), head(1))
+    submission = await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
     assert [(sent.call_index, sent.nonce, sent.answer) for sent in submission.transactions] == [
         (0, 0, Answer.ACCEPTED),
         (1, 1, Answer.ACCEPTED),
@@ -92,7 +93,7 @@ async def test_both_calls_of_an_order_take_the_next_nonces() -> None:
 async def test_the_second_call_is_not_sent_when_the_first_is_refused() -> None:
     node, store = MemoryNode(answer=RpcFailure(-32000, "insufficient funds"), swallow=True), MemoryIntents()
     of = order(calls=2)
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     with pytest.raises(Refused, match="insufficient funds"):
         await submitter.submit(of, simulation(of), head(1))
     assert len(node.sends) == 1
@@ -102,7 +103,7 @@ async def test_the_second_call_is_not_sent_when_the_first_is_refused() -> None:
 async def test_the_second_call_is_not_sent_while_the_first_is_unknown_and_a_lost_order_frees_its_borrower() -> None:
     node, store = MemoryNode(answer=RpcTimeout("no answer"), swallow=True), MemoryIntents()
     of = order(calls=2)
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     submission = await submitter.submit(of, simulation(of), head(1))
     assert [sent.answer for sent in submission.transactions] == [Answer.UNKNOWN, Answer.NOT_SENT]
     assert submitter.open_borrowers() == frozenset({BORROWER})
@@ -119,7 +120,7 @@ async def test_the_second_call_is_not_sent_while_the_first_is_unknown_and_a_lost
 async def test_a_refused_second_call_is_told_with_its_reason() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order(calls=2)
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     first_send = node.request
 
     async def refuse_second(method: str, params: Sequence[object] = ()) -> object:
@@ -138,7 +139,7 @@ async def test_a_refused_second_call_is_told_with_its_reason() -> None:
 async def test_a_borrower_with_an_open_order_gets_no_second_one() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     await submitter.submit(of, simulation(of), head(1))
     again = replace(of, attempt="2-b0b0b0b0")
     with pytest.raises(Refused, match="still open at nonce 0"):
@@ -149,7 +150,7 @@ async def test_a_borrower_with_an_open_order_gets_no_second_one() -> None:
 async def test_a_transaction_that_was_replaced_settles_as_dropped() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     submission = await submitter.submit(of, simulation(of), head(1))
     node.pool.clear()
     node.mined[0] = type(head(1).hash)(b"\x99" * 32)
@@ -162,9 +163,10 @@ async def test_a_transaction_that_was_replaced_settles_as_dropped() -> None:
 async def test_start_tells_what_an_earlier_run_left() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    await submitter_on(node, store).submit(of, simulation(of), head(1))
+    await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
     node.mine(0, 2)
-    restarted = submitter_on(node, store)
+    permit = may_go_live(CHAIN_ID, is_testnet_preset=False, node_is_anvil_devnet=True)
+    restarted = LiveSubmitter(permit, sender_on(node, store), Reconciler(node, NoWorld(), {}))
     [followed] = await restarted.start(head(2))
     assert (followed.intent.attempt, followed.intent.status.value) == (of.attempt, "mined")
     assert followed.receipt is not None
@@ -174,9 +176,8 @@ async def test_start_tells_what_an_earlier_run_left() -> None:
 async def test_what_an_earlier_run_left_is_followed_until_it_is_closed() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    await submitter_on(node, store).submit(of, simulation(of), head(1))
-    restarted = submitter_on(node, store)
-    await restarted.start(head(2))
+    await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
+    restarted = await submitter_on(node, store, at=2)
     await restarted.follow_up(head(2))
     assert restarted.open_borrowers() == frozenset({BORROWER})
     node.mine(0, 3)
@@ -188,7 +189,7 @@ async def test_what_an_earlier_run_left_is_followed_until_it_is_closed() -> None
 async def test_following_up_does_not_take_a_transaction_from_who_settles_it() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    submitter = submitter_on(node, store)
+    submitter = await submitter_on(node, store)
     submission = await submitter.submit(of, simulation(of), head(1))
     node.mined[0] = type(head(1).hash)(b"\x99" * 32)
     node.pool.clear()

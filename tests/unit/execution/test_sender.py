@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keeper.core.errors import MalformedResponse, Refused, RpcFailure, RpcTimeout, StoreError
+from keeper.core.errors import Defect, MalformedResponse, Refused, RpcFailure, RpcTimeout, StoreError
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer
 from keeper.core.units import Hash32, to_hex
@@ -17,12 +17,13 @@ from tests.unit.execution.fakes import (
     head,
     sender_on,
     sending,
+    started_on,
 )
 
 
 async def test_the_store_has_the_bytes_before_they_leave() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sent = await sender_on(node, store).send(sending(), head(1))
+    sent = await (await started_on(node, store)).send(sending(), head(1))
     assert (sent.answer, sent.nonce, node.recorded_first) == (Answer.ACCEPTED, 0, [True])
     assert [row.raw_transaction for row in store.rows.values()] == node.sends
     assert store.statuses() == [(0, "sent")]
@@ -34,7 +35,7 @@ async def test_nothing_leaves_when_the_store_cannot_write() -> None:
             raise StoreError("disk full")
 
     node = MemoryNode()
-    sender = sender_on(node, FullDisk())
+    sender = await started_on(node, FullDisk())
     with pytest.raises(StoreError):
         await sender.send(sending(), head(1))
     assert node.sends == []
@@ -43,14 +44,14 @@ async def test_nothing_leaves_when_the_store_cannot_write() -> None:
 
 async def test_transactions_of_one_head_follow_each_other() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     nonces = [(await sender.send(sending(attempt="a", call_index=i, tag=i), head(1))).nonce for i in range(3)]
     assert nonces == [0, 1, 2]
 
 
 async def test_a_refusal_frees_the_nonce() -> None:
     node, store = MemoryNode(answer=RpcFailure(-32000, "insufficient funds for gas"), swallow=True), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     refused = await sender.send(sending(), head(1))
     assert (refused.answer, refused.transaction_hash, refused.nonce) == (Answer.REFUSED, None, None)
     assert "insufficient funds" in refused.detail
@@ -61,7 +62,7 @@ async def test_a_refusal_frees_the_nonce() -> None:
 
 async def test_an_answer_that_got_lost_is_looked_up() -> None:
     node, store = MemoryNode(answer=RpcTimeout("no answer")), MemoryIntents()
-    sent = await sender_on(node, store).send(sending(), head(1))
+    sent = await (await started_on(node, store)).send(sending(), head(1))
     assert sent.answer is Answer.ACCEPTED
     assert store.statuses() == [(0, "sent")]
     assert len(node.sends) == 1
@@ -69,16 +70,16 @@ async def test_an_answer_that_got_lost_is_looked_up() -> None:
 
 async def test_a_used_nonce_is_a_refusal_unless_our_own_bytes_used_it() -> None:
     node, store = MemoryNode(answer=RpcFailure(-32000, "nonce too low"), swallow=True), MemoryIntents()
-    refused = await sender_on(node, store).send(sending(), head(1))
+    refused = await (await started_on(node, store)).send(sending(), head(1))
     assert refused.answer is Answer.REFUSED
     node.answer = RpcFailure(-32000, "nonce too low")
-    arrived = await sender_on(node, store).send(sending(tag=1), head(1))
+    arrived = await (await started_on(node, store)).send(sending(tag=1), head(1))
     assert arrived.answer is Answer.ACCEPTED
 
 
 async def test_bytes_that_may_be_under_way_hold_everything_back_until_they_are_lost() -> None:
     node, store = MemoryNode(answer=MalformedResponse("html"), swallow=True), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.answer is Answer.UNKNOWN
     assert sent.transaction_hash is not None
@@ -97,7 +98,7 @@ async def test_bytes_that_may_be_under_way_hold_everything_back_until_they_are_l
 
 async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival_proven_gone() -> None:
     node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     first = await sender.send(sending(), head(1))
     assert first.transaction_hash is not None
     await sender.following.follow(first.transaction_hash, head(1))
@@ -115,7 +116,7 @@ async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival
 
 async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_waits() -> None:
     node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     lost = await sender.send(sending(), head(1))
     assert lost.transaction_hash is not None
     await sender.following.follow(lost.transaction_hash, head(1))
@@ -131,7 +132,7 @@ async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_wai
 
 async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_back_is_sent() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     pooled = node.pool.pop(0)
@@ -146,7 +147,7 @@ async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_ba
 
 async def test_a_nonce_used_by_another_transaction_proves_ours_gone() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 2, Hash32(b"\x99" * 32))
@@ -157,7 +158,7 @@ async def test_a_nonce_used_by_another_transaction_proves_ours_gone() -> None:
 
 async def test_a_receipt_from_a_block_that_we_do_not_see_yet_waits() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 3)
@@ -170,7 +171,7 @@ async def test_a_receipt_from_a_block_that_we_do_not_see_yet_waits() -> None:
 
 async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     node.mine(0, 2)
@@ -181,11 +182,18 @@ async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
     assert store.statuses() == [(0, "sent")]
 
 
+async def test_nothing_is_sent_before_the_start() -> None:
+    node = MemoryNode()
+    with pytest.raises(Defect, match="earlier run"):
+        await sender_on(node, MemoryIntents()).send(sending(), head(1))
+    assert node.sends == []
+
+
 class TestRestart:
     async def test_bytes_that_never_left_leave_no_hole(self) -> None:
         """Killed between writing down and sending."""
         node, store = MemoryNode(swallow=True, answer=RpcTimeout("")), MemoryIntents()
-        sent = await sender_on(node, store).send(sending(), head(1))
+        sent = await (await started_on(node, store)).send(sending(), head(1))
         assert sent.transaction_hash is not None
         await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
         restarted = sender_on(node, store)
@@ -196,7 +204,7 @@ class TestRestart:
     async def test_bytes_that_left_are_not_sent_again(self) -> None:
         """Killed between sending and hearing the answer."""
         node, store = MemoryNode(), MemoryIntents()
-        sent = await sender_on(node, store).send(sending(), head(1))
+        sent = await (await started_on(node, store)).send(sending(), head(1))
         assert sent.transaction_hash is not None
         await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
         restarted = sender_on(node, store)
@@ -209,7 +217,7 @@ class TestRestart:
 
     async def test_a_young_intent_holds_its_nonce_for_a_few_blocks(self) -> None:
         node, store = MemoryNode(swallow=True, answer=RpcTimeout("")), MemoryIntents()
-        await sender_on(node, store).send(sending(), head(8))
+        await (await started_on(node, store)).send(sending(), head(8))
         restarted = sender_on(node, store)
         [followed] = await restarted.start(head(9))
         assert followed.open
@@ -218,7 +226,7 @@ class TestRestart:
 
     async def test_one_that_was_mined_meanwhile_is_closed(self) -> None:
         node, store = MemoryNode(), MemoryIntents()
-        await sender_on(node, store).send(sending(), head(1))
+        await (await started_on(node, store)).send(sending(), head(1))
         node.mine(0, 2, status=0)
         restarted = sender_on(node, store)
         [followed] = await restarted.start(head(3))
@@ -228,7 +236,7 @@ class TestRestart:
 
 async def test_a_settled_transaction_is_forgotten_but_not_an_open_one() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = sender_on(node, store)
+    sender = await started_on(node, store)
     sent = await sender.send(sending(), head(1))
     assert sent.transaction_hash is not None
     sender.following.forget(sent.transaction_hash)
@@ -243,7 +251,7 @@ async def test_a_settled_transaction_is_forgotten_but_not_an_open_one() -> None:
 async def test_what_is_sent_is_what_was_asked_for() -> None:
     node, store = MemoryNode(), MemoryIntents()
     wanted = sending(tag=5)
-    sent = await sender_on(node, store).send(wanted, head(1))
+    sent = await (await started_on(node, store)).send(wanted, head(1))
     decoded = decode_signed(node.sends[0])
     assert decoded.fields.call == wanted.call
     assert (decoded.fields.gas_limit, decoded.fields.max_fee_wei, decoded.fields.priority_fee_wei) == (500_000, 21, 1)

@@ -134,6 +134,19 @@ def test_a_damaged_keystore_is_refused(keystore: Path, content: bytes) -> None:
     assert_one_clear_line(caught.value, "does not open")
 
 
+@pytest.mark.parametrize(
+    "parameter, odd",
+    [("c", 0), ("c", 2**70), ("prf", "zz"), ("salt", None), ("dklen", -1), ("dklen", "32"), ("salt", "odd")],
+)
+def test_odd_parameters_are_a_damaged_file(keystore: Path, parameter: str, odd: object) -> None:
+    content = json.loads(keystore.read_text())
+    content["crypto"]["kdfparams"][parameter] = odd
+    keystore.write_text(json.dumps(content))
+    with pytest.raises(ConfigError) as caught:
+        load_keystore(keystore, password)
+    assert_one_clear_line(caught.value, "does not open")
+
+
 def test_a_huge_file_is_not_read(keystore: Path) -> None:
     keystore.write_bytes(b" " * 100_000)
     with pytest.raises(ConfigError) as caught:
