@@ -11,7 +11,7 @@ from typing import Any
 
 from keeper.core.block import BlockRef
 from keeper.core.lending import Position
-from keeper.core.order import FeeQuote, Offer, Order, Simulation, attempt_name
+from keeper.core.order import FeeQuote, Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy
@@ -144,12 +144,24 @@ class Desk:
             return refusal
         return Candidate(position, tuple(offers))
 
-    def order(self, offer: Offer) -> Order:
+    def admit(self, candidate: Candidate, budget: Budget) -> Offer | Skip:
+        """The first offer that the budget can pay for, its money reserved; or why the best one cannot be paid for."""
+        spender = self.follower.adapter.spender(self.follower.market)
+        refusal: Skip | None = None
+        for offer in candidate.offers:
+            taken = budget.take(offer.plan, spender, self.gas_wei(offer))
+            if taken is None:
+                return offer
+            refusal = refusal or taken
+        assert refusal is not None, "a candidate has at least one offer"
+        return refusal
+
+    def order(self, offer: Offer, attempt: str) -> Order:
         """The exact calls of an offer."""
         adapter, market = self.follower.adapter, self.follower.market
         plan = offer.plan
         return Order(
-            attempt=attempt_name(plan.block.number, plan.borrower),
+            attempt=attempt,
             chain_id=self._chain_id,
             offer=offer,
             spender=adapter.spender(market),
@@ -161,8 +173,7 @@ class Desk:
         )
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:
-        """The order with its simulated gas: the same price function once more, and gas limits that leave room for refunds
-        (up to a fifth of what is burnt comes back only afterwards) and for a warmer or colder block."""
+        """The order with its simulated gas: the same price function once more, and the gas limits."""
         plan = order.plan
         native_price_base = self._native_price_base()
         assert native_price_base is not None, "an order was priced before"
@@ -173,12 +184,12 @@ class Desk:
         priced = self._price(plan, gas, order.offer.fees, native_price_base)
         if isinstance(priced, Skip):
             return priced
-        limits = tuple(used * 3 // 2 + 50_000 for used in gas)
+        limits = tuple(gas_limit(used) for used in gas)
         return Order(order.attempt, order.chain_id, priced, order.spender, order.calls, limits)
 
     def gas_wei(self, offer: Offer) -> int:
-        """The most that the order's gas may cost."""
-        return sum(offer.gas) * offer.fees.max_fee_wei
+        """What a node wants to see in the account before it takes the order's transactions."""
+        return sum(gas_limit(gas) for gas in offer.gas) * offer.fees.max_fee_wei
 
     def fund_keys(self, candidates: Sequence[Candidate]) -> list[FundKey]:
         spender = self.follower.adapter.spender(self.follower.market)
@@ -193,6 +204,11 @@ class Desk:
             return None
         one_coin_wei = 10**18
         return self.follower.adapter.value_base_floor(self.follower.state, self.terms.wrapped_native, one_coin_wei)
+
+
+def gas_limit(gas_used: int) -> int:
+    """Room for refunds (up to a fifth of what is burnt comes back only afterwards) and for a warmer or colder block."""
+    return gas_used * 3 // 2 + 50_000
 
 
 def differs(plan: Plan, simulation: Simulation) -> str | None:

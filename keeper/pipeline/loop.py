@@ -6,47 +6,36 @@ attempt gets no second one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from keeper.core import attempt_build, event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, Defect, MarketError, Refused
 from keeper.core.event_build import AssetLabel
 from keeper.core.events import Event
-from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
+from keeper.core.order import Order, Outcome, Simulation, Submission, attempt_name
 from keeper.core.outcome import Reason, Skip
 from keeper.core.standing import ORDERED, Standing
 from keeper.core.units import Address
 from keeper.pipeline.desk import Budget, Candidate, Desk, FundKey
-from keeper.pipeline.market import Progress
+from keeper.pipeline.market import Progress, unwatched
+from keeper.pipeline.round import (
+    OUR_FAULT,
+    TRANSIENT,
+    Key,
+    Moment,
+    Round,
+    standing,
+    unused_name,
+)
 from keeper.ports import Chain, Funding, Journal, Simulator, Submitter
 
-TRANSIENT = frozenset(
-    {
-        Reason.NO_INVENTORY,
-        Reason.NO_ALLOWANCE,
-        Reason.FEE_CAP,
-        Reason.RESERVED,
-        Reason.STALE_HEAD,
-        Reason.MARKET_UNVERIFIED,
-        Reason.CANNOT_SIMULATE,
-        Reason.SIMULATION_REVERTED,
-        Reason.UNPRICEABLE,
-    }
-)
-"""Reasons that leave work behind: something outside the rules of the market stood in the way."""
+Decided = TypeVar("Decided")
 
-
-@dataclass(slots=True)
-class Round:
-    """What one head came to."""
-
-    head: BlockRef
-    standings: dict[tuple[Address, Address], Standing] = field(default_factory=dict)
-    """Per (market, borrower) below 1."""
-    submitted: list[Submission] = field(default_factory=list)
-    settled: list[Outcome] = field(default_factory=list)
+__all__ = ["TRANSIENT", "ChainLoop", "Round"]
 
 
 class ChainLoop:
@@ -67,8 +56,8 @@ class ChainLoop:
     ) -> None:
         self.name = name
         self.desks = list(desks)
-        self.open: dict[tuple[Address, Address], Submission] = {}
-        """Per (market, borrower): the attempt under way."""
+        self.open: dict[Key, Submission] = {}
+        """The attempts under way."""
         self.stopped: dict[Address, str] = {}
         """Markets that a defect stopped, with what broke."""
         self.head: BlockRef | None = None
@@ -82,31 +71,48 @@ class ChainLoop:
         self._labels = labels
         self._started: set[Address] = set()
         self._standings: dict[Address, dict[Address, Standing]] = {}
-        self._done: dict[tuple[Address, Address], tuple[object, Submission]] = {}
+        self._submitted: list[Submission] = []
+        self._settled: list[Outcome] = []
+        self._decided_on: dict[Key, object] = {}
+        """What the open attempts of a rehearsal were decided on."""
+        self._done: dict[Key, tuple[object, str]] = {}
+        """Below 1 upstream but restored in a rehearsal: what that was decided on, and the attempt."""
+        self._behind: set[Key] = set()
+        """Whose last order came to nothing: others are served first, or one such order could keep all the money idle."""
         self.refusals: dict[Address, str] = {}
         """Markets that cannot be trusted, with why."""
 
-    async def on_head(self, head: BlockRef, progress: Progress = lambda first, reached, last: None) -> Round:
-        """One round. Raises `ChainError` when the world is unwell: the next head tries again, nothing is lost."""
-        common = await self._chain.extend(head)
-        for desk in self.desks:
-            if desk.follower.rewind(common) and self.head is not None:
-                await self._journal.record([event_build.reorg(self.name, self.head, head, common)])
-        self.head = head
+    async def on_head(self, head: BlockRef, progress: Progress = unwatched) -> Round:
+        """One round. Raises `ChainError` when the world is unwell, once everything that has nothing to do with it is done:
+        the next head tries again, nothing is lost."""
+        await self._rewind(await self._chain.extend(head), head)
         result = Round(head)
+        trouble: list[ChainError] = []
         await self._submitter.follow_up(head)
-        await self._settle(head, result)
-        ready = [desk for desk in self.desks if await self._follow(desk, head, progress)]
+        await self._settle(head, trouble)
+        ready = [desk for desk in self.desks if await self._follow(desk, head, progress, trouble)]
         await self._act(ready, head, result)
-        await self._settle(head, result)
+        await self._settle(head, trouble)
         for desk in ready:
-            await self._record_standings(desk, head, result)
+            if desk.market not in self.stopped:
+                await self._record_standings(desk, head, result)
+        if trouble:
+            raise trouble[0]
+        result.submitted, self._submitted = self._submitted, []
+        result.settled, self._settled = self._settled, []
         return result
+
+    async def _rewind(self, common_block: int, head: BlockRef) -> None:
+        rewound = [desk.follower for desk in self.desks if desk.follower.rewind(common_block)]
+        old, self.head = self.head, head
+        if rewound and old is not None:
+            ancestor_block = common_block if all(follower.built for follower in rewound) else None
+            await self._journal.record([event_build.reorg(self.name, old, head, ancestor_block)])
 
     # -- follow --------------------------------------------------------------------------------------------------
 
-    async def _follow(self, desk: Desk, head: BlockRef, progress: Progress) -> bool:
-        """Bring one market to the head; False when it is refused or stopped."""
+    async def _follow(self, desk: Desk, head: BlockRef, progress: Progress, trouble: list[ChainError]) -> bool:
+        """Bring one market to the head; False when that cannot be done, or it is refused or stopped."""
         market, follower = desk.market, desk.follower
         if market in self.stopped:
             return False
@@ -123,8 +129,11 @@ class ChainLoop:
                 self.refusals[market] = str(error)
                 await self._journal.record([event_build.market_refused(self.name, market, head.number, str(error))])
             return False
-        except Defect as defect:
-            await self._stop(market, defect)
+        except ChainError as error:
+            trouble.append(error)
+            return False
+        except OUR_FAULT as fault:
+            await self._stop(market, fault)
             return False
         self.refusals.pop(market, None)
         events = [event_build.market_changed(self.name, market, head.number, change) for change in advance.changes]
@@ -144,61 +153,90 @@ class ChainLoop:
         await self._journal.record(events)
         return True
 
-    async def _stop(self, market: Address, defect: Defect) -> None:
-        self.stopped[market] = str(defect)
-        await self._journal.record(
-            [
-                event_build.market_refused(
-                    self.name, market, self.head.number if self.head else None, f"defect: {defect}"
-                )
-            ]
-        )
+    async def _stop(self, market: Address, fault: BaseException) -> None:
+        detail = str(fault) if isinstance(fault, Defect) else f"{type(fault).__name__}: {fault}"
+        self.stopped[market] = detail
+        block_number = self.head.number if self.head else None
+        await self._journal.record([event_build.market_refused(self.name, market, block_number, f"defect: {detail}")])
+
+    async def _guarded(self, market: Address, decide: Callable[[], Decided]) -> Decided | None:
+        """What pure code decides; None when it is wrong, which stops its market."""
+        try:
+            return decide()
+        except OUR_FAULT as fault:
+            await self._stop(market, fault)
+            return None
 
     # -- act -----------------------------------------------------------------------------------------------------
 
     async def _act(self, desks: Sequence[Desk], head: BlockRef, result: Round) -> None:
         """From everybody below 1 to submissions; whoever gets no order gets a standing."""
-        sick = {desk.market: desk.below_one() for desk in desks}
+        sick: dict[Address, dict[Address, int | Skip]] = {}
+        for desk in desks:
+            below = await self._guarded(desk.market, desk.below_one)
+            if below is not None:
+                sick[desk.market] = below
+        self._forget_all_but(sick)
         if not any(sick.values()):
             return
-        fees = await self._chain.fees()
-        now_s = self._now_s()
-        candidates: dict[Address, list[Candidate]] = {}
+        moment = Moment(head, self._now_s(), await self._chain.fees(), self._submitter.open_borrowers())
+        chosen: list[tuple[Desk, Candidate]] = []
         for desk in desks:
-            chosen = candidates[desk.market] = []
-            for borrower, health in sick[desk.market].items():
-                decision = self._decide(desk, borrower, health, head, fees, now_s)
-                if isinstance(decision, Candidate):
-                    chosen.append(decision)
-                else:
-                    result.standings[desk.market, borrower] = decision
-        orders = await self._admit(desks, candidates, head, result)
+            if desk.market in sick:
+                await self._record_seen(desk.market, head, sick[desk.market])
+                chosen += await self._judge(desk, sick[desk.market], moment, result)
+        orders = await self._admit(chosen, head, result)
         if orders:
             await self._submit(orders, head, result)
 
-    def _decide(
-        self, desk: Desk, borrower: Address, health: int | Skip, head: BlockRef, fees: FeeQuote, now_s: float
-    ) -> Candidate | Standing:
+    def _forget_all_but(self, sick: Mapping[Address, Mapping[Address, object]]) -> None:
+        """What is remembered of somebody who is no longer below 1 is not true of the next fall."""
+
+        def goes_on(key: Key) -> bool:
+            return key[0] not in sick or key[1] in sick[key[0]]
+
+        self._done = {key: done for key, done in self._done.items() if goes_on(key)}
+        self._behind = {key for key in self._behind if goes_on(key)}
+
+    async def _judge(
+        self, desk: Desk, sick: Mapping[Address, int | Skip], moment: Moment, result: Round
+    ) -> list[tuple[Desk, Candidate]]:
+        """The candidates of one market; none when a decision shows that we are wrong about it."""
+        chosen: list[tuple[Desk, Candidate]] = []
+        standings: dict[Key, Standing] = {}
+        for borrower, health in sick.items():
+            decision = await self._guarded(desk.market, partial(self._decide, desk, borrower, health, moment))
+            if decision is None:
+                return []
+            if isinstance(decision, Candidate):
+                chosen.append((desk, decision))
+            else:
+                standings[desk.market, borrower] = decision
+            await asyncio.sleep(0)  # a crash means many plans: let signals and the health page through
+        result.standings |= standings
+        return chosen
+
+    def _decide(self, desk: Desk, borrower: Address, health: int | Skip, moment: Moment) -> Candidate | Standing:
         key = (desk.market, borrower)
         if isinstance(health, Skip):
-            return standing(health, 0)
+            return standing(health, None)
         if key in self.open:
             attempt = self.open[key].order.attempt
             return Standing(ORDERED, "an attempt is under way", None, health, attempt)
-        if borrower in self._submitter.open_borrowers():
-            return standing(Skip(Reason.RESERVED, "a transaction of an earlier run may still be mined"), health)
+        if borrower in moment.busy:
+            return standing(Skip(Reason.RESERVED, "another transaction for this borrower may still be mined"), health)
         done = self._done.get(key)
         if done is not None:
-            if done[0] == self._fingerprint(desk, borrower):
-                attempt = done[1].order.attempt
+            decided_on, attempt = done
+            if decided_on == self._fingerprint(desk, borrower):
                 return Standing(ORDERED, "restored in the rehearsal; unchanged since", None, health, attempt)
             del self._done[key]
-        age_s = now_s - head.timestamp_s
+        age_s = moment.now_s - moment.head.timestamp_s
         if age_s > self._max_head_age_s:
             return standing(Skip(Reason.STALE_HEAD, f"the newest head is {age_s:.0f} s old"), health)
         if desk.follower.verified is None:
             return standing(Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet"), health)
-        decision = desk.candidate(borrower, head, int(now_s), fees)
+        decision = desk.candidate(borrower, moment.head, int(moment.now_s), moment.fees)
         return standing(decision, health) if isinstance(decision, Skip) else decision
 
     def _fingerprint(self, desk: Desk, borrower: Address) -> object:
@@ -208,49 +246,55 @@ class ChainLoop:
         return position, follower.adapter.relevant_prices(follower.state, position)
 
     async def _admit(
-        self, desks: Sequence[Desk], candidates: Mapping[Address, Sequence[Candidate]], head: BlockRef, result: Round
+        self, chosen: Sequence[tuple[Desk, Candidate]], head: BlockRef, result: Round
     ) -> list[tuple[Desk, Order]]:
         """Orders within one shared budget, the largest debt first."""
-        keys: list[FundKey] = sorted({key for desk in desks for key in desk.fund_keys(candidates[desk.market])})
+        keys: list[FundKey] = sorted({key for desk, candidate in chosen for key in desk.fund_keys([candidate])})
         if not keys:
             return []
         budget = Budget(await self._funding.spendable(keys, head), await self._funding.gas_money_wei(head))
         for submission in self.open.values():
             for asset, needed_raw in submission.order.plan.debts_raw.items():
                 budget.reserved_raw[asset] = budget.reserved_raw.get(asset, 0) + needed_raw
-        ranked = [(desk, candidate) for desk in desks for candidate in candidates[desk.market]]
-        ranked.sort(key=lambda entry: (-entry[1].offers[0].plan.health_before.debt_base, entry[1].position.borrower))
+        names = {submission.order.attempt for submission in self.open.values()}
         orders: list[tuple[Desk, Order]] = []
-        for desk, candidate in ranked:
-            refusal: Skip | None = None
-            for offer in candidate.offers:
-                taken = budget.take(
-                    offer.plan, desk.follower.adapter.spender(desk.follower.market), desk.gas_wei(offer)
-                )
-                if taken is None:
-                    orders.append((desk, desk.order(offer)))
-                    break
-                refusal = refusal or taken
-            else:
-                assert refusal is not None, "a candidate has at least one offer"
+        for desk, candidate in sorted(chosen, key=self._rank):
+            admitted = desk.admit(candidate, budget)
+            if isinstance(admitted, Skip):
                 health_wad = candidate.offers[0].plan.health_before.health_factor_wad
-                result.standings[desk.market, candidate.position.borrower] = standing(refusal, health_wad)
+                result.standings[desk.market, candidate.position.borrower] = standing(admitted, health_wad)
+                continue
+            name = unused_name(attempt_name(head.number, candidate.position.borrower), names)
+            order = await self._guarded(desk.market, partial(desk.order, admitted, name))
+            if order is not None:
+                orders.append((desk, order))
         return orders
+
+    def _rank(self, entry: tuple[Desk, Candidate]) -> tuple[bool, int, Address]:
+        desk, candidate = entry
+        borrower = candidate.position.borrower
+        return (desk.market, borrower) in self._behind, -candidate.offers[0].plan.health_before.debt_base, borrower
 
     async def _submit(self, orders: Sequence[tuple[Desk, Order]], head: BlockRef, result: Round) -> None:
         latest_s = max(order.plan.window.latest_s for _, order in orders)
         simulations = await self._simulator.simulate([order for _, order in orders], head, latest_s)
         for (desk, order), simulation in zip(orders, simulations, strict=True):
-            health_wad = order.plan.health_before.health_factor_wad
+            final: Order | Skip | None
+            if isinstance(simulation, Skip):
+                final = simulation
+            else:
+                final = await self._guarded(desk.market, partial(desk.reprice, order, simulation))
+            if final is None or desk.market in self.stopped:
+                continue
             key = (desk.market, order.borrower)
-            final = simulation if isinstance(simulation, Skip) else desk.reprice(order, simulation)
+            self._behind.add(key)
             if isinstance(final, Skip) or isinstance(simulation, Skip):
                 assert isinstance(final, Skip), "a failed simulation has no order"
-                result.standings[key] = standing(final, health_wad)
+                result.standings[key] = standing(final, order.plan.health_before.health_factor_wad)
                 continue
-            result.standings[key] = await self._send(desk, final, simulation, head, result)
+            result.standings[key] = await self._send(desk, final, simulation, head)
 
-    async def _send(self, desk: Desk, order: Order, simulation: Simulation, head: BlockRef, result: Round) -> Standing:
+    async def _send(self, desk: Desk, order: Order, simulation: Simulation, head: BlockRef) -> Standing:
         plan, key = order.plan, (desk.market, order.borrower)
         health_wad = plan.health_before.health_factor_wad
         await self._journal.record([attempt_build.decided(self.name, order.attempt, plan)])
@@ -261,26 +305,46 @@ class ChainLoop:
             return standing(
                 Skip(Reason.RESERVED, f"the node refused the transaction: {error}", plan.verdict), health_wad
             )
-        await self._journal.record([attempt_build.sent(self.name, submission)])
         self.open[key] = submission
-        result.submitted.append(submission)
+        self._submitted.append(submission)
+        self._behind.discard(key)
+        if self._submitter.rehearses:
+            self._decided_on[key] = self._fingerprint(desk, order.borrower)
+        await self._journal.record([attempt_build.sent(self.name, submission)])
         return Standing(ORDERED, "sent", plan.verdict, health_wad, order.attempt)
 
     # -- settle --------------------------------------------------------------------------------------------------
 
-    async def _settle(self, head: BlockRef, result: Round) -> None:
+    async def _settle(self, head: BlockRef, trouble: list[ChainError]) -> None:
         """Ask after every open attempt; a settled one is recorded and its borrower free for a new plan."""
         for key, submission in list(self.open.items()):
-            outcome = await self._submitter.settle(submission, head)
+            try:
+                outcome = await self._submitter.settle(submission, head)
+            except ChainError as error:
+                trouble.append(error)
+                continue
+            except OUR_FAULT as fault:
+                del self.open[key]  # it would fail again; its market gets no more orders
+                await self._stop(key[0], fault)
+                continue
             if outcome is None:
                 continue
+            del self.open[key]
+            self._settled.append(outcome)
+            decided_on = self._decided_on.pop(key, None)
+            if outcome.restored and self._submitter.rehearses:
+                self._done[key] = (decided_on, submission.order.attempt)
             if outcome.mined or not self._submitter.rehearses:
                 await self._journal.record(attempt_build.outcome_events(self.name, outcome))
-            result.settled.append(outcome)
-            del self.open[key]
-            if outcome.restored and self._submitter.rehearses:
-                desk = next(desk for desk in self.desks if desk.market == key[0])
-                self._done[key] = (self._fingerprint(desk, key[1]), submission)
+
+    async def _record_seen(self, market: Address, head: BlockRef, sick: Mapping[Address, int | Skip]) -> None:
+        """First what is seen, then what is made of it."""
+        previous = self._standings.setdefault(market, {})
+        for borrower, health in sick.items():
+            if borrower not in previous:
+                health_wad = None if isinstance(health, Skip) else health
+                previous[borrower] = Standing(ORDERED, "being judged", None, health_wad)
+                await self._journal.record([event_build.seen(self.name, market, head.number, borrower, health_wad)])
 
     async def _record_standings(self, desk: Desk, head: BlockRef, result: Round) -> None:
         current = {borrower: stands for (market, borrower), stands in result.standings.items() if market == desk.market}
@@ -294,12 +358,3 @@ class ChainLoop:
             self.name, error, block_number=head.number, market=market, borrower=order.borrower, attempt=order.attempt
         )
         await self._journal.record([event])
-
-
-def standing(skip: Skip, health_factor_wad: int) -> Standing:
-    return Standing(skip.reason.value, skip.detail, skip.verdict, health_factor_wad)
-
-
-def leaves_work(stands: Standing) -> bool:
-    """Whether a borrower's standing means that something is left to do."""
-    return stands.reason == ORDERED or stands.reason in TRANSIENT

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from keeper.core import event_build
@@ -12,8 +14,10 @@ from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError
 from keeper.core.events import Severity
 from keeper.core.order import Outcome
-from keeper.pipeline.loop import ChainLoop, Round, leaves_work
+from keeper.core.units import to_hex
+from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.market import Progress
+from keeper.pipeline.round import Round, leaves_work
 from keeper.ports import Chain, Journal
 
 FIRST_PAUSE_S = 0.5
@@ -44,7 +48,7 @@ async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher:
             expected = isinstance(error, KeeperError)
             severity = Severity.WARNING if expected else Severity.ALERT
             await journal.record([event_build.trouble(loop.name, error, block_number=head.number, severity=severity)])
-            await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10)))
+            await asyncio.sleep(_pause_s(failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +70,62 @@ async def run_once(
 ) -> OnceResult:
     """Judge and act until nothing is open and the last head brought no new order.
 
-    Raises `MarketError` for a refused market, `Defect` for a stopped one, `ChainError` when the world stays unwell or a
-    transaction stays pending.
+    Raises `MarketError` for a refused market and `Defect` for a stopped one, after the others are done; `ChainError` when
+    the world stays unwell, one borrower's transactions fail again and again, or for `head_timeout_s` neither a new head
+    comes nor an open attempt is settled.
     """
     outcomes: list[Outcome] = []
-    failures = 0
     heads = chain.heads()
+    clock = asyncio.get_running_loop()
+    moved_s = clock.time()
     while True:
         head = await _next_head(heads, head_timeout_s, loop)
+        result = await _one_round(loop, chain, head, watcher, progress)
+        outcomes += result.settled
+        if result.submitted or result.settled:
+            moved_s = clock.time()
+        if loop.open and clock.time() - moved_s > head_timeout_s:
+            raise ChainError(f"{loop.name}: nothing was settled for {head_timeout_s:.0f} s; {_still_open(loop)}")
+        _raise_when_hopeless(loop, outcomes)
+        if loop.open or (result.submitted and not rehearses):
+            continue
+        _raise_refusal(loop)
+        return OnceResult(result, tuple(outcomes), _leaves_work(result, outcomes, rehearses))
+
+
+async def _one_round(loop: ChainLoop, chain: Chain, head: BlockRef, watcher: Watcher, progress: Progress) -> Round:
+    """The round of this head; after trouble that of the newest, since a quiet chain may show no other for long."""
+    for failures in count(1):
         try:
-            result = await loop.on_head(head, progress)
+            result = await loop.on_head(head if failures == 1 else await chain.latest(), progress)
+            watcher.on_round(loop, result)
+            return result
         except ChainError as error:
-            failures += 1
             watcher.on_error(loop, error)
             if failures >= TRIES_ONCE:
                 raise
-            continue
-        watcher.on_round(loop, result)
-        outcomes += result.settled
-        _raise_refusal(loop)
-        if loop.open or (result.submitted and not rehearses):
-            continue
-        unproven = any(not outcome.mined or not outcome.restored for outcome in outcomes) if rehearses else False
-        left = [stands for stands in result.standings.values() if leaves_work(stands)]
-        open_left = left if not rehearses else [stands for stands in left if stands.attempt is None]
-        return OnceResult(result, tuple(outcomes), unproven or bool(open_left))
+            await asyncio.sleep(_pause_s(failures))
+    raise AssertionError("the counting has no end")
+
+
+def _raise_when_hopeless(loop: ChainLoop, outcomes: Sequence[Outcome]) -> None:
+    """Each failed transaction costs gas, and each leads to a new plan."""
+    failed = Counter(outcome.borrower for outcome in outcomes if outcome.mined and not outcome.restored)
+    for borrower, times in failed.items():
+        if times >= TRIES_ONCE:
+            raise ChainError(f"{loop.name}: {times} attempts on {to_hex(borrower)} were mined and did not restore it")
+
+
+def _leaves_work(result: Round, outcomes: Sequence[Outcome], rehearses: bool) -> bool:
+    """Whether somebody still waits for something that is neither the market's rules nor the operator's wish; or an attempt
+    that was the last for its borrower did not keep what it promised. Nobody's promise is kept by what was only simulated."""
+    left = [stands for stands in result.standings.values() if leaves_work(stands)]
+    if rehearses:
+        unproven = any(not outcome.mined or not outcome.restored for outcome in outcomes)
+        return unproven or any(stands.attempt is None for stands in left)
+    last = {(outcome.market, outcome.borrower): outcome for outcome in outcomes}
+    broken = any(outcome.mined and not outcome.restored for outcome in last.values())
+    return broken or bool(left)
 
 
 async def _next_head(heads: AsyncIterator[BlockRef], timeout_s: float, loop: ChainLoop) -> BlockRef:
@@ -98,9 +133,16 @@ async def _next_head(heads: AsyncIterator[BlockRef], timeout_s: float, loop: Cha
     try:
         return await asyncio.wait_for(waiting, timeout_s)
     except TimeoutError:
-        names = ", ".join(submission.order.attempt for submission in loop.open.values())
-        why = f"attempts still open: {names}" if names else "the node shows no new block"
+        why = _still_open(loop) if loop.open else "the node shows no new block"
         raise ChainError(f"{loop.name}: no new head for {timeout_s:.0f} s; {why}") from None
+
+
+def _still_open(loop: ChainLoop) -> str:
+    return "attempts still open: " + ", ".join(submission.order.attempt for submission in loop.open.values())
+
+
+def _pause_s(failures: int) -> float:
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
 
 
 def _raise_refusal(loop: ChainLoop) -> None:

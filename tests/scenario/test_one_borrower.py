@@ -22,4 +22,4 @@ async def test_a_borrower_falls_under_water_and_is_brought_back_to_its_target() 
     assert scene.standing(FIRST) is None
     assert scene.health_wad(FIRST) >= 105 * WAD // 100
     assert len(scene.submitted) == 1
-    assert scene.story(FIRST) == ["decided", "sent", "seen", "mined", "restored"]
+    assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]

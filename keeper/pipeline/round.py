@@ -1,0 +1,74 @@
+"""What one head comes to, and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keeper.core.block import BlockRef
+from keeper.core.errors import Defect
+from keeper.core.order import FeeQuote, Outcome, Submission
+from keeper.core.outcome import Reason, Skip
+from keeper.core.standing import ORDERED, Standing
+from keeper.core.units import Address
+
+Key = tuple[Address, Address]
+"""(market, borrower)."""
+
+OUR_FAULT = (Defect, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What our own code raises when it is wrong, foreseen or not. It stops the market where it happened, and no other."""
+
+TRANSIENT = frozenset(
+    {
+        Reason.NO_INVENTORY,
+        Reason.NO_ALLOWANCE,
+        Reason.FEE_CAP,
+        Reason.RESERVED,
+        Reason.STALE_HEAD,
+        Reason.MARKET_UNVERIFIED,
+        Reason.CANNOT_SIMULATE,
+        Reason.SIMULATION_REVERTED,
+        Reason.UNPRICEABLE,
+    }
+)
+"""Reasons that leave work behind: something outside the rules of the market stood in the way."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What one head came to."""
+
+    head: BlockRef
+    standings: dict[Key, Standing] = field(default_factory=dict)
+    """Of everybody below 1."""
+    submitted: list[Submission] = field(default_factory=list)
+    settled: list[Outcome] = field(default_factory=list)
+    """Both since the last round that was returned: those of a round that raised are in the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What every decision of one round shares."""
+
+    head: BlockRef
+    now_s: float
+    fees: FeeQuote
+    busy: frozenset[Address]
+    """Borrowers with a transaction on its way."""
+
+
+def unused_name(name: str, names: set[str]) -> str:
+    """The name, or with a number where another borrower's first bytes are the same; it is used from now on."""
+    free = next(
+        each for each in (name, *(f"{name}-{number}" for number in range(2, len(names) + 3))) if each not in names
+    )
+    names.add(free)
+    return free
+
+
+def standing(skip: Skip, health_factor_wad: int | None) -> Standing:
+    return Standing(skip.reason.value, skip.detail, skip.verdict, health_factor_wad)
+
+
+def leaves_work(stands: Standing) -> bool:
+    """Whether a borrower's standing means that something is left to do."""
+    return stands.reason == ORDERED or stands.reason in TRANSIENT
