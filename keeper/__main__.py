@@ -7,9 +7,13 @@ import sys
 
 def main() -> None:
     """Run the command line; expected trouble becomes one line and an exit code, never a traceback."""
-    from keeper.cli import run_cli
+    try:
+        from keeper.cli import run_cli
 
-    sys.exit(run_cli(sys.argv[1:]))
+        sys.exit(run_cli(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.stderr.write("keeper: interrupted\n")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

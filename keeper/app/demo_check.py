@@ -144,7 +144,8 @@ def shortfalls(
 def cases(
     record: Record, readings: Readings, reasons: Mapping[Address, str], openings: Sequence[Opening]
 ) -> dict[str, list[Address]]:
-    """Who showed which of `CASES`, by what the journal and the chain say (not by how the demo made them)."""
+    """Who showed which of `CASES`, by what the journal and the chain say (not by how the demo made them); those made for
+    a case come first."""
     modes = {opening.borrower: opening.emode_id for opening in openings}
     shown: dict[str, list[Address]] = {case: [] for case in CASES}
     for attempt in record.attempts.values():
@@ -165,7 +166,11 @@ def cases(
             # Worth more than the debt, and yet every call makes it worse; or worth less.
             solvent = account.collateral_base >= account.debt_base
             shown["toxic" if solvent else "bad debt"].append(borrower)
-    return shown
+    order = record.sick()
+    return {
+        case: sorted(set(found), key=lambda borrower: (record.name(borrower) != case, order.index(borrower)))
+        for case, found in shown.items()
+    }
 
 
 def _who(record: Record, borrower: Address) -> str:

@@ -28,22 +28,32 @@ def demo(
     Needs no key, node or configuration. Exit code 0 only if every plan that promised its target was read back at or above
     it in its inclusion block, and everybody else below 1 has a reason in the journal; 1 otherwise, with the names.
     """
-    import asyncio
-
-    from keeper.app.demo import DEFAULT_SEED, DemoTerms, run_demo
-    from keeper.cli.demo_screen import opened_screen
-
     for name in [name for name in os.environ if name.startswith("KEEPER_") and name != _KEPT]:
         del os.environ[name]
-    terms = DemoTerms(DEFAULT_SEED if seed is None else seed, store)
     try:
-        with opened_screen() as screen:
-            result = asyncio.run(run_demo(terms, screen))
-    except (asyncio.CancelledError, KeyboardInterrupt):
+        result = _played(seed, store)
+    except KeyboardInterrupt:
         sys.stderr.write("keeper: demo interrupted; its anvil and its temporary folder are gone\n")
         raise typer.Exit(130) from None
     _show(result, svg, store)
     raise typer.Exit(1 if result.problems else 0)
+
+
+def _played(seed: int | None, store: Path | None) -> DemoResult:
+    """Raises KeyboardInterrupt when a signal ended it."""
+    import asyncio
+
+    from keeper.cli.demo_screen import opened_screen
+
+    with opened_screen() as screen:
+        screen.step("loading the keeper")
+        from keeper.app.demo import DEFAULT_SEED, DemoTerms, run_demo
+
+        terms = DemoTerms(DEFAULT_SEED if seed is None else seed, store)
+        try:
+            return asyncio.run(run_demo(terms, screen))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 def _show(result: DemoResult, svg: Path | None, store: Path | None) -> None:

@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from keeper.app.demo import Screen
 from keeper.app.demo_record import Record
 from keeper.cli.demo_live import counts, live_view, prices_text
 from keeper.cli.render import health_text, short_address
 from keeper.core.events import Event, Kind
+
+if TYPE_CHECKING:
+    # It imports the whole keeper, and the screen is there to say so.
+    from keeper.app.demo import Screen
 
 _FRAMES_PER_S = 8
 _LINES_AROUND_THE_ROWS = 8

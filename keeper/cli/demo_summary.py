@@ -13,7 +13,7 @@ from rich.text import Text
 from keeper.app.demo import DemoResult
 from keeper.app.demo_record import Amount, Attempt, Token
 from keeper.cli.render import base_text, fixed_text, health_text, short_address, signed_wad_text, token_text
-from keeper.cli.words import reason_sentence
+from keeper.cli.words import CLIPS, reason_sentence
 from keeper.core.outcome import Verdict
 from keeper.core.plan import Clip
 from keeper.core.units import NO_DEBT_HEALTH_WAD, Address
@@ -24,13 +24,14 @@ COIN_DECIMALS = 18
 TITLE = "keeper demo: Aave v3.6 on a local anvil"
 
 _CLIPS = {
-    Clip.CLOSE_FACTOR: "stops at the close factor",
-    Clip.DUST_JUMP: "jumps the dust gap",
-    Clip.COLLATERAL: "takes all of one collateral",
-    Clip.DEBT: "repays all of one debt",
-    Clip.LIQUIDITY: "takes all the pool can pay",
-    Clip.BELOW_ONE: "first call stays below 1",
+    Clip.CLOSE_FACTOR: "close factor",
+    Clip.DUST_JUMP: "dust jump",
+    Clip.COLLATERAL: "all of a collateral",
+    Clip.DEBT: "all of a debt",
+    Clip.LIQUIDITY: "liquidity",
+    Clip.BELOW_ONE: "held below 1",
 }
+"""What bound the size of a call, in as few letters as the column has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _restored_row(result: DemoResult, attempts: Sequence[Attempt]) -> Row:
     account = result.readings.after.get(last.name)
     after_wad = account.health_wad if account is not None else None
     reached = after_wad is not None and after_wad >= last.target_wad
-    remarks = [_CLIPS[Clip(clip)] for clip in dict.fromkeys(last.clips) if clip is not None]
+    remarks = [_CLIPS[clip] for clip in _clips(last)]
     if last.verdict != Verdict.REACHES_TARGET:
         remarks.insert(0, last.verdict.replace("_", " "))
     if len(attempts) > 1:
@@ -128,12 +129,17 @@ def _restored_row(result: DemoResult, attempts: Sequence[Attempt]) -> Row:
     )
 
 
+def _clips(attempt: Attempt) -> list[Clip]:
+    """What bound its calls, each once."""
+    return [Clip(clip) for clip in dict.fromkeys(attempt.clips) if clip is not None]
+
+
 def _left_row(result: DemoResult, borrower: Address) -> Row:
     stands = result.record.reasons.get(borrower)
     account = result.readings.final.get(borrower)
-    remark = "no reason" if stands is None else stands.reason
+    remark = "no reason" if stands is None else stands.reason.replace("_", " ")
     if stands is not None and stands.verdict is not None and stands.verdict.value != stands.reason:
-        remark += f" ({stands.verdict.value})"
+        remark += f" ({stands.verdict.value.replace('_', ' ')})"
     return Row(
         borrower=_name(result, borrower),
         before=health_text(result.record.first_health_wad.get(borrower)),
@@ -145,7 +151,7 @@ def _left_row(result: DemoResult, borrower: Address) -> Row:
         seized="",
         calls="",
         model_error="",
-        remark=f"left alone: {remark}",
+        remark=remark,
         style="yellow" if stands is not None else "red",
     )
 
@@ -170,16 +176,17 @@ def _name(result: DemoResult, borrower: Address) -> str:
 
 
 def _table(result: DemoResult) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     columns = ("borrower", "before", "planned", "after", "target", "overshoot")
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for name in ("repaid", "seized", "calls", "error"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("how")
+    table.add_column("bound by, or why not")
     for row in rows(result):
         cells = (row.before, row.planned, Text(row.after, style=row.style), row.target, row.overshoot)
-        tail = (row.repaid, row.seized, row.calls, row.model_error, row.remark)
+        remark = Text(row.remark, style="" if row.calls else row.style)
+        tail = (row.repaid, row.seized, row.calls, row.model_error, remark)
         table.add_row(row.borrower, *cells, *tail)
     return table
 
@@ -194,12 +201,15 @@ def _legend(result: DemoResult) -> list[RenderableType]:
             style="dim",
         )
     ]
+    clips = {clip for attempt in result.record.attempts.values() for clip in _clips(attempt)}
+    bounds = " · ".join(f"{_CLIPS[clip]}: {CLIPS[clip]}" for clip in _CLIPS if clip in clips)
+    lines.append(Text(f"bound by: {bounds}; else the least that is enough", style="dim"))
     left = {
         result.record.reasons[borrower].reason
         for borrower in result.record.sick()
         if borrower in result.record.reasons and not result.record.attempts_of(borrower)
     }
-    lines += [Text(f"{reason}: {reason_sentence(reason)}", style="dim") for reason in sorted(left)]
+    lines += [Text(f"left alone, {reason}: {reason_sentence(reason)}", style="dim") for reason in sorted(left)]
     return lines
 
 
@@ -237,7 +247,7 @@ def _verdict(result: DemoResult) -> list[Text]:
         Text(
             f"{crashed} of {len(result.readings.crash)} borrowers fell below 1. {len(promised)} plans promised their target:"
             f" all {len(promised)} were read back at or above it in their inclusion block. {len(left)} borrower(s) are"
-            f" still below 1, each with its reason on file. Model error: 0 wad in {len(attempts)} outcomes."
+            f" still below 1, each with its reason in the journal. Model error: 0 wad in {len(attempts)} outcomes."
             f" {result.elapsed_s:.1f} s.",
             style="bold green",
         )
