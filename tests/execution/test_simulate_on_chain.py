@@ -19,7 +19,7 @@ def dry(rig: Rig) -> NodeSimulator:
 
 
 async def test_the_orders_of_a_head_are_simulated_as_planned_and_change_nothing(bed: Bed) -> None:
-    async with rigged(bed) as rig:
+    async with FaultProxy(bed.url) as proxy, rigged(bed, proxy.url) as rig:
         await rig.crash()
         orders = await rig.orders(REHEARSER)
         assert len(orders) >= 3
@@ -33,6 +33,9 @@ async def test_the_orders_of_a_head_are_simulated_as_planned_and_change_nothing(
             assert result.health_factor_after_wad == order.plan.calls[-1].at_latest.health_after.health_factor_wad
             assert all(100_000 < call.gas_used < 1_500_000 for call in result.calls)
         assert await rig.head() == head
+        assert proxy.counts["eth_simulateV1"] == 1
+        for prefix in ("eth_send", "anvil_", "evm_"):
+            proxy.assert_none(prefix)
 
 
 async def test_an_order_that_reverts_leaves_the_others_alone(bed: Bed) -> None:
