@@ -23,6 +23,9 @@ from keeper.core.units import BPS, UINT256_MAX, WAD
 Market = TypeVar("Market")
 State = TypeVar("State")
 
+MOST_TRIED_UNITS = 64
+"""Below a local minimum at most so many requests are tried one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -103,16 +106,26 @@ class PairSizer(Generic[Market, State]):
 
         floored = self._adapter.health_is_floored(self._state)
         guess = self.closed_form_raw(target_wad, healths)
-        noise = self._raw(16)
+        noise = self._zone_raw(target_wad)
+        tried = noise if noise <= MOST_TRIED_UNITS else 0
         for low, high in self.allowed():
             if floored:
                 enough = max(self._closed_form_raw(target_wad, health, 1) for health in healths)
-                found = self._least_over_runs(low, high, guess - noise, enough + noise, reaches)
+                found = self._least_over_runs(low, high, guess - noise, enough + noise, tried, reaches)
             else:
                 found = least_true(low, high, guess, noise, reaches) if reaches(high) else None
             if found is not None:
-                return found
+                return next((request for request in range(max(low, found - tried), found) if reaches(request)), found)
         return None
+
+    def _zone_raw(self, target_wad: int) -> int:
+        """How far, in debt units, the rounding of single units of both assets can move the answer: where a unit is worth
+        something, health is a visible sawtooth."""
+        noise_base = 4
+        for asset in (self.pair.collateral_asset, self.pair.debt_asset):
+            noise_base += self._adapter.value_base_floor(self._state, asset, 1) or 0
+        slope = target_wad * BPS * BPS // WAD - self.pair.bonus_bps * self.pair.threshold_bps
+        return self._raw(-(-2 * noise_base * BPS * BPS // max(1, slope)))
 
     def closed_form_raw(self, target_wad: int, healths: Sequence[Health]) -> int:
         """The bracket's estimate of the least repayment, not checked against anything."""
@@ -138,18 +151,25 @@ class PairSizer(Generic[Market, State]):
         return found
 
     def _least_over_runs(
-        self, low: int, high: int, first: int, last: int, reaches: Callable[[int], bool]
+        self, low: int, high: int, first: int, last: int, tried: int, reaches: Callable[[int], bool]
     ) -> int | None:
-        """Search run by run of constant average threshold, from the optimistic bound to the one that surely suffices."""
+        """Search run by run of constant average threshold, from the optimistic bound to the one that surely suffices.
+
+        Within a run health is monotone but for the sawtooth, so one of its ends is the best; `tried` units around each
+        end are tried one by one."""
         start, last = min(max(low, first), high), min(high, max(last, low))
         if start > low and reaches(start):
             return least_true(low, start, start, 1, reaches)
         while start <= last:
             end = self._run_end(start, last)
-            if reaches(start):
-                return start
-            if reaches(end):
-                return bisect(start, end, reaches)
+            near_start = range(start, min(end, start + tried) + 1)
+            near_end = range(end, max(start, end - tried) - 1, -1)
+            found = next((request for request in near_start if reaches(request)), None)
+            if found is not None:
+                return found
+            found = next((request for request in near_end if reaches(request)), None)
+            if found is not None:
+                return bisect(start, found, reaches)
             start = end + 1
         return least_true(last, high, last, 1, reaches) if last < high and reaches(high) else None
 
