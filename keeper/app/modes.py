@@ -39,7 +39,7 @@ from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
 from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
-from keeper.settings.presets import Preset
+from keeper.settings.presets import Preset, chain_ids_of_testnets
 
 PLACEHOLDER_KEEPER = address_from_hex("0x00000000000000000000000000000000000fA4e1")
 """Who liquidates in a dry run without `keeper_address`."""
@@ -151,12 +151,20 @@ async def _live(ground: Ground, markets: FollowedMarkets, intents: Intents, jour
 
 async def _permit(ground: Ground) -> LivePermit:
     url = ground.chain.rpc_url[0].get_secret_value()
-    is_testnet = ground.preset is not None and ground.preset.testnet and ground.preset.chain_id == ground.chain_id
+    is_testnet = is_testnet_preset(ground.preset, ground.chain_id)
     return may_go_live(
         ground.chain_id,
         is_testnet_preset=is_testnet,
         node_is_anvil_devnet=not is_testnet and await is_loopback_anvil(url, ground.rpc),
     )
+
+
+def is_testnet_preset(preset: Preset | None, chain_id: int) -> bool:
+    """Whether the preset is a testnet's, by its own word and by the shipped presets': a file of the operator's own cannot
+    make a testnet of a chain that is none."""
+    if preset is None or not preset.testnet or preset.chain_id != chain_id:
+        return False
+    return chain_id in chain_ids_of_testnets()
 
 
 async def _set_allowances(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,14 +25,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from keeper.core.errors import ConfigError
 from keeper.core.units import Address, address_from_hex
 from keeper.settings.errors import one_line
-from keeper.settings.presets import Preset, load_preset
+from keeper.settings.presets import AddressText, Preset, load_preset
 
 Mode = Literal["dry", "live"]
-
-
-def _address(text: str) -> str:
-    address_from_hex(text)
-    return text
 
 
 def _as_list(value: object) -> object:
@@ -44,7 +38,6 @@ def _exact(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-AddressText = Annotated[str, AfterValidator(_address)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
 TargetHealth = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=10)]
 
@@ -109,6 +102,7 @@ class Chain(_Model):
     rpc_url: Annotated[list[SecretStr], BeforeValidator(_as_list), Field(min_length=1)]
     """One URL or several in order of preference. URLs are treated as secrets."""
     preset: str | None = None
+    """A market of `config/chains` by its name, or a file of the same form by a path that ends in `.toml`."""
     addresses_provider: Annotated[list[AddressText], BeforeValidator(_as_list)] = []
     """PoolAddressesProvider of each market; a preset brings its own."""
     chain_id: int | None = None
