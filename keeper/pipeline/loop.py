@@ -125,8 +125,9 @@ class ChainLoop:
             else:
                 advance = await follower.advance(head)
         except MarketError as error:
-            if self.refusals.get(market) != str(error):
-                self.refusals[market] = str(error)
+            known = market in self.refusals  # its words hold this head's numbers: they would be news at every head
+            self.refusals[market] = str(error)
+            if not known:
                 await self._journal.record([event_build.market_refused(self.name, market, head.number, str(error))])
             return False
         except ChainError as error:
