@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes around the help would cost three times all the rest of `--help`
 )
 app.command()(demo)
 app.command()(run)
@@ -59,9 +60,14 @@ def run_cli(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: Exception) -> int:
-    """Usage errors show themselves; anything else is a bug and must be seen whole."""
-    show = getattr(error, "show", None)
-    if show is None:
+    """A usage error is one line too (the command alone: its help); anything else is a bug and must be seen whole."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
         raise error
-    show()
+    message, context = format_message(), getattr(error, "ctx", None)
+    if "\n" in message:
+        sys.stderr.write(f"{message}\n")
+    else:
+        hint = f" (`{context.command_path} --help` tells more)" if context is not None else ""
+        sys.stderr.write(f"keeper: {message}{hint}\n")
     return int(getattr(error, "exit_code", 2))
