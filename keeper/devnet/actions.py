@@ -91,11 +91,15 @@ async def equip(bed: Bed, accounts: Sequence[Address]) -> None:
         await send_all(bed.chain, txs, "equipping accounts")
 
 
-async def random_action(rng: random.Random, bed: Bed, accounts: Sequence[Address]) -> Done:
-    """Do one thing that is possible now, chosen by `rng`; what it comes to also depends on the chain's clock."""
+async def random_action(
+    rng: random.Random, bed: Bed, accounts: Sequence[Address], names: Sequence[str] | None = None
+) -> Done:
+    """Do one thing that is possible now, chosen by `rng` among `names` (default: all); what it comes to also depends on
+    the chain's clock."""
+    names = ACTION_NAMES if names is None else names
     while True:
         turn = _Turn(rng, bed, accounts, rng.choice(accounts))
-        name = rng.choices(list(_ACTIONS), weights=[weight for weight, _ in _ACTIONS.values()])[0]
+        name = rng.choices(names, weights=[_ACTIONS[each][0] for each in names])[0]
         try:
             if await _ACTIONS[name][1](turn):
                 return Done(name, turn.who)
