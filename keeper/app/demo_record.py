@@ -167,9 +167,8 @@ def _measured(record: Record, event: Event) -> None:
 
 
 def _trouble(record: Record, event: Event) -> None:
-    record.troubles.append(
-        f"block {event.block_number}: {event.fields.get('error', '')} {event.fields['detail']}".strip()
-    )
+    what = " ".join(str(event.fields[name]) for name in ("error", "detail") if name in event.fields)
+    record.troubles.append(f"block {event.block_number}: {what}")
 
 
 _FOLDS: Mapping[Kind, Callable[[Record, Event], None]] = {

@@ -50,7 +50,7 @@ class LiveRow:
 
 
 def live_view(record: Record, elapsed_s: float, most_rows: int) -> RenderableType:
-    """Prices, head, who is below 1, and the borrowers in work: what is under way first, then the latest settled."""
+    """Prices, head, who is below 1, and the borrowers in work: what is under way first."""
     return Group(
         _heading(record, elapsed_s), prices_text(record), _counts_text(counts(record)), _table(record, most_rows)
     )
@@ -58,9 +58,10 @@ def live_view(record: Record, elapsed_s: float, most_rows: int) -> RenderableTyp
 
 def counts(record: Record) -> Counts:
     restored = {attempt.borrower for attempt in record.attempts.values() if attempt.state == Kind.RESTORED}
-    below = {borrower for borrower in record.standings if borrower not in restored}
-    left = {borrower for borrower in below if record.standings[borrower].reason != ORDERED}
-    return Counts(len(below), len(record.open_attempts()), len(restored), len(left))
+    under_way = {attempt.borrower for attempt in record.open_attempts()}
+    below = (under_way | set(record.standings)) - restored
+    left = {borrower for borrower in below - under_way if record.standings[borrower].reason != ORDERED}
+    return Counts(len(below), len(under_way), len(restored), len(left))
 
 
 def prices_text(record: Record) -> Text:
@@ -76,17 +77,16 @@ def prices_text(record: Record) -> Text:
 
 
 def live_rows(record: Record, most_rows: int) -> list[LiveRow]:
-    """Under way, then left alone, then settled, the latest first; at most so many."""
-    sick = record.sick()
-    ranked = sorted(sick, key=lambda borrower: _rank(record, borrower))
+    """Under way, then left alone, then settled; at most so many."""
+    ranked = sorted(record.sick(), key=lambda borrower: _rank(record, borrower))
     return [_row(record, borrower) for borrower in ranked[:most_rows]]
 
 
-def _rank(record: Record, borrower: Address) -> tuple[int, int]:
+def _rank(record: Record, borrower: Address) -> int:
     attempts = record.attempts_of(borrower)
-    if attempts and attempts[-1].settled:
-        return 2, -(attempts[-1].inclusion_block or 0)
-    return (0, 0) if attempts else (1, 0)
+    if not attempts:
+        return 1
+    return 2 if attempts[-1].settled else 0
 
 
 def _row(record: Record, borrower: Address) -> LiveRow:
@@ -101,7 +101,9 @@ def _row(record: Record, borrower: Address) -> LiveRow:
         return LiveRow(name, first, health_text(stands.health_factor_wad), "", verdict, stands.reason, "yellow")
     last = attempts[-1]
     state, style = _STATES[Kind(last.state)]
-    now_wad = last.health_after_wad if last.settled else (stands.health_factor_wad if stands is not None else None)
+    now_wad = last.health_before_wad if stands is None else stands.health_factor_wad
+    if last.settled:
+        now_wad = last.health_after_wad
     verdict = last.verdict.replace("_", " ") + _calls(last)
     return LiveRow(name, first, health_text(now_wad), health_text(last.target_wad), verdict, state, style)
 
@@ -115,7 +117,7 @@ def _heading(record: Record, elapsed_s: float) -> Text:
     return Text.assemble(
         ("keeper demo", "bold"),
         f"   block {record.judged_block}   {rules}, {record.checked_borrowers} borrowers recomputed to the wei"
-        f"   {len(record.names)} borrowers   {elapsed_s:.0f} s",
+        f"   {len(record.names)} borrowers   {int(elapsed_s)} s",
     )
 
 

@@ -76,6 +76,7 @@ def summary(result: DemoResult) -> RenderableType:
         _cases(result),
         Text(),
         _totals_line(totals(result.record.attempts.values())),
+        *(Text(f"on the way: {trouble}", style="yellow") for trouble in result.record.troubles),
         *_verdict(result),
     )
 
@@ -236,19 +237,18 @@ def _totals_line(sums: Totals) -> Text:
 def _verdict(result: DemoResult) -> list[Text]:
     if result.problems:
         return [
-            Text(f"FAILED: {len(result.problems)} thing(s) are not as they must be", style="bold red"),
+            Text(f"FAILED. Not as it must be: {len(result.problems)}", style="bold red"),
             *(Text(f"  {problem}", style="red") for problem in result.problems),
         ]
     attempts = list(result.record.attempts.values())
-    promised = [attempt for attempt in attempts if attempt.verdict == Verdict.REACHES_TARGET]
-    left = [borrower for borrower, account in result.readings.final.items() if account.sick]
+    promised = sum(attempt.verdict == Verdict.REACHES_TARGET for attempt in attempts)
+    left = sum(account.sick for account in result.readings.final.values())
     crashed = sum(account.sick for account in result.readings.crash.values())
     return [
         Text(
-            f"{crashed} of {len(result.readings.crash)} borrowers fell below 1. {len(promised)} plans promised their target:"
-            f" all {len(promised)} were read back at or above it in their inclusion block. {len(left)} borrower(s) are"
-            f" still below 1, each with its reason in the journal. Model error: 0 wad in {len(attempts)} outcomes."
-            f" {result.elapsed_s:.1f} s.",
+            f"{crashed} of {len(result.readings.crash)} borrowers fell below 1. Plans that promised their target: {promised},"
+            f" all read back at or above it in their inclusion block. Still below 1: {left}, each with its reason in the"
+            f" journal. Model error: 0 wad in every outcome ({len(attempts)}). {result.elapsed_s:.1f} s.",
             style="bold green",
         )
     ]
