@@ -9,6 +9,7 @@ import asyncio
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ WINDOW_BLOCKS = 10
 """How long a plan must hold. A block a second is faster than any chain that it is for: ten of them are less than one
 block time of Ethereum."""
 BLOCK_GAS = 60_000_000
+POLL_S = 0.2
+"""How often the keeper asks for a new head: the node is our own."""
 CALM_STEPS = 2
 CALM_MOVE_BPS = 10
 QUIET_HEADS = 2
@@ -118,7 +121,6 @@ async def run_demo(terms: DemoTerms, screen: Screen) -> DemoResult:
         async with started_bed(recipe, AnvilOptions(gas_limit=BLOCK_GAS), screen.step) as bed:
             screen.step("making the keeper's account: gas, and every token that can be owed")
             config = await prepared_keeper(bed, Path(folder), terms.store)
-            await bed.chain.rpc.request("evm_setIntervalMining", [BLOCK_S])
             screen.step("starting the keeper: every borrower from the chain's logs, verified to the wei")
             record, crash_block = await _played(bed, config, screen)
             final_block = record.judged_block
@@ -134,13 +136,13 @@ async def prepared_keeper(bed: Bed, folder: Path, store: Path | None) -> Path:
     """A funded throwaway account and the configuration file of a live keeper that uses it."""
     account = write_throwaway(folder)
     await bed.chain.fund([account.address])
-    for symbol in bed.deployment.symbols:
-        asset = bed.asset(symbol)
-        owed_raw = sum(leg.amount_raw for opening in bed.openings for leg in opening.debt if leg.symbol == symbol)
-        tx = bed.call_tx(
-            account.address, asset.token, "Token", "mint", account.address, max(1, _INVENTORY_FACTOR * owed_raw)
-        )
-        await bed.chain.transact(tx, f"minting {symbol}")
+    owed_raw: Counter[str] = Counter()
+    for opening in bed.openings:
+        owed_raw.update({leg.symbol: leg.amount_raw for leg in opening.debt})
+    for symbol, amount_raw in owed_raw.items():
+        amount = (account.address, _INVENTORY_FACTOR * amount_raw)
+        mint = bed.call_tx(account.address, bed.asset(symbol).token, "Token", "mint", *amount)
+        await bed.chain.transact(mint, f"minting {symbol}")
     config = folder / "keeper.toml"
     config.write_text(_configuration(bed, account, store or folder / "keeper.db"))
     return config
@@ -159,6 +161,9 @@ addresses_provider = "{to_hex(bed.deployment.addresses_provider)}"
 chain_id = {bed.deployment.chain_id}
 block_time_s = {BLOCK_S}
 inclusion_blocks = {WINDOW_BLOCKS}
+
+[chains.devnet.rpc]
+poll_s = {POLL_S}
 
 [chains.devnet.signer]
 keystore = {_toml_text(account.keystore)}
@@ -185,7 +190,9 @@ async def _played(bed: Bed, config: Path, screen: Screen) -> tuple[Record, int]:
             keeper = group.create_task(
                 run_keeper(settings, RunPlan(once=False, live=True, fork=False), observer=listener), name="keeper"
             )
+            # Until it is ready each transaction is mined at once: its approvals need not wait for blocks.
             await _until(lambda: record.judged_block is not None, keeper, READY_WITHIN_S, "the keeper is not ready")
+            await bed.chain.rpc.request("evm_setIntervalMining", [BLOCK_S])
             screen.begin(record)
             crash_block = await _crash(bed, record, screen)
             await _until(listener.quiet_since(crash_block), keeper, QUIET_WITHIN_S, "the keeper is not done")
