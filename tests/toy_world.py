@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from tests.toy_arithmetic import ToyMarket, ToyReserve, ToyRules, ToyState, term
 from tests.toy_market import TOPICS
 
 GENESIS_S = 1_000_000
-BLOCK_S = 12
+BLOCK_S = 2
 GAS_PER_CALL = 200_000
 
 
@@ -43,6 +42,18 @@ class Pool:
             self.liquidity_raw.setdefault(reserve_id, 10**40)
             self.index_ray.setdefault(reserve_id, RAY)
             self.rate_ray_s.setdefault(reserve_id, 0)
+
+    def copy(self) -> Pool:
+        """Of its own: every dictionary is, and what they hold never changes."""
+        return replace(
+            self,
+            reserves=dict(self.reserves),
+            prices_base=dict(self.prices_base),
+            liquidity_raw=dict(self.liquidity_raw),
+            index_ray=dict(self.index_ray),
+            rate_ray_s=dict(self.rate_ray_s),
+            rows=dict(self.rows),
+        )
 
     def state(self) -> ToyState:
         market = ToyMarket(self.entry, self.address, self.revision, self.rules, self.reserves)
@@ -97,6 +108,11 @@ class State:
     """By the pool's own address."""
     tokens: Tokens = field(default_factory=Tokens)
 
+    def copy(self) -> State:
+        tokens = self.tokens
+        copied = Tokens(dict(tokens.balances_raw), dict(tokens.allowances_raw), dict(tokens.native_wei))
+        return State({address: pool.copy() for address, pool in self.pools.items()}, copied)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -125,7 +141,7 @@ class Draft:
     """The block being built: actions change its state and emit its logs."""
 
     def __init__(self, parent: Block, timestamp_s: int) -> None:
-        self.state = copy.deepcopy(parent.state)
+        self.state = parent.state.copy()
         self.number = parent.ref.number + 1
         self.timestamp_s = timestamp_s
         self.logs: list[Log] = []

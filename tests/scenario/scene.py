@@ -29,7 +29,7 @@ from tests.toy_ports import (
     ToyLive,
     ToySimulator,
 )
-from tests.toy_world import Action, Draft, Pool, World, rich
+from tests.toy_world import BLOCK_S, Action, Draft, Pool, World, rich
 
 WETH, WBTC, USDC, DAI = range(4)
 UNITS = {WETH: 10**18, WBTC: 10**8, USDC: 10**6, DAI: 10**18}
@@ -177,7 +177,7 @@ class Scene:
             self._follower(adapter, entry) for adapter, entry in zip(self.adapters, self.entries, strict=True)
         ]
         self.simulator = ToySimulator(self.world, self.faults, LIQUIDATOR, dealt)
-        terms = Terms(self.policy, self.min_profit_base, self.fee_cap_wei, asset(WETH), 24)
+        terms = Terms(self.policy, self.min_profit_base, self.fee_cap_wei, asset(WETH), 2 * BLOCK_S)
         self.loop = ChainLoop(
             CHAIN,
             self.chain,

@@ -130,7 +130,7 @@ async def test_interest_alone_makes_a_borrower_sick_and_the_plan_holds_for_its_w
         scene.world.mine(seconds=3_600)
         await scene.head(include=False)
     (submission,) = scene.submitted
-    scene.world.mine(seconds=12, include=False)
+    scene.world.mine(include=False)
     await scene.head()
     assert scene.tip.timestamp_s == submission.order.plan.window.latest_s
     assert scene.health_wad(FIRST) >= submission.order.plan.target_wad
