@@ -101,24 +101,27 @@ def missing_docstring(source: str) -> list[str]:
 
 
 def assertion_free_tests(source: str) -> list[str]:
-    """Test functions that cannot fail by their own word: no assert, no `raises`, no `assert_…` helper."""
-    tree = ast.parse(source)
-    tests = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
+    """Test functions that cannot fail by their own word: no assert, no `raises`, no `assert_…`, and no call of a function
+    of the same file that has one."""
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    return [f"{test.lineno}: {test.name}" for test in tests if not any(map(_asserts, ast.walk(test)))]
+    asserting: set[str] = set()
+    while found := {f.name for f in functions if _asserts(f, asserting)} - asserting:
+        asserting |= found
+    return [f"{f.lineno}: {f.name}" for f in functions if f.name.startswith("test") and not _asserts(f, asserting)]
 
 
-def _asserts(node: ast.AST) -> bool:
-    match node:
-        case ast.Assert(test=ast.Constant()):
-            return False
-        case ast.Assert():
-            return True
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return bool(_ASSERTING_CALLS.match(name))
+def _asserts(function: ast.AST, asserting: set[str]) -> bool:
+    for node in ast.walk(function):
+        match node:
+            case ast.Assert(test=ast.Constant()):
+                continue
+            case ast.Assert():
+                return True
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                if name in asserting or _ASSERTING_CALLS.match(name):
+                    return True
     return False
 
 

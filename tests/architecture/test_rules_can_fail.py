@@ -71,6 +71,7 @@ def test_missing_docstrings_are_found() -> None:
         "async def test_x():\n    assert True",
         "class TestX:\n    def test_y(self):\n        assert 'text'",
         "def test_x():\n    reassert_nothing()",
+        "def show():\n    run()\ndef test_x():\n    show()",
     ],
 )
 def test_tests_that_assert_nothing_are_found(source: str) -> None:
@@ -83,7 +84,8 @@ def test_tests_that_assert_nothing_are_found(source: str) -> None:
         "def test_x():\n    assert run() == 1",
         "def test_x():\n    with pytest.raises(ValueError):\n        run()",
         "async def test_x():\n    assert_restored(borrower)",
-        "def helper():\n    run()",
+        "def holds():\n    assert run()\ndef all_hold():\n    holds()\ndef test_x():\n    all_hold()",
+        "def show():\n    run()",
     ],
 )
 def test_tests_that_assert_pass(source: str) -> None:
