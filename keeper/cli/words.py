@@ -63,7 +63,7 @@ VERDICTS: Mapping[Verdict, str] = {
     Verdict.REACHES_SAFETY: "it gets to 1 or above but not to the target: the most the rules allow",
     Verdict.IMPROVES: "it gets better but stays below 1: the most the rules allow",
     Verdict.TOXIC: "every call would make it worse",
-    Verdict.BAD_DEBT: "all its collateral, seized at its bonus, cannot pay the debt",
+    Verdict.BAD_DEBT: "all its collateral together is worth less than its debt",
 }
 
 CLIPS: Mapping[Clip, str] = {

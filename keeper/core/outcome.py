@@ -44,7 +44,7 @@ class Verdict(StrEnum):
     TOXIC = "toxic"
     """Health is at or below threshold × bonus on every usable pair: each call makes it worse."""
     BAD_DEBT = "bad_debt"
-    """All collateral, seized at its bonus, cannot pay the debt."""
+    """Toxic, and all collateral together is already worth less than the debt."""
 
 
 @dataclass(frozen=True, slots=True)

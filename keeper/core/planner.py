@@ -21,7 +21,6 @@ from keeper.core.sized import (
     clip_of,
     follow,
     foremost,
-    is_bad_debt,
     largest_below_one,
     rank,
     sized,
@@ -104,7 +103,7 @@ class Planner(Generic[Market, State]):
         pairs = self._usable_pairs(position, scenarios)
         if isinstance(pairs, Skip):
             return pairs
-        hopeless = self._hopeless(position, healths[-1], pairs)
+        hopeless = self._hopeless(healths[-1], pairs)
         if hopeless is not None:
             return hopeless
         return self._restoring(position, before, scenarios, pairs)
@@ -169,19 +168,20 @@ class Planner(Generic[Market, State]):
             return Skip(Reason.FILTERED, "every usable pair touches an excluded asset")
         return foremost(refusals)
 
-    def _hopeless(self, position: Position, health: Health, pairs: Sequence[Pair]) -> Skip | None:
-        """Bad debt, or toxic: health ≤ threshold × bonus on every usable pair, so that each call makes it worse.
+    def _hopeless(self, health: Health, pairs: Sequence[Pair]) -> Skip | None:
+        """Health ≤ threshold × bonus on every usable pair, so that each call makes it worse: bad debt already when all
+        collateral is worth less than the debt, toxic when only the bonus would make it so.
 
         W ÷ D ≤ t·λ, in bps: W·bps ≤ t·λ·D.
         """
-        legs = self._adapter.collateral_legs(self._state, position, self._window.latest_s)
-        if is_bad_debt(legs, health.debt_base):
-            return Skip(Reason.TOXIC, "all collateral, seized at its bonus, cannot pay the debt", Verdict.BAD_DEBT)
         weighted = health.weighted_collateral_base_bps * BPS
-        if all(weighted <= pair.threshold_bps * pair.bonus_bps * health.debt_base for pair in pairs):
-            lowest = min(pair.threshold_bps * pair.bonus_bps for pair in pairs)
-            return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {lowest} e-8", Verdict.TOXIC)
-        return None
+        if any(weighted > pair.threshold_bps * pair.bonus_bps * health.debt_base for pair in pairs):
+            return None
+        if health.collateral_base < health.debt_base:
+            detail = f"collateral {health.collateral_base} base is worth less than debt {health.debt_base} base"
+            return Skip(Reason.TOXIC, detail, Verdict.BAD_DEBT)
+        lowest = min(pair.threshold_bps * pair.bonus_bps for pair in pairs)
+        return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {lowest} e-8", Verdict.TOXIC)
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.lending import CollateralLeg, Health, Pair, Position, Quote, Refusal
+from keeper.core.lending import Health, Pair, Position, Quote, Refusal
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Clip
 from keeper.core.size import PairSizer, Scenario, least_true
-from keeper.core.units import BPS, HEALTH_ONE_WAD
+from keeper.core.units import HEALTH_ONE_WAD
 
 _REASON_ORDER = (
     Reason.UNPRICEABLE,
@@ -125,11 +125,6 @@ def clip_of(sizer: PairSizer[Any, Any], request_raw: int) -> Clip | None:
     if more[-1].repaid_raw == quotes[-1].repaid_raw:
         return Clip.CLOSE_FACTOR
     return None
-
-
-def is_bad_debt(legs: Collection[CollateralLeg], debt_base: int) -> bool:
-    """Σ balance ÷ bonus < debt: a collateral that cannot be seized pays nothing."""
-    return sum(leg.balance_base * BPS // leg.bonus_bps for leg in legs if leg.bonus_bps) < debt_base
 
 
 def foremost(skips: Sequence[Skip]) -> Skip:
