@@ -233,8 +233,8 @@ class World:
     def tip(self) -> Block:
         return self.blocks[-1]
 
-    def mine(self, *actions: Action, seconds: int = BLOCK_S, include: bool = True) -> BlockRef:
-        """One more block. `include`: whether it takes the transactions that wait."""
+    def mine(self, *actions: Action, seconds: int = BLOCK_S, include: bool = True, revert: str = "") -> BlockRef:
+        """One more block. `include`: whether it takes the transactions that wait; `revert`: they all fail like this."""
         parent = self.tip
         draft = Draft(parent, parent.ref.timestamp_s + seconds)
         for action in actions:
@@ -242,7 +242,8 @@ class World:
         receipts = {}
         if include:
             for transaction in self.mempool:
-                receipts[transaction.hash] = draft.liquidate(transaction.sender, transaction.call)
+                failed = Receipt(False, revert, (), GAS_PER_CALL)
+                receipts[transaction.hash] = failed if revert else draft.liquidate(transaction.sender, transaction.call)
             self.mempool.clear()
         seed = parent.ref.hash + bytes([self._branch])
         ref = BlockRef(
