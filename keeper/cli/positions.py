@@ -23,6 +23,7 @@ def positions(
 
     from keeper.app.run import list_positions
     from keeper.cli.positions_view import is_below, parse_health, show_json, show_table
+    from keeper.cli.progress import shown_progress
     from keeper.core.errors import ConfigError
     from keeper.settings import load_settings, settings_from_arguments
 
@@ -33,6 +34,7 @@ def positions(
     else:
         settings = load_settings(config)
     below_wad = parse_health(below)
-    rows = asyncio.run(list_positions(settings))
+    with shown_progress() as progress:
+        rows = asyncio.run(list_positions(settings, progress))
     chosen = [row for row in rows if is_below(row, below_wad)]
     show_json(chosen) if as_json else show_table(chosen)

@@ -26,7 +26,10 @@ def run(
 
     from keeper.app.plan import RunPlan
     from keeper.app.run import run_keeper
+    from keeper.cli.progress import shown_progress
     from keeper.settings import load_settings
 
     settings = load_settings(config)
-    raise typer.Exit(asyncio.run(run_keeper(settings, RunPlan(once=once, live=live, fork=fork))))
+    with shown_progress() as progress:
+        code = asyncio.run(run_keeper(settings, RunPlan(once=once, live=live, fork=fork), progress))
+    raise typer.Exit(code)

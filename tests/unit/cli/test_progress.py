@@ -1,0 +1,29 @@
+"""Progress lines where there is no terminal."""
+
+from __future__ import annotations
+
+from keeper.cli.progress import lines
+
+
+def test_nothing_is_written_for_what_is_over_soon() -> None:
+    written: list[str] = []
+    moment = 0.0
+    progress = lines(lambda: moment, written.append)
+    progress(0, 50, 99)
+    progress(0, 99, 99)
+    assert written == []
+
+
+def test_a_long_catch_up_says_how_far_it_is_and_when_it_is_done() -> None:
+    written: list[str] = []
+    clock = [0.0]
+    progress = lines(lambda: clock[0], written.append)
+    for second in range(31):
+        clock[0] = float(second)
+        progress(100, 100 + 10 * second, 400)
+    assert written == [
+        "reading blocks 100 to 400: 6 %, 2 s",
+        "reading blocks 100 to 400: 40 %, 12 s",
+        "reading blocks 100 to 400: 73 %, 22 s",
+        "reading blocks 100 to 400: 100 %, 30 s",
+    ]
