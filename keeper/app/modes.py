@@ -18,7 +18,7 @@ from keeper.chain.jsonrpc import JsonRpc
 from keeper.chain.origin import Origin
 from keeper.core import event_build
 from keeper.core.block import BlockRef
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ChainError, ConfigError, Refused
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
 from keeper.execution.allowance import Allowances
@@ -139,12 +139,23 @@ async def _live(ground: Ground, markets: FollowedMarkets, intents: Intents, jour
         gas_limit_cap=LIQUIDATION_GAS_CAP,
     )
     sender = Sender(ground.rpc, GuardedSigner(key, policy), intents, ground.chain_id)
-    submitter = LiveSubmitter(permit, sender, Reconciler(ground.rpc, ground.client, markets))
+    funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
+    allowances = Allowances(ground.rpc, sender, funding)
+    bounds_raw = await _bounds_raw(ground)
+
+    async def replenish(head: BlockRef) -> None:
+        try:
+            await allowances.replenish(debts, bounds_raw, await ground.client.fees(), head)
+        except (ChainError, Refused) as error:
+            await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
+
+    submitter = LiveSubmitter(permit, sender, Reconciler(ground.rpc, ground.client, markets), replenish)
     for followed in await submitter.start(ground.head):
         detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} is {followed.intent.status}"
         await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
-    funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
-    await _set_allowances(ground, sender, funding, debts)
+    heads: AsyncIterator[BlockRef] = ground.client.heads()
+    fees, head = await ground.client.fees(), await ground.client.latest()
+    await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = NodeSimulator(ground.rpc, markets, sender.address)
     return Means(sender.address, funding, simulator, submitter, "live")
 
@@ -165,15 +176,6 @@ def is_testnet_preset(preset: Preset | None, chain_id: int) -> bool:
     if preset is None or not preset.testnet or preset.chain_id != chain_id:
         return False
     return chain_id in chain_ids_of_testnets()
-
-
-async def _set_allowances(
-    ground: Ground, sender: Sender, funding: LiveFunding, debts: Sequence[tuple[Address, Address]]
-) -> None:
-    bounds = await _bounds_raw(ground)
-    heads: AsyncIterator[BlockRef] = ground.client.heads()
-    fees = await ground.client.fees()
-    await Allowances(ground.rpc, sender, funding).ensure(debts, bounds, fees, heads, await ground.client.latest())
 
 
 async def _bounds_raw(ground: Ground) -> Mapping[Address, int]:

@@ -10,7 +10,7 @@ from keeper.core.errors import OutcomeUnknown, Refused, RpcFailure
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.standing import Funds
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.funding import LiveFunding, Spending
 from keeper.execution.rpc import Rpc
 from keeper.execution.sender import Sender, Sending
@@ -74,6 +74,26 @@ class Allowances:
             done.append(AllowanceSet(asset, spender, bound_raw))
         return done
 
+    async def replenish(
+        self,
+        debts: Sequence[Spending],
+        configured_raw: Mapping[Address, int],
+        fees: FeeQuote,
+        head: BlockRef,
+    ) -> Sequence[AllowanceSet]:
+        """Send approvals for allowances that fell below half of their bound, without waiting for them. To be called while
+        nothing of the signer is open. Raises `Refused` when a token refuses one."""
+        wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
+        sent = []
+        for (asset, spender), (current_raw, bound_raw) in wanted.items():
+            if current_raw * 2 >= bound_raw:
+                continue
+            if current_raw and not await self._accepts(asset, spender, bound_raw, head):
+                await self._send(asset, spender, 0, fees, head)
+            await self._send(asset, spender, bound_raw, fees, head)
+            sent.append(AllowanceSet(asset, spender, bound_raw))
+        return sent
+
     async def _accepts(self, asset: Address, spender: Address, bound_raw: int, head: BlockRef) -> bool:
         try:
             await self.rpc.request("eth_call", [self._request(asset, spender, bound_raw), pinned(head)])
@@ -90,22 +110,27 @@ class Allowances:
         heads: AsyncIterator[BlockRef],
         head: BlockRef,
     ) -> BlockRef:
-        estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
-        gas = decode_quantity(estimate, "the gas of an approval")
-        call = approve(asset, spender, amount_raw)
-        sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)
-        if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
-            raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
+        sent = await self._send(asset, spender, amount_raw, fees, head)
         while True:
-            followed = await self.sender.following.follow(sent.transaction_hash, head)
+            followed = await self.sender.following.follow(sent, head)
             if followed.intent.status is IntentStatus.MINED:
-                self.sender.following.forget(sent.transaction_hash)
+                self.sender.following.forget(sent)
                 return await self._head_with(followed.receipt.block_number if followed.receipt else 0, heads, head)
             if followed.intent.status is IntentStatus.REVERTED:
                 raise Refused(f"allowance of {to_hex(asset)}: the approval reverted")
             if followed.intent.status in (IntentStatus.LOST, IntentStatus.DROPPED):
                 raise OutcomeUnknown(f"allowance of {to_hex(asset)}: the approval is {followed.intent.status.value}")
             head = await anext(heads)
+
+    async def _send(self, asset: Address, spender: Address, amount_raw: int, fees: FeeQuote, head: BlockRef) -> Hash32:
+        """Raises `Refused` when the node or the token takes none of it."""
+        estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
+        gas = decode_quantity(estimate, "the gas of an approval")
+        call = approve(asset, spender, amount_raw)
+        sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)
+        if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
+            raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
+        return sent.transaction_hash
 
     async def _head_with(self, block_number: int, heads: AsyncIterator[BlockRef], head: BlockRef) -> BlockRef:
         """The first head that contains the block: reads pinned before it would not see the allowance."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
@@ -39,13 +39,23 @@ def may_go_live(chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet:
     )
 
 
+Upkeep = Callable[[BlockRef], Awaitable[None]]
+"""Off the hot path: what the signer needs now and then while nothing of it is open, such as fresh allowances."""
+
+UPKEEP_EVERY_BLOCKS = 20
+
+
 class LiveSubmitter:
     """`keeper.ports.Submitter` with real transactions."""
 
     rehearses = False
 
-    def __init__(self, permit: LivePermit, sender: Sender, reconciler: Reconciler) -> None:
+    def __init__(
+        self, permit: LivePermit, sender: Sender, reconciler: Reconciler, upkeep: Upkeep | None = None
+    ) -> None:
         self._permit = permit
+        self._upkeep = upkeep
+        self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
         self._settling: set[Hash32] = set()
@@ -53,6 +63,7 @@ class LiveSubmitter:
 
     async def start(self, head: BlockRef) -> Sequence[Followed]:
         """Reconcile what an earlier run left open; before the first `submit`. Returns where each of them stands."""
+        self._kept_block = head.number
         return await self._sender.start(head)
 
     async def follow_up(self, head: BlockRef) -> None:
@@ -60,6 +71,10 @@ class LiveSubmitter:
         for followed in await self._sender.following.follow_open(head):
             if not followed.open and followed.intent.transaction_hash not in self._settling:
                 self._sender.following.forget(followed.intent.transaction_hash)
+        due = head.number - self._kept_block >= UPKEEP_EVERY_BLOCKS
+        if self._upkeep is not None and due and not self._sender.following.open_intents:
+            self._kept_block = head.number
+            await self._upkeep(head)
 
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined: none of them may get another order."""
@@ -104,6 +119,8 @@ class LiveSubmitter:
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """None while one of its transactions may still be mined soon. A lost one is given up: the borrower is free for a
         new plan (on the same nonce, see `keeper.execution.nonces`)."""
+        if head.number <= submission.submitted_block:
+            return None  # sent on top of this very head: no block up to it can hold any of it
         receipts: dict[int, Receipt] = {}
         details: list[str] = []
         waiting = False

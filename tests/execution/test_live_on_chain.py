@@ -308,6 +308,29 @@ async def test_allowances_are_raised_to_their_bound_once(bed36: Bed, tmp_path: P
         assert 0 < gas_money_wei < 10**24
 
 
+async def test_a_used_up_allowance_is_replenished_without_waiting(bed36: Bed, tmp_path: Path) -> None:
+    async with rigged(bed36) as rig, live(rig, tmp_path) as (_, store):
+        await rig.fund(KEEPER, approve=False)
+        funding = LiveFunding(rig.client.read, rig.rpc, KEEPER)
+        weth = bed36.asset("WETH").token
+        debts, bound = [(weth, rig.pool)], {weth: 10**18}
+        sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
+        await sender.start(await rig.head())
+        allowances = Allowances(rig.rpc, sender, funding)
+        fees = await rig.client.fees()
+
+        async def left_raw(allowance_raw: int) -> int | None:
+            await bed36.chain.send(KEEPER, weth, bed36.contracts["Token"], "approve", rig.pool, allowance_raw)
+            await allowances.replenish(debts, bound, fees, await rig.head())
+            await bed36.chain.mine()
+            await sender.following.follow_open(await rig.head())
+            return (await funding.spendable(debts, await rig.head()))[weth, rig.pool].allowance_raw
+
+        assert await left_raw(10**18 // 2) == 10**18 // 2
+        assert await left_raw(10**18 // 2 - 1) == 10**18
+        assert await left_raw(0) == 10**18
+
+
 async def test_an_unfunded_signer_is_refused_and_its_nonce_stays_free(bed36: Bed, tmp_path: Path) -> None:
     async with rigged(bed36) as rig, live(rig, tmp_path) as (submitter, store):
         await rig.crash()
