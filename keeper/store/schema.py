@@ -41,7 +41,10 @@ def prepare(connection: Connection, path: Path) -> None:
 
 def check_version(connection: Connection, path: Path) -> None:
     """Raises `StoreError` for a file of something else, or of another version."""
-    if not inspect(connection).has_table(schema.name):
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        raise StoreError(f"store {path}: it is empty: the keeper that makes it has only just begun; try again")
+    if schema.name not in tables:
         raise StoreError(f"store {path}: this SQLite file belongs to something else: name another file")
     version = connection.execute(select(func.max(schema.c.version))).scalar_one()
     if version is None:

@@ -95,6 +95,12 @@ def test_somebody_elses_database_is_refused_and_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_store_that_is_just_being_made_is_not_read_yet(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    assert "only just begun" in reading_refusal(path)
+
+
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("mode = 'dry'\n" * 500)
