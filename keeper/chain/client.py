@@ -14,7 +14,7 @@ from keeper.chain.logs import MAX_SPAN, read_block_logs, read_logs
 from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import ChainError, ReorgTooDeep
+from keeper.core.errors import BlockUnavailable, ChainError, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
 
@@ -77,7 +77,10 @@ class ChainClient:
             return 0
 
     async def contains(self, block: BlockRef) -> bool:
-        return (await read_header(self._rpc, block.number)).hash == block.hash
+        try:
+            return (await read_header(self._rpc, block.number)).hash == block.hash
+        except BlockUnavailable:
+            return False  # the chain is shorter now
 
     async def logs(
         self, log_filter: LogFilter, from_block: int, to: BlockRef
@@ -110,6 +113,7 @@ class ChainClient:
 
     async def fees(self) -> FeeQuote:
         """Never more than the cap; whether the cap is enough is for the pricing to say."""
-        quote = await read_fees(self._rpc, percentile=self._priority_percentile, headroom_bps=HEADROOM_BPS)
+        tip = None if self._headers is None else self._headers.tip
+        quote = await read_fees(self._rpc, percentile=self._priority_percentile, headroom_bps=HEADROOM_BPS, head=tip)
         max_fee_wei = min(quote.max_fee_wei, self._fee_cap_wei)
         return FeeQuote(quote.base_fee_wei, min(quote.priority_fee_wei, max_fee_wei), max_fee_wei)
