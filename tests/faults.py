@@ -81,6 +81,8 @@ class FaultProxy:
         self.counts: Counter[str] = Counter()
         self.recent: deque[tuple[str, list[Any]]] = deque(maxlen=_RECENT)
         self.http_requests = 0
+        self.limited = 0
+        """How many requests were above `calls_per_s`."""
         self._upstream = upstream
         self._recent_calls_s: deque[float] = deque()
         self._session: aiohttp.ClientSession | None = None
@@ -156,6 +158,7 @@ class FaultProxy:
         if manners.empty:
             return web.Response()
         if manners.calls_per_s is not None and self._over(manners.calls_per_s, calls):
+            self.limited += 1
             return web.Response(status=429, headers=headers, text="Too Many Requests")
         if is_batch and not manners.batches:
             return web.json_response(_failure(None, -32600, "batch requests are not supported"))

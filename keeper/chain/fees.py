@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.chain.blocks import decode_header, header_entry
+from keeper.chain.blocks import read_header
 from keeper.chain.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
 from keeper.chain.rpc import Rpc
+from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.fixedmath import mul_div_ceil
 from keeper.core.order import FeeQuote
@@ -28,16 +29,18 @@ class FeeHistory:
 
 
 async def read_fees(
-    rpc: Rpc, *, blocks: int = HISTORY_BLOCKS, percentile: int = PERCENTILE, headroom_bps: int = HEADROOM_BPS
+    rpc: Rpc,
+    *,
+    blocks: int = HISTORY_BLOCKS,
+    percentile: int = PERCENTILE,
+    headroom_bps: int = HEADROOM_BPS,
+    head: BlockRef | None = None,
 ) -> FeeQuote:
-    """What a transaction should offer now. Raises `ChainError` on a chain without EIP-1559."""
-    answers = await rpc.batch(
-        [("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]]), header_entry("latest")]
-    )
-    past, latest = answers
-    if isinstance(latest, ChainError):
-        raise latest
-    head = decode_header(latest, "latest")
+    """What a transaction should offer now. Raises `ChainError` on a chain without EIP-1559. `head`: a header of the chain
+    that is known already, which saves a request."""
+    if head is None:
+        head = await read_header(rpc, "latest")
+    [past] = await rpc.batch([("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]])])
     if head.base_fee_wei is None:
         raise ChainError(f"block {head.number} has no base fee: a chain without EIP-1559 fees is not supported")
     if isinstance(past, ChainError):

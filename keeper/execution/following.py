@@ -105,15 +105,21 @@ class Following:
         asked = [each for each in hashes if each not in self._seen]
         if not asked:
             return
-        # The count first: whatever used a nonce by then has a receipt by now.
-        count = ("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])
-        used, *answers = await self._all([count, *(("eth_getTransactionReceipt", [to_hex(each)]) for each in asked)])
+        # The count first: whatever used a nonce by then has a receipt by now, and whatever did not has none that counts.
+        [used] = await self._all([("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])])
         mined_count = decode_quantity(used, "the nonce")
+        mined = [each for each in asked if self._tracked[each].nonce < mined_count]
+        open_ = [each for each in asked if self._tracked[each].nonce >= mined_count]
+        answers = await self._all(
+            [
+                *(("eth_getTransactionReceipt", [to_hex(each)]) for each in mined),
+                *(("eth_getTransactionByHash", [to_hex(each)]) for each in open_),
+            ]
+        )
         receipts = {
-            each: decode_receipt(answer) for each, answer in zip(asked, answers, strict=True) if answer is not None
+            each: decode_receipt(answer) for each, answer in zip(mined, answers, strict=False) if answer is not None
         }
-        open_ = [each for each in asked if each not in receipts and self._tracked[each].nonce >= mined_count]
-        known = {each for each, is_known in zip(open_, await self.knows(open_), strict=True) if is_known}
+        known = {each for each, answer in zip(open_, answers[len(mined) :], strict=True) if answer is not None}
         for each in asked:
             used_nonce = self._tracked[each].nonce < mined_count
             followed = await self._judge(each, receipts.get(each), each in known, used_nonce, head)

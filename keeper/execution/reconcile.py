@@ -7,20 +7,20 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.core.block import BlockRef, Log
+from keeper.core.block import BlockRef
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Order, Outcome, Profit, Submission
 from keeper.core.profit import gas_cost_base
 from keeper.core.units import WAD, Hash32
 from keeper.execution.markets import MarketHandle, Markets, market_of
+from keeper.execution.past import PastBlocks
 from keeper.execution.promise import keeps_promise
 from keeper.execution.receipts import Receipt, read_revert
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
-from keeper.execution.wire import read_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Reconciler:
     rpc: Rpc
     world: World
     markets: Markets
+    _past: PastBlocks = field(default_factory=PastBlocks)
 
     async def outcome(self, submission: Submission, receipts: Mapping[int, Receipt], detail: str = "") -> Outcome:
         """`receipts` by call index; calls without one did not get into a block, and `detail` says why.
@@ -79,14 +80,14 @@ class Reconciler:
 
     async def _blocks(self, receipts: Mapping[int, Receipt]) -> dict[Hash32, BlockRef]:
         hashes = {receipt.block_hash for receipt in receipts.values()}
-        return {block_hash: await read_block(self.rpc, block_hash) for block_hash in hashes}
+        return {block_hash: await self._past.header(self.rpc, block_hash) for block_hash in hashes}
 
     async def _mined(
         self, order: Order, handle: MarketHandle[Any, Any], index: int, receipt: Receipt, block: BlockRef
     ) -> MinedCall:
         revert = None
         if not receipt.succeeded:
-            parent = await read_block(self.rpc, block.parent_hash)
+            parent = await self._past.header(self.rpc, block.parent_hash)
             found = await read_revert(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
             data = found.revert_data
             revert = handle.adapter.decode_revert(handle.market, data) if data else found.note
@@ -103,23 +104,21 @@ class Reconciler:
 
     async def _reading(self, handle: MarketHandle[Any, Any], order: Order, block: BlockRef) -> Reading[Any]:
         adapter, market, borrower = handle.adapter, handle.market, order.borrower
-        parent = await read_block(self.rpc, block.parent_hash)
-        state_calls = list(adapter.encode_state(market))
+        parent = await self._past.header(self.rpc, block.parent_hash)
+        state_calls = tuple(adapter.encode_state(market))
         row_calls = list(adapter.encode_position(market, borrower))
-        cut = len(state_calls)
-        health_call = adapter.encode_health(market, borrower)
-        now = await self.world.read([*state_calls, *row_calls, health_call], block)
-        before = await self.world.read([*state_calls, *row_calls], parent)
-        logs: list[Log] = []
-        async for _, chunk in self.world.logs(adapter.log_filter(market), block.number, block):
-            logs.extend(chunk)
+        state = await self._past.results(self.world, state_calls, block)
+        parent_state = await self._past.results(self.world, state_calls, parent)
+        logs = await self._past.logs(self.world, adapter.log_filter(market), block)
+        *now, health = await self.world.read([*row_calls, adapter.encode_health(market, borrower)], block)
+        before = await self.world.read(row_calls, parent)
         return Reading(
             block=block,
-            state=adapter.decode_state(market, block, now[:cut]),
-            position=adapter.decode_position(market, borrower, now[cut:-1]),
-            health=adapter.decode_health(market, now[-1]),
-            parent_state=adapter.decode_state(market, parent, before[:cut]),
-            parent_position=adapter.decode_position(market, borrower, before[cut:]),
+            state=adapter.decode_state(market, block, state),
+            position=adapter.decode_position(market, borrower, now),
+            health=adapter.decode_health(market, health),
+            parent_state=adapter.decode_state(market, parent, parent_state),
+            parent_position=adapter.decode_position(market, borrower, before),
             logs=logs,
         )
 

@@ -17,8 +17,9 @@ async def test_fees_of_the_real_node(bench: Bench, proxy: FaultProxy) -> None:
     async with bench.endpoints(proxy.url) as rpc:
         await rpc.check()
         proxy.http_requests = 0
-        quote = await read_fees(rpc)
+        quote = await read_fees(rpc, head=head)
         assert proxy.http_requests == 1
+        assert await read_fees(rpc) == quote
     assert head.base_fee_wei is not None
     # EIP-1559: down by an eighth at most, from a nearly empty block.
     assert head.base_fee_wei * 7 // 8 <= quote.base_fee_wei <= head.base_fee_wei

@@ -107,14 +107,23 @@ async def test_the_second_call_is_not_sent_while_the_first_is_unknown_and_a_lost
     submission = await submitter.submit(of, simulation(of), head(1))
     assert [sent.answer for sent in submission.transactions] == [Answer.UNKNOWN, Answer.NOT_SENT]
     assert submitter.open_borrowers() == frozenset({BORROWER})
-    assert [await submitter.settle(submission, head(number)) for number in (1, 2, 3)] == [None] * 3
-    outcome = await submitter.settle(submission, head(4))
+    assert [await submitter.settle(submission, head(number)) for number in (1, 2, 4)] == [None] * 3
+    outcome = await submitter.settle(submission, head(5))
     assert outcome is not None
     assert (outcome.mined, outcome.restored, outcome.detail) == ((), False, "call 1 lost at nonce 0; call 2 not sent")
     assert submitter.open_borrowers() == frozenset()
-    again = replace(of, attempt="4-b0b0b0b0")
-    resubmitted = await submitter.submit(again, simulation(again), head(4))
+    again = replace(of, attempt="5-b0b0b0b0")
+    resubmitted = await submitter.submit(again, simulation(again), head(5))
     assert [sent.nonce for sent in resubmitted.transactions] == [0, 1]
+
+
+async def test_nothing_is_asked_about_what_was_sent_on_this_very_head() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    of = order(calls=2)
+    submitter = await submitter_on(node, store)
+    submission = await submitter.submit(of, simulation(of), head(1))
+    node.trouble = RpcTimeout("asked all the same")
+    assert await submitter.settle(submission, head(1)) is None
 
 
 async def test_a_refused_second_call_is_told_with_its_reason() -> None:

@@ -1,0 +1,58 @@
+"""What was read of past blocks, so that the outcomes of one block ask for it once.
+
+A block hash stands for everything about its block: what is remembered under it cannot go stale.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.lending import LogFilter
+from keeper.core.units import Hash32
+from keeper.execution.rpc import Rpc, World
+from keeper.execution.wire import read_block
+
+MOST_KEPT = 32
+"""Answers, the latest used ones: some ten inclusion blocks and their parents."""
+
+
+class PastBlocks:
+    """Headers, market states and logs of the latest inclusion blocks. Errors are not remembered."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    async def header(self, rpc: Rpc, block_hash: Hash32) -> BlockRef:
+        """See `read_block`."""
+        if block_hash not in self._kept:
+            self._keep(block_hash, await read_block(rpc, block_hash))
+        header: BlockRef = self._used(block_hash)
+        return header
+
+    async def results(self, world: World, calls: tuple[Call, ...], block: BlockRef) -> Sequence[CallResult]:
+        """The calls' results at the block."""
+        key = (block.hash, calls)
+        if key not in self._kept:
+            self._keep(key, await world.read(calls, block))
+        results: Sequence[CallResult] = self._used(key)
+        return results
+
+    async def logs(self, world: World, log_filter: LogFilter, block: BlockRef) -> Sequence[Log]:
+        """The block's logs that pass the filter."""
+        key = (block.hash, log_filter)
+        if key not in self._kept:
+            self._keep(key, [log async for _, chunk in world.logs(log_filter, block.number, block) for log in chunk])
+        logs: Sequence[Log] = self._used(key)
+        return logs
+
+    def _used(self, key: Hashable) -> Any:
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _keep(self, key: Hashable, answer: object) -> None:
+        self._kept[key] = answer
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
