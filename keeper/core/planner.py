@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 from keeper.core.block import BlockRef
@@ -35,6 +36,11 @@ MOST_SECONDS = 30
 """Of a long window so many seconds are looked at, besides its ends."""
 MOST_ALTERNATIVES = 3
 """So many sequences are sized when no single call suffices; the others are only estimated."""
+MOST_PAIRS = 12
+"""Of a position with more pairs those are sized that may repay the most: anybody can hold a little of every asset."""
+MOST_BEGINNINGS = 40
+"""So many ways to begin a sequence are followed, those that raise health most first: their number grows with the square of
+the pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +115,13 @@ class Planner(Generic[Market, State]):
         return self._restoring(position, before, scenarios, pairs)
 
     def _restoring(
-        self, position: Position, before: Health, scenarios: tuple[Scenario, ...], pairs: Sequence[Pair]
+        self, position: Position, before: Health, scenarios: tuple[Scenario, ...], pairs: list[Pair]
     ) -> tuple[Plan, ...] | Skip:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
         found: list[CallSequence] = [
             (call,)
-            for pair in pairs
+            for pair in self._weightiest(pairs, scenarios)
             if (call := self._least_call(pair, scenarios, target_wad, (), position)) is not None
         ]
         for calls in range(2, self._policy.most_calls + 1):
@@ -167,6 +173,22 @@ class Planner(Generic[Market, State]):
         if filtered:
             return Skip(Reason.FILTERED, "every usable pair touches an excluded asset")
         return foremost(refusals)
+
+    def _weightiest(self, pairs: list[Pair], scenarios: Sequence[Scenario]) -> list[Pair]:
+        """At most `MOST_PAIRS` of the pairs: those whose largest allowed call repays the most."""
+        if len(pairs) <= MOST_PAIRS:
+            return pairs
+
+        def most_repaid_base(pair: Pair) -> int:
+            sizer = self._sizer(pair, scenarios)
+            quotes = [sizer.quotes(high) for _, high in sizer.allowed()]
+            return max((each[-1].repaid_base for each in quotes if not isinstance(each, Refusal)), default=0)
+
+        return sorted(pairs, key=most_repaid_base, reverse=True)[:MOST_PAIRS]
+
+    def _pairs_to_size(self, scenarios: Sequence[Scenario]) -> list[Pair] | Skip:
+        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+        return pairs if isinstance(pairs, Skip) else self._weightiest(pairs, scenarios)
 
     def _hopeless(self, health: Health, pairs: Sequence[Pair]) -> Skip | None:
         """Health ≤ threshold × bonus on every usable pair, so that each call makes it worse: bad debt already when all
@@ -242,7 +264,7 @@ class Planner(Generic[Market, State]):
             finishes = sorted(
                 (
                     finish
-                    for prefix in self._prefixes(scenarios, calls - 1, shares, ())
+                    for prefix in islice(self._prefixes(scenarios, calls - 1, shares, ()), MOST_BEGINNINGS)
                     for finish in self._finishes(*prefix, target_wad)
                 ),
                 key=lambda finish: finish.loss_base,
@@ -270,7 +292,7 @@ class Planner(Generic[Market, State]):
     def _finishes(self, before: CallSequence, scenarios: tuple[Scenario, ...], target_wad: int) -> Iterator[Finish]:
         """Pairs on which one more call can reach the target, by its largest allowed size, with the loss by closed form."""
         healths = self._healths(scenarios)
-        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+        pairs = self._pairs_to_size(scenarios)
         if isinstance(healths, Skip) or isinstance(pairs, Skip):
             return
         spent_base = sum(call.loss_base for call in before)
@@ -281,13 +303,14 @@ class Planner(Generic[Market, State]):
                 repay_base = sizer.closed_form_base(target_wad, healths[-1]) or 0
                 yield Finish(spent_base + repay_base * (pair.bonus_bps - BPS) // BPS, before, scenarios, pair)
 
-    def _earlier_calls(self, scenarios: tuple[Scenario, ...], shares: Sequence[int]) -> Iterator[Sized]:
+    def _earlier_calls(self, scenarios: tuple[Scenario, ...], shares: Sequence[int]) -> list[Sized]:
         """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health
-        below 1 and raises it, or `shares` quarters of it."""
+        below 1 and raises it, or `shares` quarters of it. Those that raise it most come first."""
         healths = self._healths(scenarios)
-        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+        pairs = self._pairs_to_size(scenarios)
+        found: list[Sized] = []
         if isinstance(healths, Skip) or isinstance(pairs, Skip):
-            return
+            return found
         before_wad = min(health.health_factor_wad for health in healths)
         for pair in pairs:
             sizer = self._sizer(pair, scenarios)
@@ -299,7 +322,8 @@ class Planner(Generic[Market, State]):
                     request_raw = max(low, largest * share // 4)
                     health = sizer.health_wad(request_raw)
                     if health is not None and health > before_wad:
-                        yield sized(sizer, request_raw, clip_of(sizer, request_raw) or Clip.BELOW_ONE)
+                        found.append(sized(sizer, request_raw, clip_of(sizer, request_raw) or Clip.BELOW_ONE))
+        return sorted(found, key=lambda call: call.worst.health_factor_wad, reverse=True)
 
     def _most_health(self, scenarios: tuple[Scenario, ...], before: Health) -> CallSequence | Skip:
         """The best health that the rules allow, greedily: the call that raises it most, again and again while below 1."""
@@ -308,7 +332,7 @@ class Planner(Generic[Market, State]):
         refused: list[Skip] = []
         while len(chosen) < self._policy.most_calls and reached_wad < HEALTH_ONE_WAD:
             best: Sized | None = None
-            pairs = self._usable_pairs(scenarios[-1].position, scenarios)
+            pairs = self._pairs_to_size(scenarios)
             healths = self._healths(scenarios)
             if isinstance(pairs, Skip) or isinstance(healths, Skip):
                 break
