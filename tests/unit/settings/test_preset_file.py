@@ -9,7 +9,7 @@ import pytest
 from keeper.app.modes import is_testnet_preset
 from keeper.assets import read_text
 from keeper.core.errors import ConfigError
-from keeper.settings.presets import Preset, load_preset, preset_names, chain_ids_of_testnets
+from keeper.settings.presets import Preset, chain_ids_of_testnets, load_preset, preset_names
 
 SEPOLIA, MAINNET, UNHEARD_OF = 11155111, 1, 424_242
 
