@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import BlockUnavailable, Refused
+from keeper.core.errors import BlockUnavailable, MalformedResponse, Refused
 from keeper.core.events import Event, Kind
-from keeper.core.lending import Health, LiquidationEvent, LogFilter
+from keeper.core.lending import LiquidationEvent, LogFilter
 from keeper.core.order import (
     Answer,
     FeeQuote,
@@ -320,7 +320,8 @@ def liquidations(order: Order, receipt: Receipt) -> Sequence[LiquidationEvent]:
 def health_in(draft: Draft, order: Order, timestamp_s: int) -> int:
     pool = draft.state.pools[order.spender]
     health = value_position(pool.state(), pool.row(order.borrower), timestamp_s)
-    assert isinstance(health, Health), "an order's borrower is priced"
+    if isinstance(health, Skip):
+        raise MalformedResponse("the health cannot be read")
     return health.health_factor_wad
 
 

@@ -35,6 +35,10 @@ from keeper.ports import Chain, Funding, Journal, Simulator, Submitter
 
 Decided = TypeVar("Decided")
 
+MOST_SETTLE_TRIES = 20
+NAMES_KEPT_BLOCKS = 1_000
+"""Longer than any reorg."""
+
 __all__ = ["TRANSIENT", "ChainLoop", "Round"]
 
 
@@ -77,6 +81,10 @@ class ChainLoop:
         """What the open attempts of a rehearsal were decided on."""
         self._done: dict[Key, tuple[object, str]] = {}
         """Below 1 upstream but restored in a rehearsal: what that was decided on, and the attempt."""
+        self._names: dict[str, int] = {}
+        """Attempts named lately, with the head that named them: another head of that number may follow a reorg."""
+        self._unread: dict[Key, int] = {}
+        """How often in a row the outcome of an open attempt could not be read."""
         self._behind: set[Key] = set()
         """Whose last order came to nothing: others are served first, or one such order could keep all the money idle."""
         self.refusals: dict[Address, str] = {}
@@ -257,7 +265,8 @@ class ChainLoop:
         for submission in self.open.values():
             for asset, needed_raw in submission.order.plan.debts_raw.items():
                 budget.reserved_raw[asset] = budget.reserved_raw.get(asset, 0) + needed_raw
-        names = {submission.order.attempt for submission in self.open.values()}
+        oldest_block = head.number - NAMES_KEPT_BLOCKS
+        self._names = {name: block for name, block in self._names.items() if block >= oldest_block}
         orders: list[tuple[Desk, Order]] = []
         for desk, candidate in sorted(chosen, key=self._rank):
             admitted = desk.admit(candidate, budget)
@@ -265,7 +274,8 @@ class ChainLoop:
                 health_wad = candidate.offers[0].plan.health_before.health_factor_wad
                 result.standings[desk.market, candidate.position.borrower] = standing(admitted, health_wad)
                 continue
-            name = unused_name(attempt_name(head.number, candidate.position.borrower), names)
+            name = unused_name(attempt_name(head.number, candidate.position.borrower), self._names)
+            self._names[name] = head.number
             order = await self._guarded(desk.market, partial(desk.order, admitted, name))
             if order is not None:
                 orders.append((desk, order))
@@ -323,11 +333,13 @@ class ChainLoop:
                 outcome = await self._submitter.settle(submission, head)
             except ChainError as error:
                 trouble.append(error)
+                await self._give_up_when_hopeless(key, submission, head, error)
                 continue
             except OUR_FAULT as fault:
                 del self.open[key]  # it would fail again; its market gets no more orders
                 await self._stop(key[0], fault)
                 continue
+            self._unread.pop(key, None)
             if outcome is None:
                 continue
             del self.open[key]
@@ -337,6 +349,19 @@ class ChainLoop:
                 self._done[key] = (decided_on, submission.order.attempt)
             if outcome.mined or not self._submitter.rehearses:
                 await self._journal.record(attempt_build.outcome_events(self.name, outcome))
+
+    async def _give_up_when_hopeless(self, key: Key, submission: Submission, head: BlockRef, error: ChainError) -> None:
+        """What is mined may be unreadable for ever: a pruned block, a price that failed in it. Once nothing can be mined any
+        more the borrower is free for a new plan, and a person is told."""
+        self._unread[key] = self._unread.get(key, 0) + 1
+        if self._unread[key] < MOST_SETTLE_TRIES or key[1] in self._submitter.open_borrowers():
+            return
+        del self.open[key], self._unread[key]
+        self._decided_on.pop(key, None)
+        detail = f"what came of attempt {submission.order.attempt} cannot be read: {error}"
+        await self._journal.record(
+            [event_build.alert(self.name, "outcome_unread", detail, block_number=head.number, market=key[0])]
+        )
 
     async def _record_seen(self, market: Address, head: BlockRef, sick: Mapping[Address, int | Skip]) -> None:
         """First what is seen, then what is made of it."""

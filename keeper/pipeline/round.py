@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import Defect
@@ -56,13 +58,9 @@ class Moment:
     """Borrowers with a transaction on its way."""
 
 
-def unused_name(name: str, names: set[str]) -> str:
-    """The name, or with a number where another borrower's first bytes are the same; it is used from now on."""
-    free = next(
-        each for each in (name, *(f"{name}-{number}" for number in range(2, len(names) + 3))) if each not in names
-    )
-    names.add(free)
-    return free
+def unused_name(name: str, used: Container[str]) -> str:
+    """The name, or with a number where it is used already: the first bytes of two borrowers may be the same."""
+    return next(each for each in chain([name], (f"{name}-{number}" for number in count(2))) if each not in used)
 
 
 def standing(skip: Skip, health_factor_wad: int | None) -> Standing:

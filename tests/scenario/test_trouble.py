@@ -173,6 +173,29 @@ async def test_an_attempt_that_cannot_be_settled_does_not_keep_the_others_from_t
     assert {submission.order.borrower for submission in result.submitted} == {SECOND}
 
 
+async def test_an_outcome_that_stays_unreadable_is_given_up_once_nothing_can_be_mined() -> None:
+    """The price failed in the very block of the transaction: its health there is unknown for ever."""
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    await scene.head(price(WETH, 1_800))
+    scene.live.earlier.add(FIRST)
+    scene.world.mine(price(WETH, 1_700))
+    scene.world.tip.state.pools[pool_address(0)].prices_base[WETH] = None
+    scene.world.mine(price(WETH, 1_700))
+    for _ in range(30):
+        with pytest.raises(ChainError, match="cannot be read"):
+            await scene.head()
+    assert scene.loop.open and scene.reason(FIRST) == ORDERED, "it may still be mined for all the submitter knows"
+    scene.live.earlier.clear()
+    with pytest.raises(ChainError, match="cannot be read"):
+        await scene.head()
+    assert [event.fields["key"] for event in scene.events(Kind.ALERT)] == ["outcome_unread"]
+    await scene.head()
+    await scene.head()
+    assert scene.orders_for(FIRST) == 2
+    assert scene.loop._unread == {}
+
+
 async def test_a_market_whose_logs_do_not_decode_does_not_hold_up_the_other() -> None:
     scene = Scene(pools=[toy_pool(0), toy_pool(1)])
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}), opens(SECOND, {WETH: 10}, {USDC: 15_000}, market=1))
