@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from keeper.core.fixedmath import HALF_BPS
 from keeper.core.lending import Refusal
 from keeper.core.units import BPS, RAY, UINT256_MAX
-from keeper.protocols.aave_v3.liquidation import amounts, leaves_no_collateral, seize
+from keeper.protocols.aave_v3.liquidation import seize
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.terms import LEAST_LEFTOVER_BASE, Terms
 
@@ -55,10 +55,12 @@ def least_debt_for_collateral(terms: Terms, seized_raw: int) -> int:
 
 
 def _thresholds(terms: Terms) -> Iterator[int]:
-    """Every x at which acceptance may change, and harmless others."""
-    least_burn_raw = _least_raw_for_scaled(terms.at.balances.debt_burn_scaled, terms.debt.debt_index_ray)
-    yield least_burn_raw
-    yield _first_write_off(terms, least_burn_raw)
+    """Every x at which acceptance may change, and harmless others.
+
+    A write-off burns all debt, however small x is; but left-overs of no value are dust, so it is accepted only together
+    with a collateral or a debt that is cleared, which have their own thresholds.
+    """
+    yield _least_raw_for_scaled(terms.at.balances.debt_burn_scaled, terms.debt.debt_index_ray)
     yield terms.owed_raw
     yield UINT256_MAX // (terms.debt_price_base * terms.collateral.unit) + 1
     for seized_raw in _seized_thresholds(terms):
@@ -79,10 +81,6 @@ def _seized_thresholds(terms: Terms) -> Iterator[int]:
     if terms.at.features >= Features.V3_3:
         left_raw = _ceil_div(LEAST_LEFTOVER_BASE * collateral.unit, terms.collateral_price_base)
         yield balance_raw - left_raw + 1
-    if terms.at.features is Features.V3_0_0:
-        # Payout and fee, each rounded up by less than one unit of scaled balance, can exceed the balance near its end.
-        reach_raw = 2 * _ceil_div(collateral.income_index_ray, RAY)
-        yield from range(balance_raw - reach_raw, balance_raw)
 
 
 def _most_leaving_debt(terms: Terms) -> int:
@@ -107,17 +105,6 @@ def _least_seized_paying(terms: Terms, received_raw: int) -> int:
 
     high_raw = terms.balance_raw
     return _first_true(received_raw, high_raw, pays) if received_raw <= high_raw and pays(high_raw) else high_raw + 1
-
-
-def _first_write_off(terms: Terms, least_burn_raw: int) -> int:
-    """The first repayment, among those too small to burn a unit of debt, that leaves no collateral: it burns all debt."""
-
-    def writes_off(debt_raw: int) -> bool:
-        _, seized_raw, fee_raw = amounts(terms, debt_raw)
-        return leaves_no_collateral(terms, seized_raw, fee_raw)
-
-    last_raw = min(least_burn_raw - 1, terms.most_raw)
-    return _first_true(1, last_raw, writes_off) if last_raw >= 1 and writes_off(last_raw) else 0
 
 
 def _least_raw_for_scaled(to_scaled: Callable[[int, int], int], index_ray: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from keeper.core.block import Call, CallResult
-from keeper.core.errors import MalformedResponse, MarketError
+from keeper.core.errors import MalformedResponse, MarketError, NoMarket
 from keeper.core.units import Address, to_hex
 from keeper.protocols.aave_v3 import selectors as s
 from keeper.protocols.aave_v3.market import Category, Market, Reserve, ReserveConfig
@@ -69,7 +69,7 @@ class _Listed:
 def discover(provider: Address) -> Reading[Market]:
     """Yields batches of calls, is sent their results, returns the market, not yet verified.
 
-    Raises `MarketError` for what is no addresses provider and for every market that must not be trusted, by name;
+    Raises `NoMarket` for what is no addresses provider, `MarketError` for every market that must not be trusted, by name;
     `MalformedResponse` for answers that are not what the contracts promise.
     """
     addresses = yield from _read_addresses(provider)
@@ -98,7 +98,7 @@ def _read_addresses(provider: Address) -> Reading[_Addresses]:
     selectors = (s.GET_POOL, s.GET_POOL_CONFIGURATOR, s.GET_PRICE_ORACLE, s.GET_PRICE_ORACLE_SENTINEL)
     answers = yield [call(provider, selector) for selector in selectors]
     if any(not answer.ok or len(answer.returndata) != WORD for answer in answers):
-        raise MarketError(f"{to_hex(provider)} is no Aave v3 PoolAddressesProvider")
+        raise NoMarket(f"{to_hex(provider)} is no Aave v3 PoolAddressesProvider")
     pool, configurator, oracle, sentinel = (address_result(answer, "addresses provider") for answer in answers)
     if NO_ADDRESS in (pool, configurator, oracle):
         raise MarketError(f"the addresses provider {to_hex(provider)} names no pool, configurator or oracle")

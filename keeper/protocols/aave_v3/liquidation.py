@@ -63,7 +63,7 @@ def seize(terms: Terms, debt_to_cover_raw: int) -> Seizure | Refusal:
         repaid_raw, seized_raw, fee_raw = amounts(terms, min(debt_to_cover_raw, terms.most_raw))
         if terms.at.features >= Features.V3_3 and _leaves_dust(terms, repaid_raw, seized_raw):
             return refuse(Reason.DUST_GAP, "MustNotLeaveDust")
-        clears = leaves_no_collateral(terms, seized_raw, fee_raw)
+        clears = _leaves_nothing(terms, seized_raw, fee_raw)
         return _burns(terms, repaid_raw, seized_raw, fee_raw, clears) or Seizure(
             repaid_raw, seized_raw, fee_raw, clears
         )
@@ -81,7 +81,7 @@ def _leaves_dust(terms: Terms, repaid_raw: int, seized_raw: int) -> bool:
     return owed_left_base < LEAST_LEFTOVER_BASE or balance_left_base < LEAST_LEFTOVER_BASE
 
 
-def leaves_no_collateral(terms: Terms, seized_raw: int, fee_raw: int) -> bool:
+def _leaves_nothing(terms: Terms, seized_raw: int, fee_raw: int) -> bool:
     """From 3.3: whether the seized value is all of the position's collateral value. 3.7 values what leaves in scaled units."""
     if terms.at.features < Features.V3_3:
         return False

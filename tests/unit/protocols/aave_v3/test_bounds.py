@@ -14,13 +14,13 @@ from keeper.core.lending import Refusal
 from keeper.core.outcome import Reason
 from keeper.core.units import RAY, UINT256_MAX
 from keeper.protocols.aave_v3.bounds import allowed_debt_to_cover, least_debt_for_collateral
-from keeper.protocols.aave_v3.liquidation import seize
+from keeper.protocols.aave_v3.liquidation import amounts, seize
 from keeper.protocols.aave_v3.state import State
 from keeper.protocols.aave_v3.terms import Terms, pair_terms
 from tests.unit.protocols.aave_v3.builders import NOW_S, make_config, make_position, make_reserve_state, make_state
 from tests.unit.protocols.aave_v3.generators import RELEASES, Case, cases
 
-EXAMPLES = 1000 if os.environ.get("KEEPER_LONG") else 40
+EXAMPLES = 1000 if os.environ.get("KEEPER_LONG") else 30
 
 each_release = pytest.mark.parametrize("release", RELEASES)
 
@@ -92,6 +92,66 @@ def test_intervals_are_ascending_and_disjoint(case: Case) -> None:
     flat = [edge for interval in intervals for edge in interval]
     assert flat == sorted(flat)
     assert all(high + 1 < low for (_, high), (low, _) in pairwise(intervals))
+
+
+def whole_units(
+    release: str, debt: int, balance: int, price: int, bonus_bps: int, fee_bps: int, indexes: tuple[int, int]
+) -> Terms:
+    """Tokens without decimals, scaled amounts apart from raw ones by grown indexes; `price` is the collateral's."""
+    config = make_config(
+        decimals=0, liquidation_threshold_bps=1000, liquidation_bonus_bps=bonus_bps, protocol_fee_bps=fee_bps
+    )
+    reserve = make_reserve_state(config, liquidity_index_ray=indexes[0], variable_borrow_index_ray=indexes[1])
+    pledged = replace(reserve, price_base=price * 10**7)
+    state = make_state(release, {0: pledged, 1: reserve, 2: reserve})
+    terms = pair_terms(state.at(NOW_S), make_position({0: balance, 2: 1}, {1: debt}), 0, 1)
+    assume(isinstance(terms, Terms))
+    assert isinstance(terms, Terms)
+    return terms
+
+
+@each_release
+@settings(max_examples=EXAMPLES * 2, deadline=None)
+@given(
+    balance=st.integers(1, 60),
+    debt=st.integers(1, 120),
+    price=st.integers(1, 60),
+    bonus_bps=st.sampled_from([10_001, 10_500, 12_500, 20_000, 50_000]),
+    fee_bps=st.sampled_from([0, 1000, 5000, 10_000]),
+    indexes=st.tuples(st.integers(RAY, 6 * RAY), st.integers(RAY, 6 * RAY)),
+)
+def test_intervals_agree_where_roundings_matter_most(
+    release: str, balance: int, debt: int, price: int, bonus_bps: int, fee_bps: int, indexes: tuple[int, int]
+) -> None:
+    terms = whole_units(release, debt, balance, price, bonus_bps, fee_bps, indexes)
+    intervals = allowed_debt_to_cover(terms)
+    for request_raw in range(terms.most_raw + 3):
+        assert inside(intervals, request_raw) == accepts(terms, request_raw), (request_raw, intervals)
+
+
+@given(
+    seized_raw=st.integers(1, 10**20),
+    bonus_bps=st.sampled_from([10_001, 10_500, 12_500, 15_000, 20_000]),
+    price_base=st.integers(1, 10**12),
+    debt_decimals=st.sampled_from([0, 2, 18]),
+)
+@pytest.mark.parametrize("release", ["3.6", "3.7"])
+def test_the_least_request_for_a_collateral_is_exact(
+    release: str, seized_raw: int, bonus_bps: int, price_base: int, debt_decimals: int
+) -> None:
+    """M(x) reaches it and M(x − 1) does not."""
+    reserves = {
+        0: make_reserve_state(
+            make_config(decimals=6, liquidation_threshold_bps=100, liquidation_bonus_bps=bonus_bps), price_base=10**8
+        ),
+        1: make_reserve_state(make_config(decimals=debt_decimals), price_base=price_base),
+    }
+    position = make_position({0: 10**30}, {1: 10**50})
+    terms = pair_terms(make_state(release, reserves).at(NOW_S), position, 0, 1)
+    assert isinstance(terms, Terms)
+    least_raw = least_debt_for_collateral(terms, seized_raw)
+    assert amounts(terms, least_raw)[1] >= seized_raw
+    assert amounts(terms, least_raw - 1)[1] < seized_raw
 
 
 def two_debts(release: str, *, first_usd: int, second_usd: int, health_percent: int) -> Terms:
