@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from keeper.app.modes import Ground
 from keeper.app.parts import preset_check
-from keeper.app.terms import block_time_s, endpoints_of, expected_chain_id, fee_cap_wei, poll_s, providers_of
+from keeper.app.terms import (
+    advance_within_s,
+    block_time_s,
+    endpoints_of,
+    expected_chain_id,
+    fee_cap_wei,
+    poll_s,
+    providers_of,
+)
 from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
+from keeper.chain.heads import Stall
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, ConfigError, WrongChain
+from keeper.core.errors import ChainError, ConfigError, KeeperError, MarketError, NoMarket, WrongChain
 from keeper.core.units import Address, address_from_hex
+from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.native import find_wrapped_native
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
@@ -20,16 +32,37 @@ from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 from keeper.settings.presets import Preset, load_preset, preset_names
 
-OnError = Callable[[ChainError], None]
+SYNCING_AFTER_S = 3_600
+"""A node whose newest block is older has not caught up: what it does not know yet proves nothing."""
+
+
+class Listener(Protocol):
+    """Told what the node does while its heads are waited for."""
+
+    def on_error(self, error: ChainError) -> None: ...
+
+    def on_stall(self, stall: Stall) -> None: ...
+
+
+class Unheard:
+    """Nobody listens."""
+
+    def on_error(self, error: ChainError) -> None:
+        return None
+
+    def on_stall(self, stall: Stall) -> None:
+        return None
 
 
 @asynccontextmanager
 async def reached(
-    name: str, settings: Settings, chain: ChainSettings, on_error: OnError = lambda error: None
+    name: str, settings: Settings, chain: ChainSettings, listener: Listener | None = None
 ) -> AsyncIterator[Ground]:
-    """One chain, reached. Raises `ConfigError` for what a person must mend, `ChainError` and `MarketError` otherwise."""
+    """One chain, reached. Raises `ConfigError` for what a person must mend, `ChainError` for what the node must, `MarketError`
+    when none of the markets can be trusted."""
     preset = chain.load_preset()
     expected = expected_chain_id(name, chain, preset)
+    listener = listener or Unheard()
     async with endpoints_of(chain, expected) as rpc:
         try:
             chain_id = await rpc.check()
@@ -37,27 +70,61 @@ async def reached(
             raise ConfigError(f"chains.{name}: {error}; correct rpc_url, chain_id or preset") from None
         head = await read_header(rpc, "latest")
         block_s = await block_time_s(chain, preset, rpc, head)
+        on_demand = await is_loopback_anvil(chain.rpc_url[0].get_secret_value(), rpc)
         client = ChainClient(
             rpc,
             poll_s=poll_s(chain, block_s),
             fee_cap_wei=fee_cap_wei(chain),
             priority_percentile=chain.fees.priority_percentile,
             log_span=chain.rpc.log_span,
-            on_error=on_error,
+            stall_after_s=None if on_demand else advance_within_s(block_s),
+            on_stall=listener.on_stall,
+            on_error=listener.on_error,
         )
-        markets = [await discovered(client, provider, preset, head) for provider in providers_of(chain, preset)]
+        markets, refused = await _discovered(name, chain, preset, client, head)
         native = configured_native(chain, chain_id)
         if native is None:
             assets = list(dict.fromkeys(reserve.asset for market in markets for reserve in market.reserves))
             native = await find_wrapped_native(rpc, assets, head)
-        yield Ground(name, settings, chain, preset, rpc, client, chain_id, head, native, markets, block_s)
+        yield Ground(
+            name, settings, chain, preset, rpc, client, chain_id, head, native, markets, refused, block_s, on_demand
+        )
 
 
-async def discovered(client: ChainClient, provider: Address, preset: Preset | None, head: BlockRef) -> Market:
-    """The market behind a provider, as its preset says if there is one. Raises `MarketError`."""
-    market = await client.drive(AaveV3().discover(provider), head)
-    preset_check(preset, provider)(market)
-    return market
+async def _discovered(
+    name: str, chain: ChainSettings, preset: Preset | None, client: ChainClient, head: BlockRef
+) -> tuple[list[Market], dict[Address, str]]:
+    """The markets in order, and why the others are refused. One that is refused does not stand in the way of the rest."""
+    markets: list[Market] = []
+    refused: dict[Address, str] = {}
+    for provider in providers_of(chain, preset):
+        try:
+            markets.append(await client.drive(AaveV3().discover(provider), head))
+        except NoMarket as error:
+            raise _nothing_there(name, error, head) from None
+        except MarketError as error:
+            refused[provider] = str(error)
+            continue
+        try:
+            preset_check(preset, provider)(markets[-1])
+        except MarketError as error:
+            raise ConfigError(f"chains.{name}: {error}") from None
+    if not markets:
+        raise MarketError("; ".join(refused.values()))
+    return markets, refused
+
+
+def _nothing_there(name: str, error: NoMarket, head: BlockRef) -> KeeperError:
+    age_s = int(time.time()) - head.timestamp_s
+    if age_s > SYNCING_AFTER_S:
+        return MarketError(
+            f"chains.{name}: {error} at block {head.number}, the node's newest, which is {age_s // 3_600} hours old:"
+            " let the node catch up"
+        )
+    return ConfigError(
+        f"chains.{name}: {error} at block {head.number}: correct addresses_provider, or rpc_url if the node is of another"
+        " chain"
+    )
 
 
 def configured_native(chain: ChainSettings, chain_id: int) -> Address | None:

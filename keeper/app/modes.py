@@ -61,7 +61,11 @@ class Ground:
     head: BlockRef
     wrapped_native: Address | None
     markets: Sequence[Market]
+    refused: Mapping[Address, str]
+    """Configured markets that cannot be trusted, with why."""
     block_s: float
+    on_demand: bool
+    """A local anvil: it may mine only when something is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,12 @@ class BoardWatcher:
         self._health.note_head(result.head)
         self._health.open_orders = len(loop.open)
         for desk in loop.desks:
-            applied = desk.follower.applied
-            if applied is not None:
-                self._health.note_applied(applied)
             self._health.note_market(desk.market, *market_state(loop, desk.market, desk.follower))
+        # The chain stands where the slowest of its markets does; one that is refused or stopped does not count.
+        counted = [desk for desk in loop.desks if desk.market not in loop.stopped | loop.refusals]
+        applied = [desk.follower.applied for desk in counted if desk.follower.applied is not None]
+        if applied and len(applied) == len(counted):
+            self._health.note_applied(min(applied, key=lambda block: block.number))
 
     def on_error(self, loop: ChainLoop, error: Exception) -> None:
         self._health.note_error(error)

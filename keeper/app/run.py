@@ -1,51 +1,38 @@
-"""The daemon and its one-shot relatives, put together from the rooms."""
+"""`keeper run` and `keeper positions`, put together from the rooms."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
-from keeper import __version__
+from keeper.app.build import Follower, built_chain, followers_of
+from keeper.app.daemon import run_for_ever
 from keeper.app.ground import reached
-from keeper.app.modes import Ground, Means, effective_mode, means_for, token_decimals
-from keeper.app.parts import BoardWatcher, FollowedMarkets, NullCheckpoints, ObservedJournal, preset_check
+from keeper.app.modes import Ground, effective_mode
+from keeper.app.parts import BoardWatcher, NullCheckpoints, ObservedJournal
 from keeper.app.plan import RunPlan
-from keeper.app.terms import desk_terms, head_age_limit_s
-from keeper.chain.deployed import first_code_block
+from keeper.app.signals import StopSignals
+from keeper.app.terms import advance_within_s
 from keeper.core import event_build
-from keeper.core.errors import ConfigError, KeeperError, StoreError
-from keeper.core.event_build import AssetLabel
-from keeper.core.events import Event
-from keeper.core.units import Address
+from keeper.core.block import BlockRef
+from keeper.core.errors import BlockUnavailable, ConfigError, Defect, KeeperError, MarketError, StoreError
 from keeper.core.valued import Valued
-from keeper.execution.loopback import is_loopback_anvil
-from keeper.pipeline.desk import Desk
-from keeper.pipeline.loop import ChainLoop
-from keeper.pipeline.market import MarketFollower, Progress
-from keeper.pipeline.supervise import OnceResult, follow_chain, run_once
+from keeper.pipeline.market import Progress
+from keeper.pipeline.supervise import run_once
 from keeper.pipeline.tasks import leading_error
-from keeper.ports import Checkpoints, Intents, Journal
-from keeper.protocols.aave_v3.adapter import AaveV3
-from keeper.protocols.aave_v3.market import Market
-from keeper.protocols.aave_v3.state import State
-from keeper.settings import Chain as ChainSettings
+from keeper.ports import Journal
 from keeper.settings import Settings
 from keeper.store import Store
 from keeper.telemetry.alerts import Alerts
-from keeper.telemetry.health import HealthBoard, serve_health
+from keeper.telemetry.health import HealthBoard
 from keeper.telemetry.log import configure_logging
 from keeper.telemetry.recorder import Recorder
 from keeper.telemetry.redact import Redactor
 
-HEALTH_AGE_BLOCKS = 10
-SHORTEST_HEALTH_AGE_S = 60.0
 ONCE_HEAD_TIMEOUT_BLOCKS = 20
-WORK_LEFT, TROUBLE = 3, 1
-
-Follower = MarketFollower[Market, State]
+LISTING_TRIES = 5
+DONE, WORK_LEFT, INTERRUPTED = 0, 3, 130
 
 
 def silent(first: int, reached_block: int, last: int) -> None:
@@ -55,9 +42,9 @@ def silent(first: int, reached_block: int, last: int) -> None:
 async def run_keeper(
     settings: Settings, plan: RunPlan, progress: Progress = silent, observer: Journal | None = None
 ) -> int:
-    """Run every configured chain until stopped, or once. Returns the exit code; raises `ConfigError` and, when asked to run
-    once, other `KeeperError`s. An `observer` hears all that is journaled; who brings one also handles the signals, and
-    stops the run by cancelling it."""
+    """Run every configured chain until stopped, or once. Returns the exit code; raises `ConfigError`, `StoreError` and, when
+    asked to run once, other `KeeperError`s. An `observer` hears all that is journaled; who brings one also handles the
+    signals, and stops the run by cancelling it."""
     mode = effective_mode(settings, plan)
     redactor = Redactor()
     for chain in settings.chains.values():
@@ -65,74 +52,24 @@ async def run_keeper(
             redactor.add_url(url.get_secret_value())
     configure_logging(redactor, level=settings.log_level, style=settings.log_format)
     alerts = Alerts([url.get_secret_value() for url in settings.alerts], redactor=redactor)
-    async with Store.open(settings.store) as store, alerts.running():
-        journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
-        running = asyncio.current_task()
-        assert running is not None, "a coroutine runs in a task"
-        with _stopping_on_signals(running) if observer is None else nullcontext():
-            try:
-                if plan.once:
-                    return await _once_all(settings, plan, mode, store, journal, redactor, progress)
-                await _daemon(settings, mode, store, journal, redactor, progress)
-            except asyncio.CancelledError:
-                if running.uncancel() > 0:
-                    raise
-                await journal.record([event_build.stopped(name, "asked to stop") for name in settings.chains])
-                return 130 if plan.once else 0
-            except BaseExceptionGroup as errors:
-                raise leading_error(errors) from None
-    return 0
-
-
-async def _daemon(
-    settings: Settings, mode: str, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
-) -> None:
-    board = HealthBoard(redactor, max_age_s=SHORTEST_HEALTH_AGE_S, store_trouble=lambda: store.trouble)
-    async with AsyncExitStack() as stack:
-        if settings.health_port:
-            await stack.enter_async_context(serve_health(board, port=settings.health_port))
-        async with asyncio.TaskGroup() as group:
-            for name, chain in settings.chains.items():
-                group.create_task(
-                    _chain_for_ever(name, settings, chain, mode, store, journal, board, progress), name=name
-                )
-
-
-async def _chain_for_ever(
-    name: str,
-    settings: Settings,
-    chain: ChainSettings,
-    mode: str,
-    store: Store,
-    journal: Recorder,
-    board: HealthBoard,
-    progress: Progress,
-) -> None:
-    """Start the chain, and start it again after trouble, later each time. Only a `ConfigError` ends it."""
-    health = board.chain(name)
-    watcher = BoardWatcher(health)
-    pause_s = 1.0
-    while True:
+    running = asyncio.current_task()
+    assert running is not None, "a coroutine runs in a task"
+    with StopSignals(running) if observer is None else nullcontext() as signals:
         try:
-            async with built_chain(name, settings, chain, mode, store, store, journal) as (ground, means, loop):
-                await journal.record([started(ground, means)])
-                pause_s = 1.0
-                await follow_chain(loop, ground.client, journal, watcher, progress)
-        except KeeperError as error:
-            if not survivable(error):
+            async with Store.open(settings.store) as store, alerts.running():
+                journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
+                try:
+                    return await _work(settings, plan, mode, store, journal, redactor, progress)
+                finally:
+                    if signals is not None:
+                        signals.disarm()
+        except asyncio.CancelledError:
+            if running.uncancel() > 0:
                 raise
-            health.note_error(error)
-            await journal.record([event_build.trouble(name, error)])
-        await asyncio.sleep(pause_s)
-        pause_s = min(60.0, 2 * pause_s)
+            return INTERRUPTED if plan.once else DONE
 
 
-def survivable(error: KeeperError) -> bool:
-    """Whether a running daemon waits and tries again: everything but what a person must mend in a file."""
-    return not isinstance(error, ConfigError | StoreError)
-
-
-async def _once_all(
+async def _work(
     settings: Settings,
     plan: RunPlan,
     mode: str,
@@ -141,124 +78,73 @@ async def _once_all(
     redactor: Redactor,
     progress: Progress,
 ) -> int:
-    board = HealthBoard(redactor, max_age_s=SHORTEST_HEALTH_AGE_S)
+    """Whatever ends it before its time is journaled."""
+    try:
+        with _unwrapped():
+            if plan.once:
+                return await _once_all(settings, mode, store, journal, redactor, progress)
+            await run_for_ever(settings, mode, store, journal, redactor, progress)
+    except asyncio.CancelledError:
+        await _record_stopped(settings, journal, "asked to stop")
+        raise
+    except (KeeperError, Defect) as error:
+        with suppress(StoreError, Defect):
+            await _record_stopped(settings, journal, f"{type(error).__name__}: {error}")
+        raise
+    return DONE
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    try:
+        yield
+    except BaseExceptionGroup as errors:
+        raise leading_error(errors) from None
+
+
+async def _record_stopped(settings: Settings, journal: Recorder, why: str) -> None:
+    await journal.record([event_build.stopped(name, why) for name in settings.chains])
+
+
+async def _once_all(
+    settings: Settings, mode: str, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
+) -> int:
+    """Every chain, one after the other. One that is in trouble does not keep the others from their turn; the first trouble is
+    raised at the end."""
+    board = HealthBoard(redactor, max_age_s=advance_within_s(0))
     left = False
-    for name, chain in settings.chains.items():
-        result = await once(
-            name, settings, chain, mode, store, store, journal, BoardWatcher(board.chain(name)), progress
-        )
-        left |= result.work_left
-    return WORK_LEFT if left else 0
+    troubles: list[KeeperError | Defect] = []
+    for name in settings.chains:
+        try:
+            left |= await _once(name, settings, mode, store, journal, BoardWatcher(board.chain(name)), progress)
+        except (ConfigError, StoreError):
+            raise
+        except (KeeperError, Defect) as error:
+            await journal.record([event_build.trouble(name, error)])
+            troubles.append(error)
+    if troubles:
+        raise troubles[0]
+    return WORK_LEFT if left else DONE
 
 
-async def once(
+async def _once(
     name: str,
     settings: Settings,
-    chain: ChainSettings,
     mode: str,
-    checkpoints: Checkpoints,
-    intents: Intents,
-    journal: Journal,
+    store: Store,
+    journal: Recorder,
     watcher: BoardWatcher,
     progress: Progress,
-) -> OnceResult:
-    """One chain, once: judge and act until nothing is open."""
-    async with built_chain(name, settings, chain, mode, checkpoints, intents, journal) as (ground, means, loop):
-        await journal.record([started(ground, means)])
+) -> bool:
+    """One chain: judge and act until nothing is open. True when work is left."""
+    chain = settings.chains[name]
+    async with built_chain(name, settings, chain, mode, store, store, journal) as (ground, means, loop):
         timeout_s = max(60.0, ONCE_HEAD_TIMEOUT_BLOCKS * ground.block_s)
         result = await run_once(loop, ground.client, watcher, progress, timeout_s, means.submitter.rehearses)
         await journal.record([event_build.stopped(name, "once: work left" if result.work_left else "once: done")])
-        return result
-
-
-@asynccontextmanager
-async def built_chain(
-    name: str,
-    settings: Settings,
-    chain: ChainSettings,
-    mode: str,
-    checkpoints: Checkpoints,
-    intents: Intents,
-    journal: Journal,
-) -> AsyncIterator[tuple[Ground, Means, ChainLoop]]:
-    """One chain's loop with everything it needs. On the way out the books are saved."""
-    async with AsyncExitStack() as stack:
-        ground = await stack.enter_async_context(reached(name, settings, chain))
-        followers = followers_of(ground, checkpoints)
-        markets = FollowedMarkets(followers, ground.wrapped_native)
-        means = await means_for(mode, ground, markets, intents, journal, stack)
-        loop = ChainLoop(
-            name,
-            ground.client,
-            [
-                desk_of(ground, follower, market, means)
-                for follower, market in zip(followers, ground.markets, strict=True)
-            ],
-            means.funding,
-            means.simulator,
-            means.submitter,
-            journal,
-            time.time,
-            head_age_limit_s(chain, ground.block_s, await mines_on_demand(ground)),
-            await asset_labels(ground),
-        )
-        try:
-            yield ground, means, loop
-        finally:
-            for follower in followers:
-                await follower.save_checkpoint()
-
-
-async def mines_on_demand(ground: Ground) -> bool:
-    """Whether the node is a local anvil: it may mine only when something is sent."""
-    return await is_loopback_anvil(ground.chain.rpc_url[0].get_secret_value(), ground.rpc)
-
-
-def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
-    async def first_block(entry: Address) -> int:
-        if ground.chain.start_block is not None:
-            return ground.chain.start_block
-        if ground.preset is not None and ground.preset.start_block is not None:
-            return ground.preset.start_block
-        return await first_code_block(ground.rpc, entry, ground.head)
-
-    return [
-        MarketFollower(
-            ground.client,
-            ground.name,
-            AaveV3(),
-            market.provider,
-            checkpoints,
-            first_block,
-            preset_check(ground.preset, market.provider),
-        )
-        for market in ground.markets
-    ]
-
-
-def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) -> Desk:
-    terms = desk_terms(ground.chain, market.base_currency_unit, ground.wrapped_native, ground.block_s)
-    return Desk(follower, terms, ground.chain_id, means.liquidator)
-
-
-async def asset_labels(ground: Ground) -> dict[Address, Sequence[AssetLabel]]:
-    """Per market, how people read its assets."""
-    decimals = await token_decimals(ground)
-    return {
-        market.provider: [AssetLabel(r.asset, r.label, decimals[r.asset]) for r in market.reserves]
-        for market in ground.markets
-    }
-
-
-def started(ground: Ground, means: Means) -> Event:
-    return event_build.started(
-        ground.name,
-        version=__version__,
-        mode=means.name,
-        chain_id=ground.chain_id,
-        keeper=means.liquidator,
-        markets=[market.provider for market in ground.markets],
-    )
+        for why in ground.refused.values():
+            raise MarketError(why)
+        return result.work_left
 
 
 async def list_positions(settings: Settings, progress: Progress = silent) -> list[Valued]:
@@ -266,34 +152,35 @@ async def list_positions(settings: Settings, progress: Progress = silent) -> lis
     rows: list[Valued] = []
     for name, chain in settings.chains.items():
         async with reached(name, settings, chain) as ground:
-            for follower, market in zip(followers_of(ground, NullCheckpoints()), ground.markets, strict=True):
-                await ground.client.extend(ground.head)
-                await follower.start(ground.head, progress)
-                decimals = len(str(market.base_currency_unit)) - 1
-                rows += [
-                    Valued(row.borrower, market.provider, ground.head.number, follower.health(row), decimals)
-                    for row in follower.book.positions()
-                ]
+            for follower in followers_of(ground, NullCheckpoints()):
+                rows += await _valued(ground, follower, progress)
+            for why in ground.refused.values():
+                raise MarketError(why)
     return sorted(
         rows, key=lambda row: (row.health is not None, row.health and row.health.health_factor_wad, row.borrower)
     )
 
 
-class _stopping_on_signals:  # noqa: N801  # reads as a phrase
-    """While inside, SIGINT and SIGTERM cancel the task, once; a second one falls through to the default."""
+async def _valued(ground: Ground, follower: Follower, progress: Progress) -> Sequence[Valued]:
+    head = await _caught_up(ground, follower, progress)
+    decimals = len(str(follower.adapter.base_unit(follower.market))) - 1
+    return [
+        Valued(row.borrower, follower.entry, head.number, follower.health(row), decimals)
+        for row in follower.book.positions()
+    ]
 
-    def __init__(self, task: asyncio.Task[object]) -> None:
-        self._task = task
-        self._loop = asyncio.get_running_loop()
 
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._stop)
-
-    def _stop(self) -> None:
-        self.__exit__()
-        self._task.cancel()
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.remove_signal_handler(number)
+async def _caught_up(ground: Ground, follower: Follower, progress: Progress) -> BlockRef:
+    """The head that the book stands at. Finding the borrowers may outlast the state that the node keeps of a block: then a
+    newer head is taken, and the search goes on from where it got."""
+    head = ground.head
+    for tries_left in reversed(range(LISTING_TRIES)):
+        try:
+            await ground.client.extend(head)
+            await follower.start(head, progress)
+            break
+        except BlockUnavailable:
+            if not tries_left:
+                raise
+            head = await ground.client.latest()
+    return head

@@ -77,7 +77,12 @@ def head_age_limit_s(chain: ChainSettings, block_s: float, on_demand: bool) -> f
     """How old a head may be to act on it. `on_demand`: a devnet that mines only when asked has heads of any age."""
     if chain.max_head_age_s is not None:
         return chain.max_head_age_s
-    return math.inf if on_demand else max(SHORTEST_HEAD_AGE_S, 10 * block_s)
+    return math.inf if on_demand else advance_within_s(block_s)
+
+
+def advance_within_s(block_s: float) -> float:
+    """Within this time a chain that is well shows a new block: ten block times, at least a minute."""
+    return max(SHORTEST_HEAD_AGE_S, 10 * block_s)
 
 
 def fee_cap_wei(chain: ChainSettings) -> int:

@@ -16,6 +16,7 @@
     │   ├── WrongChain         the node answers for another chain id
     │   └── RpcFailure         any other JSON-RPC error (carries code, message, data)
     ├── MarketError        this market cannot be trusted (unknown revision, stable debt, failed verification)
+    │   └── NoMarket           there is no such market at the address
     ├── StoreError         the store cannot be used (newer version, held by another keeper)
     ├── QuoteError         this venue only; try the next
     └── SubmitError
@@ -92,6 +93,10 @@ class RpcFailure(ChainError):
 
 class MarketError(KeeperError):
     """This market cannot be trusted; the message names it and why."""
+
+
+class NoMarket(MarketError):
+    """What stands at the address, if anything, is not the entry to a market."""
 
 
 class StoreError(KeeperError):

@@ -43,6 +43,8 @@ class ChainHealth:
     applied: BlockRef | None = None
     head: BlockRef | None = None
     open_orders: int = 0
+    max_age_s: float | None = None
+    """The applied block may be as old as this; None: as the board says for all chains."""
     _advanced_at: float | None = None
     _markets: dict[Address, tuple[MarketState, str]] = field(default_factory=dict)
     _error: tuple[str, float] | None = None
@@ -67,6 +69,7 @@ class ChainHealth:
         return None if self._advanced_at is None else self.clock() - self._advanced_at
 
     def status(self, max_age_s: float) -> Status:
+        max_age_s = self.max_age_s or max_age_s
         states = [state for state, _ in self._markets.values()]
         age_s = self.age_s()
         if age_s is None or age_s > max_age_s or MarketState.VERIFIED not in states:
@@ -81,6 +84,7 @@ class ChainHealth:
             "applied_block": self.applied.number if self.applied is not None else None,
             "head_block": self.head.number if self.head is not None else None,
             "age_s": round(age_s, 1) if age_s is not None else None,
+            "max_age_s": self.max_age_s or max_age_s,
             "markets": {
                 to_hex(market): {"state": state.value, "why": self.redactor.clean(why)}
                 for market, (state, why) in self._markets.items()
@@ -125,7 +129,7 @@ class HealthBoard:
             status = Status.OK
         chains = {name: chain.body(self._max_age_s) for name, chain in self._chains.items()}
         store = self._redactor.clean(trouble) if trouble is not None else None
-        return status, {"status": status.value, "max_age_s": self._max_age_s, "store_trouble": store, "chains": chains}
+        return status, {"status": status.value, "store_trouble": store, "chains": chains}
 
 
 @asynccontextmanager

@@ -50,6 +50,15 @@ def test_nothing_is_well_before_the_first_block_is_applied(world: World) -> None
     assert world.status() is Status.OK
 
 
+def test_a_slow_chain_is_given_its_own_time(world: World) -> None:
+    running(world)
+    world.board.chain(CHAIN).max_age_s = 120
+    world.now_s += 119
+    assert world.status() is Status.OK
+    world.now_s += 2
+    assert world.status() is Status.STALLED
+
+
 def test_only_another_block_is_progress(world: World) -> None:
     running(world)
     chain = world.board.chain(CHAIN)
@@ -102,7 +111,6 @@ async def test_the_page_answers_503_until_all_is_well_and_tells_what_is(world: W
         assert code == 200
         assert body == {
             "status": "degraded",
-            "max_age_s": 60,
             "store_trouble": None,
             "chains": {
                 CHAIN: {
@@ -110,6 +118,7 @@ async def test_the_page_answers_503_until_all_is_well_and_tells_what_is(world: W
                     "applied_block": 100,
                     "head_block": 103,
                     "age_s": 5.0,
+                    "max_age_s": 60,
                     "markets": {
                         "0x" + "a0" * 20: {"state": "verified", "why": ""},
                         "0x" + "a1" * 20: {"state": "refused", "why": "stable debt at ***"},

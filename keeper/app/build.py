@@ -1,0 +1,124 @@
+"""One chain's loop put together from the rooms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from keeper import __version__
+from keeper.app.ground import Listener, reached
+from keeper.app.modes import Ground, Means, means_for, token_decimals
+from keeper.app.parts import FollowedMarkets, preset_check
+from keeper.app.terms import desk_terms, head_age_limit_s
+from keeper.chain.deployed import first_code_block
+from keeper.core import event_build
+from keeper.core.event_build import AssetLabel
+from keeper.core.events import Event
+from keeper.core.units import Address
+from keeper.pipeline.desk import Desk
+from keeper.pipeline.loop import ChainLoop
+from keeper.pipeline.market import MarketFollower
+from keeper.ports import Checkpoints, Intents, Journal
+from keeper.protocols.aave_v3.adapter import AaveV3
+from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.state import State
+from keeper.settings import Chain as ChainSettings
+from keeper.settings import Settings
+
+Follower = MarketFollower[Market, State]
+
+
+@asynccontextmanager
+async def built_chain(
+    name: str,
+    settings: Settings,
+    chain: ChainSettings,
+    mode: str,
+    checkpoints: Checkpoints,
+    intents: Intents,
+    journal: Journal,
+    listener: Listener | None = None,
+) -> AsyncIterator[tuple[Ground, Means, ChainLoop]]:
+    """One chain's loop with everything it needs; it has started by the journal, and so have its refusals. On the way out
+    the books are saved."""
+    async with AsyncExitStack() as stack:
+        ground = await stack.enter_async_context(reached(name, settings, chain, listener))
+        followers = followers_of(ground, checkpoints)
+        markets = FollowedMarkets(followers, ground.wrapped_native)
+        means = await means_for(mode, ground, markets, intents, journal, stack)
+        loop = ChainLoop(
+            name,
+            ground.client,
+            [
+                desk_of(ground, follower, market, means)
+                for follower, market in zip(followers, ground.markets, strict=True)
+            ],
+            means.funding,
+            means.simulator,
+            means.submitter,
+            journal,
+            time.time,
+            head_age_limit_s(chain, ground.block_s, ground.on_demand),
+            await asset_labels(ground),
+        )
+        await journal.record([_started(ground, means), *_refusals(ground)])
+        try:
+            yield ground, means, loop
+        finally:
+            for follower in followers:
+                await follower.save_checkpoint()
+
+
+def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
+    async def first_block(entry: Address) -> int:
+        if ground.chain.start_block is not None:
+            return ground.chain.start_block
+        if ground.preset is not None and ground.preset.start_block is not None:
+            return ground.preset.start_block
+        return await first_code_block(ground.rpc, entry, ground.head)
+
+    return [
+        MarketFollower(
+            ground.client,
+            ground.name,
+            AaveV3(),
+            market.provider,
+            checkpoints,
+            first_block,
+            preset_check(ground.preset, market.provider),
+        )
+        for market in ground.markets
+    ]
+
+
+def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) -> Desk:
+    terms = desk_terms(ground.chain, market.base_currency_unit, ground.wrapped_native, ground.block_s)
+    return Desk(follower, terms, ground.chain_id, means.liquidator)
+
+
+async def asset_labels(ground: Ground) -> dict[Address, Sequence[AssetLabel]]:
+    """Per market, how people read its assets."""
+    decimals = await token_decimals(ground)
+    return {
+        market.provider: [AssetLabel(r.asset, r.label, decimals[r.asset]) for r in market.reserves]
+        for market in ground.markets
+    }
+
+
+def _started(ground: Ground, means: Means) -> Event:
+    return event_build.started(
+        ground.name,
+        version=__version__,
+        mode=means.name,
+        chain_id=ground.chain_id,
+        keeper=means.liquidator,
+        markets=[market.provider for market in ground.markets],
+    )
+
+
+def _refusals(ground: Ground) -> list[Event]:
+    return [
+        event_build.market_refused(ground.name, market, ground.head.number, why)
+        for market, why in ground.refused.items()
+    ]
