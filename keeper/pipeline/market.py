@@ -217,7 +217,9 @@ class MarketFollower(Generic[Market, State]):
         market = self.market
         if result.changes:
             market, rules_fit = await self._rediscover(head)
-            code_changed |= not rules_fit
+            # With other tokens, what their logs said between their listing and this head was never asked for.
+            other_logs = self.adapter.log_filter(market) != self.adapter.log_filter(self.market)
+            code_changed |= other_logs or not rules_fit
             state_results = await self._chain.read(self.adapter.encode_state(market), head)
         if code_changed:
             self._to_read |= set(self.book.rows())

@@ -37,6 +37,10 @@ class Following:
         await self.follower.start(head, lambda first, reached, last: None)
         return head
 
+    async def newest(self) -> BlockRef:
+        """The head that `advance` would take now."""
+        return await read_header(self._rpc, "latest")
+
     async def advance(self) -> Advance:
         """To the newest head, over a reorg if there was one."""
         head = await read_header(self._rpc, "latest")
