@@ -6,12 +6,11 @@ Everything lives in a temporary folder and on a local anvil; both are gone after
 from __future__ import annotations
 
 import asyncio
-import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +19,7 @@ from keeper.app.demo_check import Readings, cases, problems, read_all, reasons_o
 from keeper.app.demo_record import Record, Token
 from keeper.app.plan import RunPlan
 from keeper.app.run import run_keeper
+from keeper.app.signals import StopSignals
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.events import Event
 from keeper.core.standing import ORDERED, Standing
@@ -49,6 +49,8 @@ QUIET_HEADS = 2
 """So many judged heads without anything left to do end the demo."""
 READY_WITHIN_S = 60.0
 QUIET_WITHIN_S = 120.0
+READING_WITHIN_S = 5.0
+"""So long a block waits for the keeper to have judged the one before."""
 TRANSIENT_WITHIN_S = 30.0
 """So long reasons that may go away are waited for."""
 _INVENTORY_FACTOR = 2
@@ -117,7 +119,9 @@ async def run_demo(terms: DemoTerms, screen: Screen) -> DemoResult:
             f"--store {terms.store} exists already: name a file that does not, the demo starts a new journal"
         )
     recipe = Recipe("3.6", POSITIONS, terms.seed, crash=specials_for(DEMO_CRASH))
-    with _cancelled_by_signals(), tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    with StopSignals(task), tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
         async with started_bed(recipe, AnvilOptions(gas_limit=BLOCK_GAS), screen.step) as bed:
             screen.step("making the keeper's account: gas, and every token that can be owed")
             config = await prepared_keeper(bed, Path(folder), terms.store)
@@ -191,15 +195,28 @@ async def _played(bed: Bed, config: Path, screen: Screen) -> tuple[Record, int]:
                 run_keeper(settings, RunPlan(once=False, live=True, fork=False), observer=listener), name="keeper"
             )
             # Until it is ready each transaction is mined at once: its approvals need not wait for blocks.
-            await _until(lambda: record.judged_block is not None, keeper, READY_WITHIN_S, "the keeper is not ready")
-            await bed.chain.rpc.request("evm_setIntervalMining", [BLOCK_S])
+            await _until(
+                lambda: record.judged_block is not None, record, keeper, READY_WITHIN_S, "the keeper is not ready"
+            )
+            await bed.chain.rpc.request("evm_setAutomine", [False])
+            mining = group.create_task(_blocks(bed, listener), name="blocks")
             screen.begin(record)
             crash_block = await _crash(bed, record, screen)
-            await _until(listener.quiet_since(crash_block), keeper, QUIET_WITHIN_S, "the keeper is not done")
+            await _until(listener.quiet_since(crash_block), record, keeper, QUIET_WITHIN_S, "the keeper is not done")
+            mining.cancel()
             keeper.cancel()
     except BaseExceptionGroup as errors:
         raise leading_error(errors) from None
     return record, crash_block
+
+
+async def _blocks(bed: Bed, listener: Listener) -> None:
+    """A block about every second, while nobody reads: anvil answers a call that is pinned to its newest block from the
+    state of the one that it is mining at that moment."""
+    while True:
+        await asyncio.sleep(BLOCK_S)
+        await listener.until_judged(await bed.chain.block_number(), READING_WITHIN_S)
+        await bed.chain.mine()
 
 
 async def _crash(bed: Bed, record: Record, screen: Screen) -> int:
@@ -220,12 +237,16 @@ async def _prices(bed: Bed) -> dict[str, int]:
     return {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols}
 
 
-async def _until(condition: Callable[[], bool], keeper: asyncio.Task[int], within_s: float, complaint: str) -> None:
-    """Raises DemoTrouble when the time is up or the keeper has ended."""
+async def _until(
+    condition: Callable[[], bool], record: Record, keeper: asyncio.Task[int], within_s: float, complaint: str
+) -> None:
+    """Raises DemoTrouble when the time is up, the keeper has ended, or it refuses the market."""
     deadline = time.monotonic() + within_s
     while not condition():
         if keeper.done():
             raise DemoTrouble("the keeper ended before its work was done")
+        if record.refused is not None:
+            raise DemoTrouble(f"the keeper does not work on this market: {record.refused}")
         if time.monotonic() > deadline:
             raise DemoTrouble(f"{complaint} after {within_s:.0f} s")
         await asyncio.sleep(_POLL_S)
@@ -238,6 +259,7 @@ class Listener:
         self._record = record
         self._screen = screen
         self._quiet_heads = 0
+        self._judged = asyncio.Event()
 
     async def record(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -252,7 +274,16 @@ class Listener:
         self._record.judge(block_number, standing)
         busy = bool(self._record.open_attempts()) or any(stands.reason == ORDERED for stands in standing.values())
         self._quiet_heads = 0 if busy else self._quiet_heads + new_head
+        self._judged.set()
         self._screen.judged(self._record)
+
+    async def until_judged(self, block_number: int, within_s: float) -> None:
+        """Returns once the keeper has judged that block, or when the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._record.judged_block != block_number:
+                    self._judged.clear()
+                    await self._judged.wait()
 
     def quiet_since(self, block_number: int) -> Callable[[], bool]:
         """Whether, after that block, nothing is under way and nothing is left to try."""
@@ -271,25 +302,3 @@ class Listener:
 def case_name(kind: str) -> str:
     """How a borrower made for a case, or a random one, is called."""
     return {"emode": "e-mode"}.get(kind, kind.replace("_", " "))
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
-    """While inside, the first SIGINT or SIGTERM cancels the task; a second one is left to the default."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None, "a coroutine runs in a task"
-
-    def forget() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    def stop() -> None:
-        forget()
-        task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        forget()

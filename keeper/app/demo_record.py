@@ -84,6 +84,8 @@ class Record:
     first_health_wad: dict[Address, int | None] = field(default_factory=dict)
     """Per borrower that was ever below 1, when first seen."""
     attempts: dict[str, Attempt] = field(default_factory=dict)
+    refused: str | None = None
+    """Why the keeper will not work on the market."""
     troubles: list[str] = field(default_factory=list)
 
     def name(self, borrower: Address) -> str:
@@ -116,7 +118,7 @@ class Record:
 
 
 def _verified(record: Record, event: Event) -> None:
-    record.verified = str(event.fields["revision"])
+    record.verified, record.refused = str(event.fields["revision"]), None
     record.checked_borrowers = number(event.fields, "checked_borrowers")
 
 
@@ -166,6 +168,10 @@ def _measured(record: Record, event: Event) -> None:
         attempt.received.append(_amount(record, liquidation, "collateral_asset", "received_raw"))
 
 
+def _refused(record: Record, event: Event) -> None:
+    record.refused = str(event.fields["detail"])
+
+
 def _trouble(record: Record, event: Event) -> None:
     what = " ".join(str(event.fields[name]) for name in ("error", "detail") if name in event.fields)
     record.troubles.append(f"block {event.block_number}: {what}")
@@ -182,7 +188,7 @@ _FOLDS: Mapping[Kind, Callable[[Record, Event], None]] = {
     Kind.NOT_RESTORED: _measured,
     Kind.TROUBLE: _trouble,
     Kind.ALERT: _trouble,
-    Kind.MARKET_REFUSED: _trouble,
+    Kind.MARKET_REFUSED: _refused,
 }
 
 

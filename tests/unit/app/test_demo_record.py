@@ -19,6 +19,7 @@ from tests.unit.app.demo_facts import (
     TOKENS,
     TOXIC,
     empty_record,
+    opening_events,
     outcome,
     sent_record,
     settled_record,
@@ -77,6 +78,14 @@ def test_verification_and_trouble_are_kept() -> None:
     record.hear(event_build.alert(facts.CHAIN, "model_error", "differs", block_number=8))
     assert (record.verified, record.checked_borrowers) == ("Aave v3.6", 50)
     assert record.troubles == ["block 7: RpcUnreachable gone", "block 8: differs"]
+
+
+def test_a_refused_market_is_refused_until_it_is_verified_again() -> None:
+    record = sent_record()
+    record.hear(event_build.market_refused(facts.CHAIN, facts.MARKET, 9, "no known rules"))
+    assert record.refused == "no known rules"
+    record.hear(opening_events()[0])
+    assert record.refused is None
 
 
 def test_a_disagreement_is_heard() -> None:
