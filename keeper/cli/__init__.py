@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
+from keeper.cli.advice import with_advice
 from keeper.cli.config import config_app
 from keeper.cli.demo import demo
 from keeper.cli.explain import explain
@@ -51,8 +52,11 @@ def run_cli(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"keeper: {error}\n")
         return 2
-    except (KeeperError, Defect) as error:
-        sys.stderr.write(f"keeper: {error}\n")
+    except KeeperError as error:
+        sys.stderr.write(f"keeper: {with_advice(error)}\n")
+        return 1
+    except Defect as error:
+        sys.stderr.write(f"keeper: a defect of the keeper itself: {error}\n")
         return 1
     except Exception as error:  # noqa: BLE001  # the outermost line of defence: usage errors of the command line land here
         return _usage(error)

@@ -23,14 +23,16 @@ def _group() -> None:
 @config_app.command()
 def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Read the configuration without touching the network, and show what is in effect."""
-    from rich.console import Console
     from rich.table import Table
 
+    from keeper.cli.render import table_console
     from keeper.settings import load_settings
     from keeper.settings.effective import effective_rows
 
     settings = load_settings(config)
-    table = Table("key", "value", "from", title=f"{config}: in order", title_justify="left")
+    table = Table(title=f"{config}: in order", title_justify="left")
+    for name in ("key", "value", "from"):
+        table.add_column(name, overflow="fold")
     for key, value, origin in effective_rows(settings):
         table.add_row(key, value, origin)
-    Console().print(table)
+    table_console().print(table)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
-from keeper.cli.render import base_text, checksum, health_text
+from keeper.cli.render import base_text, checksum, health_text, table_console
 from keeper.core.errors import ConfigError
 from keeper.core.units import WAD
 from keeper.core.valued import Valued
@@ -51,13 +51,12 @@ def is_below(row: Valued, below_wad: int | None) -> bool:
 
 
 def show_table(rows: Sequence[Valued]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     blocks = sorted({row.block_number for row in rows})
     table = Table(title=f"{len(rows)} borrowers at block {', '.join(map(str, blocks)) or '-'}", title_justify="left")
     for name in ("borrower", "health", "collateral", "debt", "threshold"):
-        table.add_column(name, justify="left" if name == "borrower" else "right")
+        table.add_column(name, justify="left" if name == "borrower" else "right", overflow="fold")
     for row in rows:
         health = row.health
         if health is None:
@@ -71,4 +70,4 @@ def show_table(rows: Sequence[Valued]) -> None:
             f"{health.liquidation_threshold_bps} bps",
             style="red" if health.health_factor_wad < WAD else "",
         )
-    Console().print(table)
+    table_console().print(table)

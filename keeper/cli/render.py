@@ -5,11 +5,23 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keeper.core.units import NO_DEBT_HEALTH_WAD, WAD
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+WIDE = 160
+
+
+def table_console() -> Console:
+    """As wide as the terminal; in a pipe or a file wide enough that nothing is cut."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 # -- addresses -----------------------------------------------------------------------------------------------------

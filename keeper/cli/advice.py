@@ -1,0 +1,25 @@
+"""What a person can do about a node in trouble: the end of the one line that a command leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keeper.core import errors
+
+_ADVICE: Mapping[type[errors.ChainError], str] = {
+    errors.RpcUnreachable: "is the node running, and rpc_url right?",
+    errors.RpcTimeout: "is the node overloaded? Try later, or raise rpc.timeout_s",
+    errors.RateLimited: "ask more slowly (rpc.requests_per_second), or add another rpc_url",
+    errors.MalformedResponse: "is rpc_url that of a JSON-RPC node? Try later, or another one",
+    errors.BlockUnavailable: "the node has not caught up, or keeps too little; try again, or another node",
+    errors.MethodUnavailable: "another node may offer it: change rpc_url, or add one",
+    errors.RpcFailure: "try again, or another node",
+}
+
+
+def with_advice(error: errors.KeeperError) -> str:
+    """The error's own words, and what to do about it where those do not say."""
+    for kind, advice in _ADVICE.items():
+        if isinstance(error, kind) and "; " not in str(error):
+            return f"{error}: {advice}"
+    return str(error)
