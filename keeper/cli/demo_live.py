@@ -64,11 +64,13 @@ def counts(record: Record) -> Counts:
     return Counts(len(below), len(under_way), len(restored), len(left))
 
 
-def prices_text(record: Record) -> Text:
+def prices_text(record: Record, *, moved_only: bool = False) -> Text:
     """Every price, and how far it is from where it began."""
     line = Text()
     for symbol, price_base in record.prices.items():
         start_base = record.start_prices.get(symbol, price_base)
+        if moved_only and price_base == start_base:
+            continue
         change_bps = (price_base - start_base) * BPS // start_base
         style = "red" if change_bps < 0 else "green" if change_bps > 0 else "dim"
         line.append(f"{symbol} {fixed_text(price_base, 8, 2)} ")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from keeper.app.demo import DemoResult
 from keeper.app.demo_record import Amount, Attempt, Token
+from keeper.cli.demo_live import prices_text
 from keeper.cli.render import base_text, fixed_text, health_text, short_address, signed_wad_text, token_text
 from keeper.cli.words import CLIPS, reason_sentence
 from keeper.core.outcome import Verdict
@@ -70,6 +71,7 @@ class Totals:
 def summary(result: DemoResult) -> RenderableType:
     """Everything that is shown at the end."""
     return Group(
+        Text("after the crash: ").append_text(prices_text(result.record, moved_only=True)),
         _table(result),
         Text(),
         *_legend(result),

@@ -115,6 +115,16 @@ def test_the_summary_says_what_was_shown_earned_and_proven() -> None:
         assert part in text
 
 
+def test_the_summary_begins_with_the_prices_after_the_crash() -> None:
+    record = settled_record()
+    record.start_prices = {"USDC": USD, "WETH": 3_200 * USD}
+    record.prices = {"USDC": USD, "WETH": 2_816 * USD}
+    console = Console(width=160, force_terminal=False)
+    with console.capture() as capture:
+        console.print(summary(result(record)))
+    assert capture.get().startswith("after the crash: WETH 2,816.00 -12.0 %")
+
+
 def test_trouble_on_the_way_is_told() -> None:
     record = settled_record()
     record.troubles.append("block 7: RpcTimeout no answer")
