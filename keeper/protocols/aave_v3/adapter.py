@@ -36,10 +36,15 @@ OVERFLOWING = Skip(Reason.UNPRICEABLE, "the contract's own arithmetic overflows 
 
 
 class AaveV3:
-    """Implements `LendingAdapter[Market, State]`. Stateless but for a memo of the pairs quoted last."""
+    """Implements `LendingAdapter[Market, State]`. Stateless but for a memo of the pairs quoted last.
 
-    def __init__(self) -> None:
+    With `max_price_age_s`, a price whose feed was last updated longer ago counts as missing. The protocol itself has no
+    such limit, and of a source that does not tell its age nothing is assumed.
+    """
+
+    def __init__(self, *, max_price_age_s: int | None = None) -> None:
         self._memo = TermsMemo()
+        self._max_price_age_s = max_price_age_s
 
     @property
     def protocol(self) -> str:
@@ -48,7 +53,11 @@ class AaveV3:
     # -- reads ---------------------------------------------------------------------------------------------------------
     def discover(self, entry: Address) -> Generator[Sequence[Call], Sequence[CallResult], Market]:
         """From the `PoolAddressesProvider`."""
-        return discovery.discover(entry)
+        market = yield from discovery.discover(entry)
+        if self._max_price_age_s is None:
+            return market
+        sources = yield from discovery.read_price_sources(market)
+        return replace(market, price_sources=sources, max_price_age_s=self._max_price_age_s)
 
     def candidates(self, market: Market) -> Sequence[Market]:
         return [replace(market, profile=profile) for profile in market.candidates]

@@ -56,8 +56,12 @@ VARIABLE_DEBT_TOKEN_UPGRADED_TOPIC = _hex("9439658a562a5c46b1173589df89cf001483d
 # Proxies of the pool, the configurator and the tokens
 UPGRADED_TOPIC = _hex("bc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b")
 
+# Price feeds
+LATEST_ROUND_DATA = _hex("feaf968c")
+
 # AaveOracle, PriceOracleSentinel
 GET_ASSET_PRICE = _hex("b3596f07")
+GET_SOURCE_OF_ASSET = _hex("92bf2be0")
 BASE_CURRENCY_UNIT = _hex("8c89b64f")
 IS_LIQUIDATION_ALLOWED = _hex("7a5d20ea")
 

@@ -27,7 +27,9 @@ class ReserveState:
     grace_until_s: int
     """No liquidation up to and including this second; 0 before 3.1."""
     price_base: int | None
-    """Per whole token; None when it cannot be read or is zero."""
+    """Per whole token; None when it cannot be read, is zero, or is too old to be used."""
+    stale_s: int | None = None
+    """The age of a price that is too old to be used."""
 
 
 @dataclass(frozen=True, slots=True)
