@@ -49,7 +49,8 @@ class MarketDays:
         """One day: calm, a fall (every fourth day a rise), calm, most of the way back."""
         rng = random.Random(f"day {self.terms.seed}/{serial}")
         calm = {symbol: self.home[symbol] for symbol in _MOVING}
-        yield from drift(calm, rng.randrange(10**6), 2, 0, 30)
+        before, after, back = self.terms.moves
+        yield from drift(calm, rng.randrange(10**6), before, 0, 30)
         extreme = dict(calm)
         sign = 1 if serial % 4 == 3 else -1
         for symbol, least_bps, most_bps in (("WETH", 300, 1_300), ("WBTC", 200, 1_100)):
@@ -59,8 +60,8 @@ class MarketDays:
         if rng.random() < 0.3:
             extreme["GUSD"] = calm["GUSD"] * rng.randint(8_000, 9_800) // _BPS
         yield Step("rise" if sign > 0 else "crash", 0, extreme)
-        yield from drift(extreme, rng.randrange(10**6), 3, 0, 30)
-        yield from slide("recovery", extreme, calm, 2, 0)
+        yield from drift(extreme, rng.randrange(10**6), after, 0, 30)
+        yield from slide("recovery", extreme, calm, back, 0)
 
     async def live(self, actors: Sequence[Address], serial: int, stop_after: Callable[[Step], bool]) -> None:
         """One day; it ends early after the step that `stop_after` names. People act between the price moves."""

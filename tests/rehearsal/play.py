@@ -35,7 +35,6 @@ from tests.rehearsal.verdict import Report, Run, reported
 from tests.rehearsal.weather import USUAL, Traffic, weather
 
 _READY_WITHIN_S = 240.0
-_SETTLE_BLOCKS = 12
 _FIRST_LIFE_SHARE = 0.85
 _POLL_S = 0.3
 Say = Callable[[str], None]
@@ -122,7 +121,7 @@ async def _two_lives(stage: Stage) -> None:
         until_s = time.monotonic() + stage.terms.seconds - first_s
         while time.monotonic() < until_s:
             await _day(stage, lambda step: False)
-        await asyncio.sleep(_SETTLE_BLOCKS * stage.terms.block_s)
+        await asyncio.sleep(stage.terms.settle_blocks * stage.terms.block_s)
 
     await _life(stage, busy)
     await asyncio.sleep(2 * stage.terms.block_s)

@@ -34,7 +34,8 @@ class ReadBack:
     model_error_wad: int | None
     amounts_match: bool | None
     excuses: tuple[str, ...]
-    """What happened to the borrower between decision and inclusion that no plan can know."""
+    """What happened to the borrower between decision and inclusion that no plan can know. A revert is none by itself."""
+    reverted: bool
 
 
 @dataclass
@@ -85,8 +86,6 @@ class Reader:
             excuses.append("disturbed")
         if max(row.fields["block_timestamp_s"] for row in mined) > decided.fields["window_latest_s"]:
             excuses.append("late")
-        if any(row.kind == Kind.REVERTED.value for row in mined):
-            excuses.append("reverted")
         if len(mined) < len(decided.fields["calls"]):
             excuses.append("cut short")
         told, error = end.fields["health_after_wad"], end.fields["model_error_wad"]
@@ -101,4 +100,5 @@ class Reader:
             model_error_wad=None if error is None else int(error),
             amounts_match=end.fields["amounts_match"],
             excuses=tuple(excuses),
+            reverted=any(row.kind == Kind.REVERTED.value for row in mined),
         )

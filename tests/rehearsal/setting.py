@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from keeper.core.units import Address, to_hex
+from keeper.core.units import UINT256_MAX, Address, to_hex
 from keeper.devnet.bulk import send_all, wide_blocks
 from keeper.devnet.market import Bed
 from keeper.devnet.openings import amount_of
@@ -35,14 +35,17 @@ async def prepared(bed: Bed, terms: Terms, folder: Path, rpc_url: str, health_po
     owed_raw: Counter[str] = Counter()
     for opening in bed.openings:
         owed_raw.update({leg.symbol: leg.amount_raw for leg in opening.debt})
-    mints = []
+    txs = []
     for symbol in bed.deployment.symbols:
         asset = bed.asset(symbol)
         least_raw = amount_of(_LEAST_INVENTORY_BASE, asset.spec.price_base, asset.decimals)
         amount = (account.address, max(least_raw, _INVENTORY_FACTOR * owed_raw[symbol]))
-        mints.append(bed.call_tx(account.address, asset.token, "Token", "mint", *amount))
+        txs.append(bed.call_tx(account.address, asset.token, "Token", "mint", *amount))
+        if terms.approved:
+            allowance = (bed.deployment.pool, UINT256_MAX)
+            txs.append(bed.call_tx(account.address, asset.token, "Token", "approve", *allowance))
     async with wide_blocks(bed.chain):
-        await send_all(bed.chain, mints, "minting the inventory")
+        await send_all(bed.chain, txs, "making the inventory")
     preset = folder / "rehearsal.toml"
     preset.write_text(_preset(bed, terms), encoding="utf-8")
     config, store = folder / "keeper.toml", folder / "keeper.db"

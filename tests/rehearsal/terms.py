@@ -26,9 +26,15 @@ class Terms:
     block_s: int = 2
     step_s: float = 10.0
     """Between two price moves."""
+    moves: tuple[int, int, int] = (2, 3, 2)
+    """Price moves of a day: before the fall, after it, and on the way back."""
+    settle_blocks: int = 12
+    """After the last day, so that nothing is under way at the end."""
     sample_every_blocks: int = 3
     newcomers: int = 6
     """New borrowers of each of the two waves."""
+    approved: bool = False
+    """The pool may pull the keeper's tokens already: no approvals at start, one of which takes a block."""
     answer_within_s: float = 30.0
     """A borrower below 1 for so long must have an order or a reason in the journal."""
     stop_within_s: float = 15.0
@@ -38,13 +44,16 @@ class Terms:
 
 
 SHORT = Terms(
-    seconds=20,
+    seconds=10,
     borrowers=60,
     actors=6,
     block_s=1,
-    step_s=1.5,
+    step_s=2.0,
+    moves=(1, 2, 1),
+    settle_blocks=6,
     sample_every_blocks=2,
     newcomers=0,
+    approved=True,
     memory_slope_mb_per_minute=float("inf"),
     warm_up_s=0.0,
 )

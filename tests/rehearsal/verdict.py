@@ -72,6 +72,7 @@ class _Judge:
             short = each.verdict == Verdict.REACHES_TARGET and each.health_wad < each.target_wad
             missing_wad = each.target_wad - each.health_wad
             self.expect(not short or bool(each.excuses), f"{each.attempt}: misses its target by {missing_wad} wad")
+            self.expect(not each.reverted or bool(each.excuses), f"{each.attempt}: reverted for no reason that shows")
 
     def lives(self) -> None:
         for number, run in enumerate(self.runs, 1):
@@ -206,7 +207,11 @@ def _answers(answers: Answers) -> dict[str, object]:
 def _attempts(events: Sequence[JournalRow], read: Sequence[ReadBack]) -> dict[str, object]:
     reaching = [each for each in read if each.verdict == Verdict.REACHES_TARGET]
     reached = [each for each in reaching if each.health_wad >= each.target_wad]
-    short = Counter(", ".join(each.excuses) or "none" for each in reaching if each.health_wad < each.target_wad)
+    short = Counter(
+        ", ".join([*each.excuses, *(["reverted"] if each.reverted else [])]) or "none"
+        for each in reaching
+        if each.health_wad < each.target_wad
+    )
     return {
         "events": dict(Counter(row.kind for row in events)),
         "reasons": dict(Counter(str(row.fields["reason"]) for row in events if row.kind == Kind.REFUSED)),
