@@ -31,6 +31,8 @@ _EVERYDAY = (
 )
 _WITH_RIVALS = (*_EVERYDAY, "liquidate")
 _MOVING = ("WETH", "WBTC", "wstETH", "GUSD")
+_SINKING = ("WETH", "WBTC", "wstETH")
+_DAILY_BPS = 9_700
 _BPS = 10_000
 
 
@@ -41,14 +43,17 @@ class MarketDays:
     bed: Bed
     terms: Terms
     home: Prices
-    """Where prices come back to."""
+    """The prices of the first day."""
     done: Counter[str]
     """What happened how often."""
 
     def steps(self, serial: int) -> Iterator[Step]:
-        """One day: calm, a fall (every fourth day a rise), calm, most of the way back."""
+        """One day: calm, a fall (every fourth day a rise), calm, most of the way back. Each day begins lower than the one
+        before, or whoever was restored at one bottom would outlast all others."""
         rng = random.Random(f"day {self.terms.seed}/{serial}")
         calm = {symbol: self.home[symbol] for symbol in _MOVING}
+        for symbol in _SINKING:
+            calm[symbol] = calm[symbol] * _DAILY_BPS**serial // _BPS**serial
         before, after, back = self.terms.moves
         yield from drift(calm, rng.randrange(10**6), before, 0, 30)
         extreme = dict(calm)
