@@ -82,7 +82,7 @@ def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
         MarketFollower(
             ground.client,
             ground.name,
-            AaveV3(),
+            AaveV3(max_price_age_s=ground.chain.policy.max_price_age_s),
             market.provider,
             checkpoints,
             first_block,

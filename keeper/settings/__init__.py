@@ -59,6 +59,9 @@ class Policy(_Model):
     """Least profit of an order in whole units of the base currency (USD), gas paid."""
     min_repay: Exact = Decimal(0)
     """Plans that repay less than this (base currency, whole units) are left alone."""
+    max_price_age_s: int | None = Field(None, ge=1)
+    """Prices whose feed was last updated longer ago are not used: borrowers who need them are `unpriceable`. Default: no
+    limit, as in the protocol itself."""
     only_borrowers: list[AddressText] | None = None
     skip_borrowers: list[AddressText] = []
     skip_assets: list[AddressText] = []
@@ -181,6 +184,10 @@ def load_settings(path: Path) -> Settings:
         return FromFile()
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not valid TOML: it is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {one_line(error, Settings)}") from None
 
