@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from keeper.app.demo_check import Readings, cases, problems, read_all, reasons_on_file, shortfalls
+from keeper.app.demo_config import BLOCK_S, prepared_keeper
 from keeper.app.demo_record import Record, Token
 from keeper.app.plan import RunPlan
 from keeper.app.run import run_keeper
@@ -23,26 +23,19 @@ from keeper.app.signals import StopSignals
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.events import Event
 from keeper.core.standing import ORDERED, Standing
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address
 from keeper.devnet.anvil import AnvilOptions
 from keeper.devnet.market import Bed
 from keeper.devnet.script import drift, play, set_prices
 from keeper.devnet.specials import DEMO_CRASH
 from keeper.devnet.state import Recipe, specials_for, started_bed
-from keeper.devnet.throwaway import Throwaway, write_throwaway
 from keeper.pipeline.loop import TRANSIENT
 from keeper.pipeline.tasks import leading_error
 from keeper.settings import load_settings
 
 POSITIONS = 210
 DEFAULT_SEED = 11
-BLOCK_S = 1
-WINDOW_BLOCKS = 10
-"""How long a plan must hold. A block a second is faster than any chain that it is for: ten of them are less than one
-block time of Ethereum."""
 BLOCK_GAS = 60_000_000
-POLL_S = 0.2
-"""How often the keeper asks for a new head: the node is our own."""
 CALM_STEPS = 2
 CALM_MOVE_BPS = 10
 QUIET_HEADS = 2
@@ -53,7 +46,6 @@ READING_WITHIN_S = 5.0
 """So long a block waits for the keeper to have judged the one before."""
 TRANSIENT_WITHIN_S = 30.0
 """So long reasons that may go away are waited for."""
-_INVENTORY_FACTOR = 2
 _FOLDER_PREFIX = "keeper-demo-"
 _POLL_S = 0.05
 
@@ -134,50 +126,6 @@ async def run_demo(terms: DemoTerms, screen: Screen) -> DemoResult:
     found = problems(record, readings, reasons) + shortfalls(record, readings, reasons, bed.openings)
     shown = cases(record, readings, reasons, bed.openings)
     return DemoResult(record, readings, shown, found, time.monotonic() - started_s)
-
-
-async def prepared_keeper(bed: Bed, folder: Path, store: Path | None) -> Path:
-    """A funded throwaway account and the configuration file of a live keeper that uses it."""
-    account = write_throwaway(folder)
-    await bed.chain.fund([account.address])
-    owed_raw: Counter[str] = Counter()
-    for opening in bed.openings:
-        owed_raw.update({leg.symbol: leg.amount_raw for leg in opening.debt})
-    for symbol, amount_raw in owed_raw.items():
-        amount = (account.address, _INVENTORY_FACTOR * amount_raw)
-        mint = bed.call_tx(account.address, bed.asset(symbol).token, "Token", "mint", *amount)
-        await bed.chain.transact(mint, f"minting {symbol}")
-    config = folder / "keeper.toml"
-    config.write_text(_configuration(bed, account, store or folder / "keeper.db"))
-    return config
-
-
-def _configuration(bed: Bed, account: Throwaway, store: Path) -> str:
-    return f"""mode = "live"
-store = {_toml_text(store.resolve())}
-health_port = 0
-log_level = "error"
-log_format = "console"
-
-[chains.devnet]
-rpc_url = "{bed.url}"
-addresses_provider = "{to_hex(bed.deployment.addresses_provider)}"
-chain_id = {bed.deployment.chain_id}
-block_time_s = {BLOCK_S}
-inclusion_blocks = {WINDOW_BLOCKS}
-
-[chains.devnet.rpc]
-poll_s = {POLL_S}
-
-[chains.devnet.signer]
-keystore = {_toml_text(account.keystore)}
-password_file = {_toml_text(account.password_file)}
-"""
-
-
-def _toml_text(path: Path) -> str:
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 # -- the play ----------------------------------------------------------------------------------------------------------

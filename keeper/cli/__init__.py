@@ -42,9 +42,8 @@ def run_cli(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("keeper: interrupted\n")
         return 130
     except BrokenPipeError:
         sys.stderr.close()

@@ -1,0 +1,62 @@
+"""What somebody who runs a live keeper would bring along: an account with money, and a configuration file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from keeper.core.units import to_hex
+from keeper.devnet.market import Bed
+from keeper.devnet.throwaway import Throwaway, write_throwaway
+
+BLOCK_S = 1
+WINDOW_BLOCKS = 10
+"""How long a plan must hold. A block a second is faster than any chain that it is for: ten of them are less than one
+block time of Ethereum."""
+POLL_S = 0.2
+"""How often the keeper asks for a new head: the node is our own."""
+_INVENTORY_FACTOR = 2
+
+
+async def prepared_keeper(bed: Bed, folder: Path, store: Path | None) -> Path:
+    """A funded throwaway account and the configuration file of a live keeper that uses it."""
+    account = write_throwaway(folder)
+    await bed.chain.fund([account.address])
+    owed_raw: Counter[str] = Counter()
+    for opening in bed.openings:
+        owed_raw.update({leg.symbol: leg.amount_raw for leg in opening.debt})
+    for symbol, amount_raw in owed_raw.items():
+        amount = (account.address, _INVENTORY_FACTOR * amount_raw)
+        mint = bed.call_tx(account.address, bed.asset(symbol).token, "Token", "mint", *amount)
+        await bed.chain.transact(mint, f"minting {symbol}")
+    config = folder / "keeper.toml"
+    config.write_text(_configuration(bed, account, store or folder / "keeper.db"))
+    return config
+
+
+def _configuration(bed: Bed, account: Throwaway, store: Path) -> str:
+    return f"""mode = "live"
+store = {_toml_text(store.resolve())}
+health_port = 0
+log_level = "error"
+log_format = "console"
+
+[chains.devnet]
+rpc_url = "{bed.url}"
+addresses_provider = "{to_hex(bed.deployment.addresses_provider)}"
+chain_id = {bed.deployment.chain_id}
+block_time_s = {BLOCK_S}
+inclusion_blocks = {WINDOW_BLOCKS}
+
+[chains.devnet.rpc]
+poll_s = {POLL_S}
+
+[chains.devnet.signer]
+keystore = {_toml_text(account.keystore)}
+password_file = {_toml_text(account.password_file)}
+"""
+
+
+def _toml_text(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
