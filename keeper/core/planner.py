@@ -38,7 +38,7 @@ MOST_ALTERNATIVES = 3
 """So many sequences are sized when no single call suffices; the others are only estimated."""
 MOST_PAIRS = 12
 """Of a position with more pairs those are sized that may repay the most: anybody can hold a little of every asset."""
-MOST_BEGINNINGS = 40
+MOST_BEGINNINGS = 24
 """So many ways to begin a sequence are followed, those that raise health most first: their number grows with the square of
 the pairs."""
 
@@ -326,36 +326,35 @@ class Planner(Generic[Market, State]):
         return sorted(found, key=lambda call: call.worst.health_factor_wad, reverse=True)
 
     def _most_health(self, scenarios: tuple[Scenario, ...], before: Health) -> CallSequence | Skip:
-        """The best health that the rules allow, greedily: the call that raises it most, again and again while below 1."""
-        chosen: list[Sized] = []
-        reached_wad = before.health_factor_wad
+        """The best health that the rules allow, with the fewest calls that bring it: earlier calls raise it as far as they
+        may while it stays below 1, the last as far as it may."""
+        best: CallSequence | None = None
+        best_wad = before.health_factor_wad
         refused: list[Skip] = []
-        while len(chosen) < self._policy.most_calls and reached_wad < HEALTH_ONE_WAD:
-            best: Sized | None = None
-            pairs = self._pairs_to_size(scenarios)
-            healths = self._healths(scenarios)
-            if isinstance(pairs, Skip) or isinstance(healths, Skip):
-                break
-            for pair in pairs:
-                sizer = self._sizer(pair, scenarios)
-                intervals = sizer.allowed()
-                if not intervals:
-                    probe = sizer.quotes(max(1, sizer.closed_form_raw(HEALTH_ONE_WAD, healths)))
-                    refused += [probe.skip] if isinstance(probe, Refusal) else []
-                for low, high in intervals:
-                    request_raw = sizer.full_effect(low, high)
-                    health = sizer.health_wad(request_raw)
-                    better_than = best.worst.health_factor_wad if best is not None else reached_wad
-                    if health is not None and health > better_than:
-                        best = sized(sizer, request_raw, clip_of(sizer, request_raw))
-            if best is None:
-                break
-            chosen.append(best)
-            reached_wad = best.worst.health_factor_wad
-            scenarios = follow(scenarios, best)
-        if chosen:
-            return tuple(chosen)
+        for earlier in range(self._policy.most_calls):
+            for calls, after in islice(self._prefixes(scenarios, earlier, (4,), ()), MOST_BEGINNINGS):
+                for last in self._largest_calls(after, refused):
+                    if last.worst.health_factor_wad > best_wad:
+                        best, best_wad = (*calls, last), last.worst.health_factor_wad
+        if best is not None:
+            return best
         return foremost(refused) if refused else Skip(Reason.TOXIC, "no allowed call raises health", Verdict.TOXIC)
+
+    def _largest_calls(self, scenarios: tuple[Scenario, ...], refused: list[Skip]) -> Iterator[Sized]:
+        """The largest call of each pair and allowed interval; why a pair allows none is added to `refused`."""
+        healths, pairs = self._healths(scenarios), self._pairs_to_size(scenarios)
+        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+            return
+        for pair in pairs:
+            sizer = self._sizer(pair, scenarios)
+            intervals = sizer.allowed()
+            if not intervals:
+                probe = sizer.quotes(max(1, sizer.closed_form_raw(HEALTH_ONE_WAD, healths)))
+                refused += [probe.skip] if isinstance(probe, Refusal) else []
+            for low, high in intervals:
+                request_raw = sizer.full_effect(low, high)
+                if sizer.health_wad(request_raw) is not None:
+                    yield sized(sizer, request_raw, clip_of(sizer, request_raw))
 
     # -- the plan ------------------------------------------------------------------------------------------------
 
