@@ -64,17 +64,23 @@ class Running:
 
     async def ended(self, within_s: float = PATIENCE_S) -> Ended:
         """Waits for its end."""
-        deadline = asyncio.get_running_loop().time() + within_s
-        while (code := self._exit_code()) is None:
-            if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"still running after {within_s} s: {self._err.read_text()[-2000:]}")
-            await asyncio.sleep(_POLL_S)
+        await happens(lambda: not self.alive, within_s)
+        code = self._exit_code()
+        assert code is not None, "it has ended"
         return Ended(code, self._out.read_text(), self._err.read_text())
 
     async def stopped(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> Ended:
         """Asked to stop by a signal, and gone."""
         self.send(number)
         return await self.ended(within_s)
+
+
+async def happens(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Returns once it is so."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"it did not happen within {within_s} s"
+        await asyncio.sleep(_POLL_S)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,11 +18,10 @@ from keeper.devnet.market import Bed
 from keeper.devnet.throwaway import Throwaway, write_throwaway
 from keeper.settings import Settings, load_settings
 from keeper.store import EventFilter, JournalRow, StoreReader
-from tests.devnet.commands import PATIENCE_S, Ended, Running, started
+from tests.devnet.commands import PATIENCE_S, Ended, Running, happens, started
 
 INVENTORY_WHOLE = 10**8
 """Whole tokens of every asset: more than all borrowers together owe."""
-_POLL_S = 0.02
 
 
 @dataclass
@@ -111,13 +109,14 @@ class Keeping:
 
     async def until(self, *kinds: str, count: int = 1, after_seq: int = 0, within_s: float = PATIENCE_S) -> JournalRow:
         """The newest of `count` events of these kinds, once they are recorded."""
-        deadline = asyncio.get_running_loop().time() + within_s
-        while True:
-            found = [row for row in self.events(*kinds) if row.seq > after_seq]
-            if len(found) >= count:
-                return found[-1]
-            assert asyncio.get_running_loop().time() < deadline, f"no {kinds} within {within_s} s: {self.kinds()}"
-            await asyncio.sleep(_POLL_S)
+        found: list[JournalRow] = []
+
+        def recorded() -> bool:
+            found[:] = [row for row in self.events(*kinds) if row.seq > after_seq]
+            return len(found) >= count
+
+        await happens(recorded, within_s)
+        return found[-1]
 
     def kinds(self) -> list[str]:
         return [row.kind for row in self.events()]

@@ -69,3 +69,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captur
     error = capsys.readouterr().err
     assert "nothing.toml: no such configuration file" in error
     assert error.count("\n") == 1
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "keeper.toml"
+    config.write_bytes(bytes(range(128, 256)))
+    assert run_cli(["config", "check", "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert "keeper.toml: not valid TOML" in error
+    assert error.count("\n") == 1
