@@ -29,6 +29,7 @@ MARKET_CHANGES = {
     s.PRICE_ORACLE_UPDATED_TOPIC: "PriceOracleUpdated",
     s.PRICE_ORACLE_SENTINEL_UPDATED_TOPIC: "PriceOracleSentinelUpdated",
     s.ADDRESS_SET_TOPIC: "AddressSet",
+    s.ASSET_SOURCE_UPDATED_TOPIC: "AssetSourceUpdated",
     s.ADDRESS_SET_AS_PROXY_TOPIC: "AddressSetAsProxy",
     s.RESERVE_INITIALIZED_TOPIC: "ReserveInitialized",
     s.RESERVE_DROPPED_TOPIC: "ReserveDropped",
@@ -60,10 +61,10 @@ _TOKEN_TOPICS = {s.MINT_TOPIC, s.BURN_TOPIC, s.BALANCE_TRANSFER_TOPIC}
 
 
 def log_filter(market: Market) -> LogFilter:
-    """Pool, provider, configurator and every token of every reserve."""
+    """Pool, provider, configurator, oracle and every token of every reserve."""
     tokens = [token for reserve in market.reserves for token in (reserve.a_token, reserve.variable_debt_token)]
     tokens += [reserve.stable_debt_token for reserve in market.reserves if reserve.stable_debt_token is not None]
-    addresses = (market.pool, market.provider, market.configurator, *tokens)
+    addresses = (market.pool, market.provider, market.configurator, market.oracle, *tokens)
     return LogFilter(addresses, tuple(sorted({s.BORROW_TOPIC} | _POOL_TOPICS | _TOKEN_TOPICS | set(MARKET_CHANGES))))
 
 

@@ -82,7 +82,9 @@ class Market:
         tokens |= {reserve.variable_debt_token: (reserve.id, Side.DEBT) for reserve in self.reserves}
         object.__setattr__(self, "by_token", tokens)
         stable = {reserve.stable_debt_token for reserve in self.reserves if reserve.stable_debt_token is not None}
-        object.__setattr__(self, "contracts", frozenset({self.pool, self.provider, self.configurator} | stable))
+        object.__setattr__(
+            self, "contracts", frozenset({self.pool, self.provider, self.configurator, self.oracle} | stable)
+        )
 
 
 @dataclass(frozen=True, slots=True)

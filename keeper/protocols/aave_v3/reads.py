@@ -119,11 +119,12 @@ def decode_price(result: CallResult) -> int | None:
 def _liquidation_allowed(market: Market, sentinel: Address, answers: Iterator[CallResult]) -> bool:
     if not _has_sentinel(market):
         return True
-    if sentinel != (market.sentinel or NO_ADDRESS):
-        return False
     if market.sentinel is None:
-        return True
+        return sentinel == NO_ADDRESS
+    # Taken in any case: other answers come after it.
     answer = next(answers)
+    if sentinel != market.sentinel:
+        return False
     # The pool calls it inside the liquidation: if it reverts here, so does the liquidation there.
     return answer.ok and to_bool(words(answer, 1, "isLiquidationAllowed")[0], "isLiquidationAllowed")
 

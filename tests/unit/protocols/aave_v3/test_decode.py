@@ -69,7 +69,7 @@ def test_a_flag_of_an_unknown_reserve_asks_for_discovery() -> None:
 def test_what_discovery_found_may_change(topic: bytes) -> None:
     stable = RESERVES[0].stable_debt_token
     assert stable is not None
-    for emitter in (MARKET.pool, MARKET.provider, MARKET.configurator, RESERVES[0].a_token, stable):
+    for emitter in (MARKET.pool, MARKET.provider, MARKET.configurator, MARKET.oracle, RESERVES[0].a_token, stable):
         (event,) = decode.decode_log(MARKET, make_log(emitter, topic, [], b""))
         assert event == MarketChanged(decode.MARKET_CHANGES[topic], code_changed=topic in decode.CODE_CHANGES)
     assert decode.decode_log(MARKET, make_log(OTHER, topic, [], b"")) == ()
@@ -91,7 +91,7 @@ def test_the_filter_holds_everything_that_is_decoded() -> None:
     assert set(decode.MARKET_CHANGES) | {s.BORROW_TOPIC, s.MINT_TOPIC, s.BURN_TOPIC} <= set(wanted.topics)
     assert {s.BALANCE_TRANSFER_TOPIC, s.USER_E_MODE_SET_TOPIC} <= set(wanted.topics)
     tokens = {token for one in RESERVES for token in (one.a_token, one.variable_debt_token, one.stable_debt_token)}
-    assert set(wanted.addresses) == tokens | {MARKET.pool, MARKET.provider, MARKET.configurator}
+    assert set(wanted.addresses) == tokens | {MARKET.pool, MARKET.provider, MARKET.configurator, MARKET.oracle}
 
 
 def borrow_log(data: bytes, indexed: list[Address]) -> Log:
