@@ -15,7 +15,7 @@ import pytest
 
 from keeper.cli.demo_svg import links
 
-INTERRUPTED = "keeper: demo interrupted; its anvil and its temporary folder are gone"
+INTERRUPTED = "keeper: interrupted"
 SPECIALS = ("e-mode", "dust gap", "close factor", "sequence", "toxic", "bad debt")
 PATIENCE_S = 240
 
