@@ -38,6 +38,8 @@ MOST_ALTERNATIVES = 3
 """So many sequences are sized when no single call suffices; the others are only estimated."""
 MOST_PAIRS = 12
 """Of a position with more pairs those are sized that may repay the most: anybody can hold a little of every asset."""
+MOST_COLLATERALS = 6
+"""Of such a position only the pairs of the heaviest collaterals are compared."""
 MOST_BEGINNINGS = 24
 """So many ways to begin a sequence are followed, those that raise health most first: their number grows with the square of
 the pairs."""
@@ -92,6 +94,8 @@ class Planner(Generic[Market, State]):
         self._window = window
         self._liquidator = liquidator
         self._policy = policy
+        self._pairs: list[Pair] = []
+        """Of the position being planned: what is sized. Later calls of a sequence choose among the same."""
 
     def plan(self, position: Position) -> tuple[Plan, ...] | Skip:
         """Plans for one borrower, best first (the others serve when the best cannot be funded); or why there are none."""
@@ -119,9 +123,10 @@ class Planner(Generic[Market, State]):
     ) -> tuple[Plan, ...] | Skip:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
+        self._pairs = self._weightiest(pairs, scenarios)
         found: list[CallSequence] = [
             (call,)
-            for pair in self._weightiest(pairs, scenarios)
+            for pair in self._pairs
             if (call := self._least_call(pair, scenarios, target_wad, (), position)) is not None
         ]
         for calls in range(2, self._policy.most_calls + 1):
@@ -178,17 +183,17 @@ class Planner(Generic[Market, State]):
         """At most `MOST_PAIRS` of the pairs: those whose largest allowed call repays the most."""
         if len(pairs) <= MOST_PAIRS:
             return pairs
+        legs = self._adapter.collateral_legs(self._state, scenarios[-1].position, scenarios[-1].timestamp_s)
+        heaviest = sorted(legs, key=lambda leg: leg.balance_base, reverse=True)[:MOST_COLLATERALS]
+        held = {leg.reserve_id for leg in heaviest}
 
         def most_repaid_base(pair: Pair) -> int:
             sizer = self._sizer(pair, scenarios)
             quotes = [sizer.quotes(high) for _, high in sizer.allowed()]
             return max((each[-1].repaid_base for each in quotes if not isinstance(each, Refusal)), default=0)
 
-        return sorted(pairs, key=most_repaid_base, reverse=True)[:MOST_PAIRS]
-
-    def _pairs_to_size(self, scenarios: Sequence[Scenario]) -> list[Pair] | Skip:
-        pairs = self._usable_pairs(scenarios[-1].position, scenarios)
-        return pairs if isinstance(pairs, Skip) else self._weightiest(pairs, scenarios)
+        compared = [pair for pair in pairs if pair.collateral_id in held]
+        return sorted(compared, key=most_repaid_base, reverse=True)[:MOST_PAIRS]
 
     def _hopeless(self, health: Health, pairs: Sequence[Pair]) -> Skip | None:
         """Health ≤ threshold × bonus on every usable pair, so that each call makes it worse: bad debt already when all
@@ -292,11 +297,10 @@ class Planner(Generic[Market, State]):
     def _finishes(self, before: CallSequence, scenarios: tuple[Scenario, ...], target_wad: int) -> Iterator[Finish]:
         """Pairs on which one more call can reach the target, by its largest allowed size, with the loss by closed form."""
         healths = self._healths(scenarios)
-        pairs = self._pairs_to_size(scenarios)
-        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+        if isinstance(healths, Skip):
             return
         spent_base = sum(call.loss_base for call in before)
-        for pair in pairs:
+        for pair in self._pairs:
             sizer = self._sizer(pair, scenarios)
             best = [sizer.health_wad(high) for _, high in sizer.allowed()]
             if any(health is not None and health >= target_wad for health in best):
@@ -307,12 +311,11 @@ class Planner(Generic[Market, State]):
         """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health
         below 1 and raises it, or `shares` quarters of it. Those that raise it most come first."""
         healths = self._healths(scenarios)
-        pairs = self._pairs_to_size(scenarios)
         found: list[Sized] = []
-        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+        if isinstance(healths, Skip):
             return found
         before_wad = min(health.health_factor_wad for health in healths)
-        for pair in pairs:
+        for pair in self._pairs:
             sizer = self._sizer(pair, scenarios)
             for low, high in sizer.allowed():
                 largest = largest_below_one(sizer, low, high)
@@ -342,10 +345,10 @@ class Planner(Generic[Market, State]):
 
     def _largest_calls(self, scenarios: tuple[Scenario, ...], refused: list[Skip]) -> Iterator[Sized]:
         """The largest call of each pair and allowed interval; why a pair allows none is added to `refused`."""
-        healths, pairs = self._healths(scenarios), self._pairs_to_size(scenarios)
-        if isinstance(healths, Skip) or isinstance(pairs, Skip):
+        healths = self._healths(scenarios)
+        if isinstance(healths, Skip):
             return
-        for pair in pairs:
+        for pair in self._pairs:
             sizer = self._sizer(pair, scenarios)
             intervals = sizer.allowed()
             if not intervals:

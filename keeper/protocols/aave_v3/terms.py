@@ -51,9 +51,13 @@ class Terms:
     arithmetic: SeizureArithmetic
 
 
-def pair_terms(at: Accrued, position: Position, collateral_id: int, debt_id: int) -> Terms | Refusal:
-    """The pair's terms, or the contract's refusal of any amount. The liquidator is not looked at here."""
-    health = value_account(at, position)
+def pair_terms(
+    at: Accrued, position: Position, collateral_id: int, debt_id: int, health: Health | Skip | None = None
+) -> Terms | Refusal:
+    """The pair's terms, or the contract's refusal of any amount. The liquidator is not looked at here. `health` is the
+    position's, where it is known already."""
+    if health is None:
+        health = value_account(at, position)
     if isinstance(health, Skip):
         return Refusal(health, WITHOUT_DATA)
     collateral, debt = at[collateral_id], at[debt_id]
@@ -169,6 +173,8 @@ class TermsMemo:
     def __init__(self, limit: int = 64) -> None:
         self._limit = limit
         self._known: dict[tuple[int, int, int, int], tuple[Accrued, Position, Terms | Refusal]] = {}
+        self._valued: tuple[Accrued, Position, Health | Skip] | None = None
+        """The position valued last: all its pairs stand on that."""
 
     def find(self, at: Accrued, position: Position, collateral_id: int, debt_id: int) -> Terms | Refusal:
         key = (id(at), id(position), collateral_id, debt_id)
@@ -176,5 +182,11 @@ class TermsMemo:
         if known is None:
             if len(self._known) >= self._limit:
                 self._known.clear()
-            known = self._known[key] = (at, position, pair_terms(at, position, collateral_id, debt_id))
+            health = self._health(at, position)
+            known = self._known[key] = (at, position, pair_terms(at, position, collateral_id, debt_id, health))
         return known[2]
+
+    def _health(self, at: Accrued, position: Position) -> Health | Skip:
+        if self._valued is None or self._valued[0] is not at or self._valued[1] is not position:
+            self._valued = (at, position, value_account(at, position))
+        return self._valued[2]
