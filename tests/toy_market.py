@@ -18,6 +18,7 @@ from keeper.core.lending import (
     BookEvent,
     CategorySet,
     CollateralFlag,
+    CollateralLeg,
     Health,
     LiquidationEvent,
     LogFilter,
@@ -133,6 +134,18 @@ class ToyAdapter:
     # -- arithmetic ----------------------------------------------------------------------------------------------
     def health(self, state: ToyState, position: Position, timestamp_s: int) -> Health | Skip:
         return value_position(state, position, timestamp_s)
+
+    def collateral_legs(self, state: ToyState, position: Position, timestamp_s: int) -> Sequence[CollateralLeg]:
+        legs = []
+        for reserve_id in sorted(position.collateral_enabled):
+            balance_raw, price_base = position.collateral_scaled.get(reserve_id, 0), state.prices_base[reserve_id]
+            if balance_raw and price_base is not None:
+                reserve = state.market.reserves[reserve_id]
+                value_base = balance_raw * price_base // reserve.unit
+                legs.append(
+                    CollateralLeg(reserve_id, balance_raw, value_base, reserve.threshold_bps, reserve.bonus_bps)
+                )
+        return legs
 
     def pairs(
         self, state: ToyState, position: Position, liquidator: Address, timestamp_s: int

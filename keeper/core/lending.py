@@ -69,6 +69,19 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class CollateralLeg:
+    """One enabled collateral of a position, valued."""
+
+    reserve_id: int
+    balance_raw: int
+    balance_base: int
+    """Floored."""
+    threshold_bps: int
+    bonus_bps: int
+    """100 % included; 0 where the reserve cannot be liquidated for this borrower."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What the contract would do for one `debt_to_cover_raw`, at one timestamp."""
 
@@ -235,6 +248,10 @@ class LendingAdapter(Protocol[Market, State]):
     # -- decisions' arithmetic -----------------------------------------------------------------------------------
     def health(self, state: State, position: Position, timestamp_s: int) -> Health | Skip:
         """The contract's valuation at a timestamp; `Skip(unpriceable)` when a needed price is missing."""
+        ...
+
+    def collateral_legs(self, state: State, position: Position, timestamp_s: int) -> Sequence[CollateralLeg]:
+        """Every enabled collateral with a balance and a price, whether or not it can be liquidated now."""
         ...
 
     def pairs(

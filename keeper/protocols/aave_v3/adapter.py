@@ -9,6 +9,7 @@ from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.lending import (
     BalanceChange,
     BookEvent,
+    CollateralLeg,
     Health,
     LiquidationEvent,
     LogFilter,
@@ -25,7 +26,7 @@ from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import WITHOUT_DATA, refuse
 from keeper.protocols.aave_v3.state import Accrued, State
 from keeper.protocols.aave_v3.terms import Terms, TermsMemo
-from keeper.protocols.aave_v3.valuation import threshold_bps, value_account
+from keeper.protocols.aave_v3.valuation import bonus_bps, price_of, threshold_bps, value_account
 
 LEAST_CALL_GAS = 280_000
 """A plain liquidation of one collateral and one debt."""
@@ -108,6 +109,27 @@ class AaveV3:
             return value_account(state.at(timestamp_s), position)
         except ArithmeticError:
             return OVERFLOWING
+
+    def collateral_legs(self, state: State, position: Position, timestamp_s: int) -> Sequence[CollateralLeg]:
+        at = state.at(timestamp_s)
+        emode = at.emode(position.category)
+        legs = []
+        for reserve_id in sorted(position.collateral_enabled & position.collateral_scaled.keys()):
+            leg = at[reserve_id]
+            price_base = price_of(leg, emode)
+            if price_base is None:
+                continue
+            balance_raw = at.balances.collateral_balance(position.collateral_scaled[reserve_id], leg.income_index_ray)
+            legs.append(
+                CollateralLeg(
+                    reserve_id=reserve_id,
+                    balance_raw=balance_raw,
+                    balance_base=balance_raw * price_base // leg.unit,
+                    threshold_bps=threshold_bps(leg, emode) if leg.counts else 0,
+                    bonus_bps=bonus_bps(leg, emode) if leg.counts else 0,
+                )
+            )
+        return legs
 
     def pairs(
         self, state: State, position: Position, liquidator: Address, timestamp_s: int

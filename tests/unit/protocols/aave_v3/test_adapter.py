@@ -108,6 +108,15 @@ def test_nobody_liquidates_himself_from_3_4() -> None:
         assert reasons == {expected}
 
 
+def test_legs_are_the_enabled_collaterals() -> None:
+    (leg,) = ADAPTER.collateral_legs(dollar_state("3.6"), SICK, NOW_S)
+    assert (leg.reserve_id, leg.balance_raw, leg.balance_base) == (0, 1100 * DOLLARS, 1100 * 10**8)
+    assert (leg.threshold_bps, leg.bonus_bps) == (8000, 10_500)
+    (dead,) = ADAPTER.collateral_legs(changed(dollar_state("3.3"), 0, liquidation_threshold_bps=0), SICK, NOW_S)
+    assert (dead.threshold_bps, dead.bonus_bps) == (0, 0)
+    assert ADAPTER.collateral_legs(changed(dollar_state("3.6"), 0, price_base=None), SICK, NOW_S) == []
+
+
 def test_values_and_their_inverse() -> None:
     state = changed(dollar_state("3.6"), 1, price_base=3)
     asset = make_reserve(1).asset
