@@ -19,6 +19,8 @@ from keeper.cli.positions import positions
 from keeper.cli.run import run
 from keeper.core.errors import ConfigError, Defect, KeeperError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="keeper",
     help="Restore unhealthy borrowers on lending markets with the least repayment, and prove it.",
@@ -43,8 +45,7 @@ def run_cli(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("keeper: interrupted\n")
-        return 130
+        code = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -59,6 +60,8 @@ def run_cli(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  # the outermost line of defence: usage errors of the command line land here
         return _usage(error)
+    if code == INTERRUPTED:
+        sys.stderr.write("keeper: interrupted\n")
     return code if isinstance(code, int) else 0
 
 

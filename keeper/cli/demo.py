@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,17 +29,13 @@ def demo(
     """
     for name in [name for name in os.environ if name.startswith("KEEPER_") and name != _KEPT]:
         del os.environ[name]
-    try:
-        result = _played(seed, store)
-    except KeyboardInterrupt:
-        sys.stderr.write("keeper: demo interrupted; its anvil and its temporary folder are gone\n")
-        raise typer.Exit(130) from None
+    result = _played(seed, store)
     _show(result, svg, store)
     raise typer.Exit(1 if result.problems else 0)
 
 
 def _played(seed: int | None, store: Path | None) -> DemoResult:
-    """Raises KeyboardInterrupt when a signal ended it."""
+    """Raises KeyboardInterrupt when a signal ended it; its anvil and its temporary folder are gone by then."""
     import asyncio
 
     from keeper.cli.demo_screen import opened_screen
