@@ -7,7 +7,7 @@ else the shortest sequence that reaches it; else the most health that the rules 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -112,7 +112,7 @@ class Planner(Generic[Market, State]):
             return Skip(Reason.HEALTHY_NOW, "at or above 1 within the inclusion window")
         pairs = self._usable_pairs(position, scenarios)
         if isinstance(pairs, Skip):
-            return pairs
+            return pairs if before.collateral_base else replace(pairs, verdict=Verdict.BAD_DEBT)
         hopeless = self._hopeless(healths[-1], pairs)
         if hopeless is not None:
             return hopeless
