@@ -86,6 +86,11 @@ class Following:
         await self._look(hashes, head)
         return [self._seen[transaction_hash] for transaction_hash in hashes]
 
+    def borrowers_in(self, block_hash: Hash32) -> Sequence[Address]:
+        """Whose transactions were found in a block at the head looked at last, and are not forgotten."""
+        inside = [each for each in self._seen.values() if each.receipt and each.receipt.block_hash == block_hash]
+        return [each.intent.borrower for each in inside if each.intent.borrower is not None]
+
     def forget(self, transaction_hash: Hash32) -> None:
         """Nobody will ask about this transaction again; it stays tracked while it is open."""
         intent = self._tracked.get(transaction_hash)

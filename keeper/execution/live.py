@@ -138,7 +138,8 @@ class LiveSubmitter:
                 waiting = True
         if waiting:
             return None
-        outcome = await self._reconciler.outcome(submission, receipts, "; ".join(details))
+        following = self._sender.following
+        outcome = await self._reconciler.outcome(submission, receipts, "; ".join(details), following.borrowers_in)
         for sent in submission.transactions:
             if sent.transaction_hash is not None:
                 self._settling.discard(sent.transaction_hash)

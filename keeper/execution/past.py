@@ -15,12 +15,16 @@ from keeper.core.units import Hash32
 from keeper.execution.rpc import Rpc, World
 from keeper.execution.wire import read_block
 
-MOST_KEPT = 32
-"""Answers, the latest used ones: some ten inclusion blocks and their parents."""
+MOST_KEPT = 512
+"""Answers, the latest used ones: some megabytes."""
+MOST_TOGETHER = 100
+"""Groups of calls in one reading; with the one that is asked for, so many fit into what is kept."""
+
+Calls = tuple[Call, ...]
 
 
 class PastBlocks:
-    """Headers, market states and logs of the latest inclusion blocks. Errors are not remembered."""
+    """Headers, logs and readings of the latest inclusion blocks. Errors are not remembered."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
@@ -32,14 +36,6 @@ class PastBlocks:
         header: BlockRef = self._used(block_hash)
         return header
 
-    async def results(self, world: World, calls: tuple[Call, ...], block: BlockRef) -> Sequence[CallResult]:
-        """The calls' results at the block."""
-        key = (block.hash, calls)
-        if key not in self._kept:
-            self._keep(key, await world.read(calls, block))
-        results: Sequence[CallResult] = self._used(key)
-        return results
-
     async def logs(self, world: World, log_filter: LogFilter, block: BlockRef) -> Sequence[Log]:
         """The block's logs that pass the filter."""
         key = (block.hash, log_filter)
@@ -47,6 +43,21 @@ class PastBlocks:
             self._keep(key, [log async for _, chunk in world.logs(log_filter, block.number, block) for log in chunk])
         logs: Sequence[Log] = self._used(key)
         return logs
+
+    async def results(
+        self, world: World, calls: Calls, block: BlockRef, beside: Sequence[Calls] = ()
+    ) -> Sequence[CallResult]:
+        """The calls' results at the block. When they must be read, `beside` is read with them: what will be asked for
+        next."""
+        if (block.hash, calls) not in self._kept:
+            others = [each for each in dict.fromkeys(beside) if each != calls and (block.hash, each) not in self._kept]
+            groups = [calls, *others[:MOST_TOGETHER]]
+            answers = list(await world.read([call for group in groups for call in group], block))
+            for group in groups:
+                self._keep((block.hash, group), answers[: len(group)])
+                del answers[: len(group)]
+        results: Sequence[CallResult] = self._used((block.hash, calls))
+        return results
 
     def _used(self, key: Hashable) -> Any:
         self._kept.move_to_end(key)

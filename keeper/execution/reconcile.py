@@ -6,15 +6,15 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.core.block import BlockRef
+from keeper.core.block import BlockRef, Call
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Order, Outcome, Profit, Submission
 from keeper.core.profit import gas_cost_base
-from keeper.core.units import WAD, Hash32
+from keeper.core.units import WAD, Address, Hash32
 from keeper.execution.markets import MarketHandle, Markets, market_of
 from keeper.execution.past import PastBlocks
 from keeper.execution.promise import keeps_promise
@@ -32,8 +32,15 @@ class Reconciler:
     markets: Markets
     _past: PastBlocks = field(default_factory=PastBlocks)
 
-    async def outcome(self, submission: Submission, receipts: Mapping[int, Receipt], detail: str = "") -> Outcome:
-        """`receipts` by call index; calls without one did not get into a block, and `detail` says why.
+    async def outcome(
+        self,
+        submission: Submission,
+        receipts: Mapping[int, Receipt],
+        detail: str = "",
+        beside: Callable[[Hash32], Sequence[Address]] = lambda block_hash: (),
+    ) -> Outcome:
+        """`receipts` by call index; calls without one did not get into a block, and `detail` says why. `beside`: the
+        borrowers of other attempts in a block, which are read with this one.
 
         Raises `ChainError` when something cannot be read; asking again is safe."""
         order = submission.order
@@ -50,7 +57,7 @@ class Reconciler:
         readings: list[Reading[Any]] = []
         for block in sorted(blocks.values(), key=lambda block: block.number):
             own = [call for call in mined if call.block == block]
-            reading = await self._reading(handle, order, block)
+            reading = await self._reading(handle, order, block, beside(block.hash))
             reported = _liquidations(handle, order, own)
             ran = [order.plan.calls[call.call_index] for call in own if call.succeeded]
             hashes = frozenset(call.transaction_hash for call in own)
@@ -102,16 +109,22 @@ class Reconciler:
             revert=revert,
         )
 
-    async def _reading(self, handle: MarketHandle[Any, Any], order: Order, block: BlockRef) -> Reading[Any]:
+    async def _reading(
+        self, handle: MarketHandle[Any, Any], order: Order, block: BlockRef, beside: Sequence[Address]
+    ) -> Reading[Any]:
         adapter, market, borrower = handle.adapter, handle.market, order.borrower
         parent = await self._past.header(self.rpc, block.parent_hash)
         state_calls = tuple(adapter.encode_state(market))
-        row_calls = list(adapter.encode_position(market, borrower))
         state = await self._past.results(self.world, state_calls, block)
         parent_state = await self._past.results(self.world, state_calls, parent)
         logs = await self._past.logs(self.world, adapter.log_filter(market), block)
-        *now, health = await self.world.read([*row_calls, adapter.encode_health(market, borrower)], block)
-        before = await self.world.read(row_calls, parent)
+
+        def row_of(account: Address) -> tuple[Call, ...]:
+            return (*adapter.encode_position(market, account), adapter.encode_health(market, account))
+
+        others = [row_of(account) for account in beside]
+        *now, health = await self._past.results(self.world, row_of(borrower), block, others)
+        *before, _ = await self._past.results(self.world, row_of(borrower), parent, others)
         return Reading(
             block=block,
             state=adapter.decode_state(market, block, state),
