@@ -22,7 +22,8 @@ from keeper.settings.presets import Preset
 GWEI = 10**9
 MEASURED_BLOCKS = 100
 SHORTEST_HEAD_AGE_S = 60.0
-SHORTEST_INCLUSION_S = 2
+SHORTEST_INCLUSION_S = 6
+"""Where blocks come every second, reading, planning and simulating take a block or two of their own."""
 
 
 def endpoints_of(chain: ChainSettings, chain_id: int | None) -> Endpoints:
