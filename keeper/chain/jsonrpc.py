@@ -31,6 +31,8 @@ from keeper.core.errors import (
 MAX_BODY_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 LARGE_BODY_BYTES = 2**20
+LONGEST_RETRY_AFTER_S = 3600.0
+"""A node that asks for more rest than this is asked again anyhow: nobody may send us to sleep for ever."""
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -238,7 +240,7 @@ def _batch_name(entries: Sequence[Entry]) -> str:
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait, from a number or an HTTP date; None when absent or odd."""
+    """Seconds to wait, at most `LONGEST_RETRY_AFTER_S`, from a number or an HTTP date; None when absent or odd."""
     if header is None:
         return None
     try:
@@ -248,4 +250,4 @@ def _retry_after_s(header: str | None) -> float | None:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
         except ValueError:
             return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S) if math.isfinite(seconds) else None

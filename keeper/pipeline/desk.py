@@ -21,7 +21,8 @@ from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.market import MarketFollower
 
 SIMULATION_GAS = 3_000_000
-"""What each call may burn in a simulation; the gas limit then follows from what it burnt."""
+"""What each call may burn in a simulation, or three times its estimate: a borrower may hold every asset there is. The gas
+limit then follows from what it burnt."""
 
 FundKey = tuple[Address, Address]
 """(debt asset, who pulls it)."""
@@ -53,8 +54,9 @@ class Budget:
 
     funds: Mapping[FundKey, Funds]
     gas_money_wei: int | None
-    reserved_raw: dict[Address, int] = field(default_factory=dict)
-    """Per asset: promised to orders that are under way or admitted at this head."""
+    reserved_raw: dict[FundKey, int] = field(default_factory=dict)
+    """Promised to orders that are under way or admitted at this head: they share the balance, and each spender's orders
+    its allowance."""
 
     def take(self, plan: Plan, spender: Address, gas_wei: int) -> Skip | None:
         """Reserve what the plan needs; or why that is not possible."""
@@ -62,26 +64,31 @@ class Budget:
             funds = self.funds.get((asset, spender))
             if funds is None:
                 return Skip(Reason.NO_INVENTORY, f"balance of 0x{asset.hex()} is not known", plan.verdict)
-            reserved_raw = self.reserved_raw.get(asset, 0)
-            refusal = shortage(asset, needed_raw, funds, reserved_raw)
+            promised_raw = sum(raw for (each, _), raw in self.reserved_raw.items() if each == asset)
+            refusal = shortage(asset, needed_raw, funds, promised_raw, self.reserved_raw.get((asset, spender), 0))
             if refusal is not None:
                 return Skip(refusal.reason, refusal.detail, plan.verdict)
         if self.gas_money_wei is not None and self.gas_money_wei < gas_wei:
             return Skip(Reason.NO_INVENTORY, f"gas may cost {gas_wei} wei, {self.gas_money_wei} are left", plan.verdict)
-        for asset, needed_raw in plan.debts_raw.items():
-            self.reserved_raw[asset] = self.reserved_raw.get(asset, 0) + needed_raw
+        self.reserve(plan, spender)
         if self.gas_money_wei is not None:
             self.gas_money_wei -= gas_wei
         return None
 
+    def reserve(self, plan: Plan, spender: Address) -> None:
+        """Promise what the plan may pull."""
+        for asset, needed_raw in plan.debts_raw.items():
+            self.reserved_raw[asset, spender] = self.reserved_raw.get((asset, spender), 0) + needed_raw
 
-def shortage(asset: Address, needed_raw: int, funds: Funds, reserved_raw: int) -> Skip | None:
-    """Why `needed_raw` of an asset cannot be promised; None when it can."""
+
+def shortage(asset: Address, needed_raw: int, funds: Funds, reserved_raw: int, allotted_raw: int) -> Skip | None:
+    """Why `needed_raw` of an asset cannot be promised; None when it can. `reserved_raw` of the balance and `allotted_raw` of
+    the allowance are promised already."""
     if funds.balance_raw is not None and funds.balance_raw - reserved_raw < needed_raw:
         if funds.balance_raw >= needed_raw:
             return Skip(Reason.RESERVED, f"{reserved_raw} of {funds.balance_raw} raw of 0x{asset.hex()} are promised")
         return Skip(Reason.NO_INVENTORY, f"needs {needed_raw} raw of 0x{asset.hex()}, has {funds.balance_raw}")
-    if funds.allowance_raw is not None and funds.allowance_raw - reserved_raw < needed_raw:
+    if funds.allowance_raw is not None and funds.allowance_raw - allotted_raw < needed_raw:
         return Skip(
             Reason.NO_ALLOWANCE, f"needs an allowance of {needed_raw} raw of 0x{asset.hex()}, has {funds.allowance_raw}"
         )
@@ -169,7 +176,7 @@ class Desk:
                 adapter.encode_liquidation(market, plan.borrower, call.pair, call.debt_to_cover_raw)
                 for call in plan.calls
             ),
-            gas_limits=(SIMULATION_GAS,) * len(plan.calls),
+            gas_limits=tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas),
         )
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:

@@ -263,8 +263,7 @@ class ChainLoop:
             return []
         budget = Budget(await self._funding.spendable(keys, head), await self._funding.gas_money_wei(head))
         for submission in self.open.values():
-            for asset, needed_raw in submission.order.plan.debts_raw.items():
-                budget.reserved_raw[asset] = budget.reserved_raw.get(asset, 0) + needed_raw
+            budget.reserve(submission.order.plan, submission.order.spender)
         oldest_block = head.number - NAMES_KEPT_BLOCKS
         self._names = {name: block for name, block in self._names.items() if block >= oldest_block}
         orders: list[tuple[Desk, Order]] = []

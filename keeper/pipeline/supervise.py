@@ -43,7 +43,8 @@ async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher:
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain goes on
-            failures += 1
+            # A market that reached the head must not wait for another that never does.
+            failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
             watcher.on_error(loop, error)
             expected = isinstance(error, KeeperError)
             severity = Severity.WARNING if expected else Severity.ALERT

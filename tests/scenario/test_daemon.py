@@ -16,7 +16,7 @@ from keeper.core.units import WAD
 from keeper.pipeline.market import unwatched
 from keeper.pipeline.supervise import follow_chain
 from keeper.pipeline.tasks import together
-from tests.scenario.scene import USDC, WETH, Scene, borrower, opens, price
+from tests.scenario.scene import USDC, WETH, Scene, borrower, opens, price, toy_pool
 from tests.scenario.test_once import Watching
 
 FIRST = borrower(1)
@@ -71,6 +71,17 @@ async def test_trouble_backs_off_longer_each_time_and_a_good_round_forgets_it(pa
     assert [result.head.number for result in watching.rounds] == [5, 7]
     assert [event.fields["error"] for event in scene.events(Kind.TROUBLE)] == ["RpcTimeout"] * 4
     assert {event.severity for event in scene.events(Kind.TROUBLE)} == {Severity.WARNING}
+
+
+async def test_a_market_that_never_gets_to_the_head_does_not_slow_down_the_other(pauses: list[float]) -> None:
+    def fail(*_: object) -> object:
+        raise ChainError("one token of this market does not answer")
+
+    scene = Scene(pools=[toy_pool(0), toy_pool(1)])
+    scene.adapters[0].decode_state = fail  # type: ignore[assignment]
+    await follow(scene, *[scene.world.mine] * 12)
+    assert len(pauses) == 12
+    assert set(pauses) == {0.5}
 
 
 async def test_the_longest_pause_is_a_minute(pauses: list[float]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from keeper.core.block import BlockRef
 from keeper.core.order import FeeQuote, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import PlanPolicy
@@ -136,6 +138,23 @@ async def test_the_gas_limit_leaves_room_above_what_was_simulated() -> None:
     assert scene.submitted[0].order.offer.gas == (200_000,)
 
 
+async def test_a_borrower_of_many_assets_is_simulated_with_more_gas() -> None:
+    """The pool values every asset that a borrower holds: with all of a large market it burns more than a plain call may."""
+    scene = Scene(min_profit_base=-(10**15))
+    scene.adapters[0].estimated_gas = lambda position: 2_000_000  # type: ignore[method-assign]
+    limits: list[tuple[int, ...]] = []
+    simulate = scene.simulator.simulate
+
+    async def watched(orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
+        limits.extend(order.gas_limits for order in orders)
+        return await simulate(orders, block, timestamp_s)
+
+    scene.simulator.simulate = watched  # type: ignore[method-assign]
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    await scene.head(price(WETH, 1_800))
+    assert limits == [(6_000_000,)]
+
+
 async def test_a_head_that_is_too_old_decides_nothing() -> None:
     scene = Scene()
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
@@ -210,6 +229,17 @@ async def test_two_borrowers_that_look_alike_at_first_are_told_apart() -> None:
     assert len(names) == len(set(names)) == 4
     await scene.head()
     assert [scene.reason(who) for who in alike] == [None] * 4
+
+
+async def test_an_allowance_is_the_market_s_own() -> None:
+    """What is promised to one market's pool leaves the allowance of another's untouched."""
+    scene = Scene(pools=[toy_pool(0), toy_pool(1)], wealthy=False)
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}), opens(SECOND, {WETH: 10}, {USDC: 15_000}, market=1))
+    await scene.head(holds(USDC, 100_000, allowed=12_000), holds(USDC, 100_000, allowed=12_000, market=1))
+    await scene.head(price(WETH, 1_800), price(WETH, 1_800, market=1))
+    needed = [submission.order.plan.debts_raw[asset(USDC)] for submission in scene.submitted]
+    assert len(needed) == 2
+    assert sum(needed) > 12_000 * 10**6
 
 
 async def test_one_borrower_in_two_markets_has_an_attempt_in_each() -> None:
