@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from keeper import __version__
@@ -62,7 +62,7 @@ async def built_chain(
             head_age_limit_s(chain, ground.block_s, ground.on_demand),
             await asset_labels(ground),
         )
-        await journal.record([_started(ground, means), *_refusals(ground)])
+        await journal.record([_started(ground, means), *refusals(name, ground.refused, ground.head.number)])
         try:
             yield ground, means, loop
         finally:
@@ -98,10 +98,12 @@ def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) ->
 
 
 async def asset_labels(ground: Ground) -> dict[Address, Sequence[AssetLabel]]:
-    """Per market, how people read its assets."""
+    """Per market, how people read its assets; but for those that do not say their decimals."""
     decimals = await token_decimals(ground)
     return {
-        market.provider: [AssetLabel(r.asset, r.label, decimals[r.asset]) for r in market.reserves]
+        market.provider: [
+            AssetLabel(r.asset, r.label, decimals[r.asset]) for r in market.reserves if r.asset in decimals
+        ]
         for market in ground.markets
     }
 
@@ -117,8 +119,6 @@ def _started(ground: Ground, means: Means) -> Event:
     )
 
 
-def _refusals(ground: Ground) -> list[Event]:
-    return [
-        event_build.market_refused(ground.name, market, ground.head.number, why)
-        for market, why in ground.refused.items()
-    ]
+def refusals(name: str, refused: Mapping[Address, str], block_number: int | None = None) -> list[Event]:
+    """As the journal tells of markets that cannot be trusted."""
+    return [event_build.market_refused(name, market, block_number, why) for market, why in refused.items()]

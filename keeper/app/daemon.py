@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from keeper.app.build import built_chain
+from keeper.app.build import built_chain, refusals
+from keeper.app.ground import NoneTrusted
 from keeper.app.node_trouble import NodeTrouble
 from keeper.app.parts import BoardWatcher
 from keeper.app.terms import advance_within_s
 from keeper.core import event_build
 from keeper.core.errors import ConfigError, KeeperError, StoreError
 from keeper.core.events import Severity
+from keeper.core.units import Address
 from keeper.pipeline.market import Progress
 from keeper.pipeline.supervise import follow_chain
 from keeper.settings import Settings
@@ -85,8 +88,7 @@ class ChainRun:
         async with start as (ground, _, loop), trouble.told():
             self._pause_s, self._last_trouble = FIRST_PAUSE_S, ""
             self._health.max_age_s = advance_within_s(ground.block_s)
-            for market, why in ground.refused.items():
-                self._health.note_market(market, MarketState.REFUSED, why)
+            self._show_refused(ground.refused)
             await follow_chain(loop, ground.client, self._journal, BoardWatcher(self._health), self._progress)
 
     async def _note(self, error: Exception) -> None:
@@ -96,5 +98,13 @@ class ChainRun:
         if text == self._last_trouble:
             return
         self._last_trouble = text
+        if isinstance(error, NoneTrusted):
+            self._show_refused(error.refused)
+            await self._journal.record(refusals(self.name, error.refused))
+            return
         severity = Severity.WARNING if isinstance(error, KeeperError) else Severity.ALERT
         await self._journal.record([event_build.trouble(self.name, error, severity=severity)])
+
+    def _show_refused(self, refused: Mapping[Address, str]) -> None:
+        for market, why in refused.items():
+            self._health.note_market(market, MarketState.REFUSED, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -36,6 +36,14 @@ SYNCING_AFTER_S = 3_600
 """A node whose newest block is older has not caught up: what it does not know yet proves nothing."""
 
 
+class NoneTrusted(MarketError):
+    """Every market of a chain is refused; `refused` says why."""
+
+    def __init__(self, refused: Mapping[Address, str]) -> None:
+        super().__init__("; ".join(refused.values()))
+        self.refused = refused
+
+
 class Listener(Protocol):
     """Told what the node does while its heads are waited for."""
 
@@ -58,8 +66,8 @@ class Unheard:
 async def reached(
     name: str, settings: Settings, chain: ChainSettings, listener: Listener | None = None
 ) -> AsyncIterator[Ground]:
-    """One chain, reached. Raises `ConfigError` for what a person must mend, `ChainError` for what the node must, `MarketError`
-    when none of the markets can be trusted."""
+    """One chain, reached. Raises `ConfigError` for what a person must mend, `ChainError` for what the node must, `NoneTrusted`
+    when there is no market left to look after."""
     preset = chain.load_preset()
     expected = expected_chain_id(name, chain, preset)
     listener = listener or Unheard()
@@ -110,7 +118,7 @@ async def _discovered(
         except MarketError as error:
             raise ConfigError(f"chains.{name}: {error}") from None
     if not markets:
-        raise MarketError("; ".join(refused.values()))
+        raise NoneTrusted(refused)
     return markets, refused
 
 

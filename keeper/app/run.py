@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 
-from keeper.app.build import Follower, built_chain, followers_of
+from keeper.app.build import Follower, built_chain, followers_of, refusals
 from keeper.app.daemon import run_for_ever
-from keeper.app.ground import reached
+from keeper.app.ground import NoneTrusted, reached
 from keeper.app.modes import Ground, effective_mode
 from keeper.app.parts import BoardWatcher, NullCheckpoints, ObservedJournal
 from keeper.app.plan import RunPlan
@@ -120,7 +120,10 @@ async def _once_all(
         except (ConfigError, StoreError):
             raise
         except (KeeperError, Defect) as error:
-            await journal.record([event_build.trouble(name, error)])
+            if isinstance(error, NoneTrusted):
+                await journal.record(refusals(name, error.refused))
+            else:
+                await journal.record([event_build.trouble(name, error)])
             troubles.append(error)
     if troubles:
         raise troubles[0]
