@@ -144,13 +144,17 @@ async def _live(ground: Ground, markets: FollowedMarkets, intents: Intents, jour
     )
     sender = Sender(ground.rpc, GuardedSigner(key, policy), intents, ground.chain_id)
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
-    allowances = Allowances(ground.rpc, sender, funding)
     bounds_raw = await _bounds_raw(ground)
+
+    async def told(refused: Refused) -> None:
+        await journal.record([event_build.trouble(ground.name, refused)])
+
+    allowances = Allowances(ground.rpc, sender, funding, told)
 
     async def replenish(head: BlockRef) -> None:
         try:
             await allowances.replenish(debts, bounds_raw, await ground.client.fees(), head)
-        except (ChainError, Refused) as error:
+        except ChainError as error:
             await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
 
     submitter = LiveSubmitter(permit, sender, Reconciler(ground.rpc, ground.client, markets), replenish)
@@ -183,17 +187,19 @@ def is_testnet_preset(preset: Preset | None, chain_id: int) -> bool:
 
 
 async def _bounds_raw(ground: Ground) -> Mapping[Address, int]:
-    """The configured standing allowance of every asset; empty: as much as is held at start."""
+    """The configured standing allowance of every asset, 0 for one that does not say its decimals; empty: as much as is held
+    at start."""
     bound = ground.chain.signer.allowance_bound if ground.chain.signer is not None else None
     if bound is None:
         return {}
     where = f"chains.{ground.name}.signer.allowance_bound"
     decimals = await token_decimals(ground)
-    return {asset: whole_tokens_raw(bound, places, where) for asset, places in decimals.items()}
+    silent = {reserve.asset: 0 for market in ground.markets for reserve in market.reserves}
+    return silent | {asset: whole_tokens_raw(bound, places, where) for asset, places in decimals.items()}
 
 
 async def token_decimals(ground: Ground) -> Mapping[Address, int]:
-    """Decimals of every listed asset, as its token says."""
+    """Decimals of every listed asset whose token says them."""
     assets = list(dict.fromkeys(reserve.asset for market in ground.markets for reserve in market.reserves))
     return await read_decimals(ground.client.read, assets, ground.head)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
@@ -19,6 +19,10 @@ from keeper.execution.wire import decode_quantity, pinned
 
 ATTEMPT = "allowance"
 """The name under which these transactions are journaled."""
+
+
+Told = Callable[[Refused], Awaitable[None]]
+"""Hears of each asset whose allowance cannot be set: a paused token must not keep the others from theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Allowances:
     rpc: Rpc
     sender: Sender
     funding: LiveFunding
+    told: Told
 
     async def ensure(
         self,
@@ -61,16 +66,20 @@ class Allowances:
         heads: AsyncIterator[BlockRef],
         head: BlockRef,
     ) -> Sequence[AllowanceSet]:
-        """Returns when every approval is mined. `heads` gives the heads to wait on.
+        """Returns when every approval is mined. `heads` gives the heads to wait on. What the node or a token refuses is told.
 
-        Raises `Refused` when the node or the token refuses one, `OutcomeUnknown` when one is lost or dropped."""
+        Raises `OutcomeUnknown` when one is lost or dropped."""
         wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
         done = []
         for (asset, spender), (current_raw, bound_raw) in wanted.items():
-            if current_raw and not await self._accepts(asset, spender, bound_raw, head):
-                # Some tokens refuse to change an allowance that is not 0.
-                head = await self._approve(asset, spender, 0, fees, heads, head)
-            head = await self._approve(asset, spender, bound_raw, fees, heads, head)
+            try:
+                if current_raw and not await self._accepts(asset, spender, bound_raw, head):
+                    # Some tokens refuse to change an allowance that is not 0.
+                    head = await self._approve(asset, spender, 0, fees, heads, head)
+                head = await self._approve(asset, spender, bound_raw, fees, heads, head)
+            except Refused as refused:
+                await self.told(refused)
+                continue
             done.append(AllowanceSet(asset, spender, bound_raw))
         return done
 
@@ -82,15 +91,19 @@ class Allowances:
         head: BlockRef,
     ) -> Sequence[AllowanceSet]:
         """Send approvals for allowances that fell below half of their bound, without waiting for them. To be called while
-        nothing of the signer is open. Raises `Refused` when a token refuses one."""
+        nothing of the signer is open. What the node or a token refuses is told."""
         wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
         sent = []
         for (asset, spender), (current_raw, bound_raw) in wanted.items():
             if current_raw * 2 >= bound_raw:
                 continue
-            if current_raw and not await self._accepts(asset, spender, bound_raw, head):
-                await self._send(asset, spender, 0, fees, head)
-            await self._send(asset, spender, bound_raw, fees, head)
+            try:
+                if current_raw and not await self._accepts(asset, spender, bound_raw, head):
+                    await self._send(asset, spender, 0, fees, head)
+                await self._send(asset, spender, bound_raw, fees, head)
+            except Refused as refused:
+                await self.told(refused)
+                continue
             sent.append(AllowanceSet(asset, spender, bound_raw))
         return sent
 
@@ -124,7 +137,10 @@ class Allowances:
 
     async def _send(self, asset: Address, spender: Address, amount_raw: int, fees: FeeQuote, head: BlockRef) -> Hash32:
         """Raises `Refused` when the node or the token takes none of it."""
-        estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
+        try:
+            estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
+        except RpcFailure as failure:
+            raise Refused(f"allowance of {to_hex(asset)}: {failure}") from None
         gas = decode_quantity(estimate, "the gas of an approval")
         call = approve(asset, spender, amount_raw)
         sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)

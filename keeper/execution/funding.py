@@ -29,7 +29,7 @@ class LiveFunding:
     owner: Address
 
     async def spendable(self, debts: Sequence[Spending], block: BlockRef) -> Mapping[Spending, Funds]:
-        """Raises `MalformedResponse` when a token does not answer: an unread balance is not 0."""
+        """A token that does not answer is left out: an unread balance is not 0, and the others do not depend on it."""
         wanted = list(dict.fromkeys(debts))
         calls = [
             call
@@ -40,13 +40,13 @@ class LiveFunding:
             )
         ]
         answers = await self.read(calls, block) if calls else ()
-        return {
-            (asset, spender): Funds(
-                decode_amount_raw(answers[2 * place], f"the balance of {to_hex(asset)}"),
-                decode_amount_raw(answers[2 * place + 1], f"the allowance of {to_hex(asset)}"),
-            )
-            for place, (asset, spender) in enumerate(wanted)
-        }
+        found: dict[Spending, Funds] = {}
+        for spending, balance, allowance in zip(wanted, answers[::2], answers[1::2], strict=True):
+            if all(answer.ok and len(answer.returndata) >= 32 for answer in (balance, allowance)):
+                found[spending] = Funds(
+                    decode_amount_raw(balance, "the balance"), decode_amount_raw(allowance, "the allowance")
+                )
+        return found
 
     async def gas_money_wei(self, block: BlockRef) -> int | None:
         return decode_quantity(

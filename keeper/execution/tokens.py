@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import MalformedResponse
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address
 
 BALANCE_OF = bytes.fromhex("70a08231")
 ALLOWANCE = bytes.fromhex("dd62ed3e")
@@ -38,12 +38,12 @@ def decode_amount_raw(result: CallResult, what: str) -> int:
 
 
 async def read_decimals(read: Read, tokens: Sequence[Address], block: BlockRef) -> Mapping[Address, int]:
-    """What each token says of itself. Raises `MalformedResponse` when one says nothing, or nonsense."""
+    """What each token says of itself. One that says nothing, or nonsense, is left out: the others do not depend on it."""
     answers = await read([Call(token, DECIMALS) for token in tokens], block)
     found = {}
     for token, answer in zip(tokens, answers, strict=True):
-        decimals = decode_amount_raw(answer, f"decimals of {to_hex(token)}")
-        if decimals > MOST_DECIMALS:
-            raise MalformedResponse(f"{to_hex(token)} says that it has {decimals} decimals")
-        found[token] = decimals
+        if answer.ok and len(answer.returndata) >= 32:
+            decimals = decode_amount_raw(answer, "decimals")
+            if decimals <= MOST_DECIMALS:
+                found[token] = decimals
     return found

@@ -286,6 +286,10 @@ def breaking_sends(proxy: FaultProxy) -> Override:
     return on_request
 
 
+async def unexpected(refused: Refused) -> None:
+    raise AssertionError(str(refused))
+
+
 async def test_allowances_are_raised_to_their_bound_once(bed36: Bed, tmp_path: Path) -> None:
     async with rigged(bed36) as rig, live(rig, tmp_path) as (_, store):
         await rig.fund(KEEPER, approve=False)
@@ -294,7 +298,7 @@ async def test_allowances_are_raised_to_their_bound_once(bed36: Bed, tmp_path: P
         weth, dai = bed36.asset("WETH").token, bed36.asset("DAI").token
         sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
         await sender.start(await rig.head())
-        allowances = Allowances(rig.rpc, sender, funding)
+        allowances = Allowances(rig.rpc, sender, funding, unexpected)
         head, fees = await rig.head(), await rig.client.fees()
         done = await allowances.ensure(debts, {weth: 5 * 10**18}, fees, rig.client.heads(), head)
         assert {(each.asset, each.spender) for each in done} == set(debts)
@@ -316,7 +320,7 @@ async def test_a_used_up_allowance_is_replenished_without_waiting(bed36: Bed, tm
         debts, bound = [(weth, rig.pool)], {weth: 10**18}
         sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
         await sender.start(await rig.head())
-        allowances = Allowances(rig.rpc, sender, funding)
+        allowances = Allowances(rig.rpc, sender, funding, unexpected)
         fees = await rig.client.fees()
 
         async def left_raw(allowance_raw: int) -> int | None:

@@ -1,0 +1,68 @@
+"""One listed token that answers nothing, or cannot be approved: the others go on without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keeper.core.errors import Refused
+from keeper.core.units import Address, to_hex
+from keeper.devnet.chain import salted_address
+from keeper.devnet.market import Bed
+from keeper.execution.allowance import Allowances
+from keeper.execution.funding import LiveFunding
+from keeper.execution.sender import Sender
+from keeper.execution.tokens import read_decimals
+from keeper.store import Store
+from tests.execution.rig import KEEPER, rigged
+
+ALWAYS_REVERTS = "0x60006000fd"
+
+
+def refusing_approvals(code_at: Address) -> str:
+    """Runtime code that reverts on `approve` and otherwise runs the code of another address on its own storage."""
+    check = "60003560e01c63095ea7b314604057"
+    forward = "3660006000376000600036600073" + code_at.hex() + "5af4503d600060003e3d6000f3"
+    code = bytes.fromhex(check + forward)
+    padding = bytes(0x40 - len(code))
+    return to_hex(code + padding + bytes.fromhex("5b60006000fd"))
+
+
+async def test_a_token_that_does_not_answer_is_left_out(bed36: Bed) -> None:
+    async with rigged(bed36) as rig:
+        await rig.fund(KEEPER)
+        dai, weth = bed36.asset("DAI").token, bed36.asset("WETH").token
+        await bed36.chain.rpc.request("anvil_setCode", [to_hex(dai), ALWAYS_REVERTS])
+        await bed36.chain.mine()
+        head = await rig.head()
+        funding = LiveFunding(rig.client.read, rig.rpc, KEEPER)
+        funds = await funding.spendable([(dai, rig.pool), (weth, rig.pool)], head)
+        assert list(funds) == [(weth, rig.pool)]
+        assert list(await read_decimals(rig.client.read, [dai, weth], head)) == [weth]
+
+
+async def test_a_token_that_cannot_be_approved_does_not_keep_the_others_from_it(bed36: Bed, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def listen(refused: Refused) -> None:
+        told.append(str(refused))
+
+    async with rigged(bed36) as rig, Store.open(tmp_path / "keeper.sqlite") as store:
+        await rig.fund(KEEPER, approve=False)
+        tokens = sorted(asset.token for asset in bed36.deployment.assets.values())
+        odd, spenders = tokens[0], [(token, rig.pool) for token in tokens]
+        moved = salted_address("the token's own code")
+        code = await bed36.chain.rpc.request("eth_getCode", [to_hex(odd), "latest"])
+        await bed36.chain.rpc.request("anvil_setCode", [to_hex(moved), code])
+        await bed36.chain.rpc.request("anvil_setCode", [to_hex(odd), refusing_approvals(moved)])
+        await bed36.chain.mine()
+        sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
+        await sender.start(await rig.head())
+        funding = LiveFunding(rig.client.read, rig.rpc, KEEPER)
+        allowances = Allowances(rig.rpc, sender, funding, listen)
+        fees = await rig.client.fees()
+        done = await allowances.ensure(spenders, {}, fees, rig.client.heads(), await rig.head())
+        assert {each.asset for each in done} == set(tokens[1:])
+        assert len(told) == 1
+        assert to_hex(odd) in told[0]
+        assert await allowances.replenish(spenders, {}, fees, await rig.head()) == []
+        assert len(told) == 2
