@@ -35,7 +35,6 @@ from tests.rehearsal.verdict import Report, Run, reported
 from tests.rehearsal.weather import USUAL, Traffic, weather
 
 _READY_WITHIN_S = 240.0
-_FIRST_LIFE_SHARE = 0.85
 _POLL_S = 0.3
 Say = Callable[[str], None]
 
@@ -82,7 +81,7 @@ async def rehearse(terms: Terms, say: Say) -> Report:
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(observer.watch()),
-                    group.create_task(weather(proxy, bed, terms.seed, 4 * terms.step_s, spells)),
+                    group.create_task(weather(proxy, bed, terms.seed, terms.spell_every_s, spells)),
                 ]
                 await _two_lives(stage)
                 for task in background:
@@ -96,7 +95,7 @@ async def rehearse(terms: Terms, say: Say) -> Report:
 
 async def _two_lives(stage: Stage) -> None:
     """The daemon works, is stopped in the middle of a fall, and works on after it was started again."""
-    first_s = _FIRST_LIFE_SHARE * stage.terms.seconds
+    first_s = stage.terms.first_life_share * stage.terms.seconds
 
     async def busy() -> None:
         until_s = time.monotonic() + first_s
@@ -150,6 +149,7 @@ async def _life(stage: Stage, work: Callable[[], Awaitable[None]]) -> None:
             run.ready_s = time.monotonic() - daemon.started_s
             up_s = time.time()
             run.requests_to_ready = sum(traffic.by_method.values())
+            stage.say(f"life {len(stage.runs)}: ready after {run.ready_s:.0f} s and {run.requests_to_ready} requests")
             reading = group.create_task(stage.reader.follow(1.0))
             await work()
             run.up = (up_s, time.time())

@@ -28,6 +28,10 @@ class Terms:
     """Between two price moves."""
     moves: tuple[int, int, int] = (2, 3, 2)
     """Price moves of a day: before the fall, after it, and on the way back."""
+    first_life_share: float = 0.85
+    """Then the daemon is stopped and started again."""
+    spell_every_s: float = 40.0
+    """Of bad weather."""
     settle_blocks: int = 12
     """After the last day, so that nothing is under way at the end."""
     sample_every_blocks: int = 3
@@ -44,13 +48,15 @@ class Terms:
 
 
 SHORT = Terms(
-    seconds=10,
+    seconds=5,
     borrowers=60,
     actors=6,
     block_s=1,
-    step_s=2.0,
+    step_s=1.5,
     moves=(1, 2, 1),
-    settle_blocks=6,
+    first_life_share=1.0,
+    spell_every_s=10.0,
+    settle_blocks=8,
     sample_every_blocks=2,
     newcomers=0,
     approved=True,
