@@ -173,6 +173,36 @@ async def test_an_attempt_that_cannot_be_settled_does_not_keep_the_others_from_t
     assert {submission.order.borrower for submission in result.submitted} == {SECOND}
 
 
+async def test_what_was_sent_is_not_forgotten_when_the_journal_fails_right_after() -> None:
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    scene.faults.fail = lambda count, name: StoreError("disk") if name == "record" and scene.submitted else None
+    with pytest.raises(StoreError):
+        await scene.head(price(WETH, 1_800))
+    scene.faults.fail = lambda count, name: None
+    await scene.head(include=False)
+    assert scene.orders_for(FIRST) == 1
+    result = await scene.head()
+    assert [submission.order.borrower for submission in result.submitted] == []
+    assert [outcome.restored for outcome in result.settled] == [True]
+
+
+async def test_an_outcome_that_is_settled_once_is_asked_for_once() -> None:
+    """A submitter forgets what it has settled: a journal that fails then must not make the loop ask again."""
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    await scene.head(price(WETH, 1_800))
+    scene.faults.fail = lambda count, name: StoreError("disk") if name == "record" else None
+    with pytest.raises(StoreError):
+        await scene.head()
+    assert scene.loop.open == {}
+    scene.faults.fail = lambda count, name: None
+    asked = scene.faults.seen.count("settle")
+    result = await scene.head()
+    assert scene.faults.seen.count("settle") == asked
+    assert [outcome.restored for outcome in result.settled] == [True]
+
+
 async def test_an_outcome_that_stays_unreadable_is_given_up_once_nothing_can_be_mined() -> None:
     """The price failed in the very block of the transaction: its health there is unknown for ever."""
     scene = Scene()
