@@ -15,6 +15,9 @@ from keeper.execution.rpc import Rpc
 from keeper.execution.wire import decode_quantity, pinned
 from keeper.ports import Intents
 
+REORG_BLOCKS = 64
+"""So long a mined transaction is watched after everybody has forgotten it: a reorg may put it back into the mempool."""
+
 
 @dataclass(frozen=True, slots=True)
 class Followed:
@@ -45,6 +48,10 @@ class Following:
         self._seen: dict[Hash32, Followed] = {}
         """As of `_seen_at`: within one head nothing is asked twice."""
         self._seen_at: Hash32 | None = None
+        self._used: tuple[Hash32, int] | None = None
+        """How many nonces are used at a head."""
+        self._mined: dict[Hash32, tuple[Intent, int]] = {}
+        """What was mined lately, forgotten or not, and in which block."""
 
     @property
     def open_intents(self) -> Sequence[Intent]:
@@ -73,6 +80,9 @@ class Following:
         await self._store.mark_intent(intent.transaction_hash, status, block_number)
         self._tracked[intent.transaction_hash] = changed
         self._seen.pop(intent.transaction_hash, None)
+        self._mined.pop(intent.transaction_hash, None)
+        if block_number is not None:
+            self._mined[intent.transaction_hash] = changed, block_number
         return changed
 
     async def follow(self, transaction_hash: Hash32, head: BlockRef) -> Followed:
@@ -82,6 +92,7 @@ class Following:
 
     async def follow_open(self, head: BlockRef) -> Sequence[Followed]:
         """Where everything that is open stands as of `head`, in two exchanges at most."""
+        await self._reopen(head)
         hashes = [intent.transaction_hash for intent in self.open_intents]
         await self._look(hashes, head)
         return [self._seen[transaction_hash] for transaction_hash in hashes]
@@ -111,8 +122,7 @@ class Following:
         if not asked:
             return
         # The count first: whatever used a nonce by then has a receipt by now, and whatever did not has none that counts.
-        [used] = await self._all([("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])])
-        mined_count = decode_quantity(used, "the nonce")
+        mined_count = await self._used_nonces(head)
         mined = [each for each in asked if self._tracked[each].nonce < mined_count]
         open_ = [each for each in asked if self._tracked[each].nonce >= mined_count]
         answers = await self._all(
@@ -129,6 +139,23 @@ class Following:
             used_nonce = self._tracked[each].nonce < mined_count
             followed = await self._judge(each, receipts.get(each), each in known, used_nonce, head)
             self._seen[each] = followed
+
+    async def _used_nonces(self, head: BlockRef) -> int:
+        if self._used is None or self._used[0] != head.hash:
+            [used] = await self._all([("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])])
+            self._used = head.hash, decode_quantity(used, "the nonce")
+        return self._used[1]
+
+    async def _reopen(self, head: BlockRef) -> None:
+        """What a reorg took back may be mined again: until that is decided its borrower gets no other order."""
+        self._mined = {each: mined for each, mined in self._mined.items() if mined[1] > head.number - REORG_BLOCKS}
+        forgotten = [intent for each, (intent, _) in self._mined.items() if each not in self._tracked]
+        if not forgotten:
+            return
+        used_nonces = await self._used_nonces(head)
+        for intent in forgotten:
+            if intent.nonce >= used_nonces:
+                await self.mark(intent, IntentStatus.UNKNOWN)
 
     async def _judge(
         self, transaction_hash: Hash32, receipt: Receipt | None, known: bool, nonce_used: bool, head: BlockRef

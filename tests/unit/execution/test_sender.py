@@ -8,6 +8,7 @@ from keeper.core.errors import Defect, MalformedResponse, Refused, RpcFailure, R
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer
 from keeper.core.units import Hash32, to_hex
+from keeper.execution.following import REORG_BLOCKS
 from keeper.execution.signing.envelope import decode_signed
 from tests.unit.execution.fakes import (
     BORROWER,
@@ -180,6 +181,42 @@ async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
     node.receipts.clear()
     assert (await sender.following.follow(sent.transaction_hash, head(3))).intent.status is IntentStatus.SENT
     assert store.statuses() == [(0, "sent")]
+
+
+async def test_a_reorg_that_unmines_what_was_forgotten_opens_it_again() -> None:
+    """It may be mined again: meanwhile its borrower has a transaction on its way, and its nonce is not free."""
+    node, store = MemoryNode(), MemoryIntents()
+    sender = await started_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 2)
+    await sender.following.follow(sent.transaction_hash, head(2))
+    sender.following.forget(sent.transaction_hash)
+    assert await sender.following.follow_open(head(3)) == []
+    node.pool[0] = node.mined.pop(0)
+    node.receipts.clear()
+    [followed] = await sender.following.follow_open(head(4))
+    assert followed.intent.status is IntentStatus.SENT
+    assert [intent.borrower for intent in sender.following.open_intents] == [BORROWER]
+    with pytest.raises(Refused, match="still open"):
+        await sender.send(sending(attempt="4-b0b0b0b0"), head(4))
+    node.mine(0, 5)
+    [followed] = await sender.following.follow_open(head(5))
+    assert followed.intent.status is IntentStatus.MINED
+    assert len(node.sends) == 1
+
+
+async def test_what_was_mined_long_ago_is_watched_no_longer() -> None:
+    node, store = MemoryNode(), MemoryIntents()
+    sender = await started_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 2)
+    await sender.following.follow(sent.transaction_hash, head(2))
+    sender.following.forget(sent.transaction_hash)
+    await sender.following.follow_open(head(2 + REORG_BLOCKS))
+    node.trouble = RpcTimeout("nothing is to be asked")
+    assert await sender.following.follow_open(head(3 + REORG_BLOCKS)) == []
 
 
 async def test_nothing_is_sent_before_the_start() -> None:
