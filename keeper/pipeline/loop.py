@@ -7,6 +7,7 @@ attempt gets no second one.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -36,6 +37,8 @@ from keeper.ports import Chain, Funding, Journal, Simulator, Submitter
 Decided = TypeVar("Decided")
 
 MOST_SETTLE_TRIES = 20
+MOST_UNREPORTED = 10_000
+"""With a market that never gets to the head no round is returned: what the others did is journaled, not kept for ever."""
 NAMES_KEPT_BLOCKS = 1_000
 """Longer than any reorg."""
 
@@ -75,8 +78,8 @@ class ChainLoop:
         self._labels = labels
         self._started: set[Address] = set()
         self._standings: dict[Address, dict[Address, Standing]] = {}
-        self._submitted: list[Submission] = []
-        self._settled: list[Outcome] = []
+        self._submitted: deque[Submission] = deque(maxlen=MOST_UNREPORTED)
+        self._settled: deque[Outcome] = deque(maxlen=MOST_UNREPORTED)
         self._decided_on: dict[Key, object] = {}
         """What the open attempts of a rehearsal were decided on."""
         self._done: dict[Key, tuple[object, str]] = {}
@@ -106,8 +109,9 @@ class ChainLoop:
                 await self._record_standings(desk, head, result)
         if trouble:
             raise trouble[0]
-        result.submitted, self._submitted = self._submitted, []
-        result.settled, self._settled = self._settled, []
+        result.submitted, result.settled = list(self._submitted), list(self._settled)
+        self._submitted.clear()
+        self._settled.clear()
         return result
 
     async def _rewind(self, common_block: int, head: BlockRef) -> None:

@@ -13,6 +13,7 @@ from keeper.core.lending import Side
 from keeper.core.order import Outcome, Submission
 from keeper.core.standing import ORDERED
 from keeper.core.units import WAD
+from keeper.pipeline import loop as loop_module
 from keeper.pipeline.loop import Round
 from tests.scenario.scene import (
     DAI,
@@ -239,8 +240,34 @@ async def test_a_market_whose_logs_do_not_decode_does_not_hold_up_the_other() ->
     assert scene.reason(FIRST) == ORDERED
 
 
-def malformed(market: object, log: object) -> object:
-    raise MalformedResponse("this log makes no sense")
+def malformed(*_: object) -> object:
+    raise MalformedResponse("this makes no sense")
+
+
+async def test_what_is_remembered_does_not_grow_with_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One market never gets to the head; in the other somebody falls and is restored over and over."""
+    monkeypatch.setattr(loop_module, "MOST_UNREPORTED", 8)
+    monkeypatch.setattr(loop_module, "NAMES_KEPT_BLOCKS", 10)
+    scene = Scene(pools=[toy_pool(0), toy_pool(1)])
+    scene.adapters[0].decode_state = malformed  # type: ignore[assignment]
+    for number in range(1, 31):
+        who = borrower(number)
+        with pytest.raises(MalformedResponse):
+            await scene.head(price(WETH, 2_000, market=1), opens(who, {WETH: 10}, {USDC: 15_000}, market=1))
+        with pytest.raises(MalformedResponse):
+            await scene.head(price(WETH, 1_800, market=1))
+    assert len(scene.events(Kind.RESTORED)) >= 29
+    state = scene.loop
+    kept = (
+        state._submitted,
+        state._settled,
+        state._names,
+        state._decided_on,
+        state._done,
+        state._behind,
+        state._unread,
+    )
+    assert all(len(each) <= 12 for each in kept), [len(each) for each in kept]
 
 
 # -- we are wrong ----------------------------------------------------------------------------------------------------
