@@ -22,6 +22,8 @@ State = TypeVar("State")
 
 ACCOUNTS_PER_READ = 50
 CHECKPOINT_EVERY_BLOCKS = 5_000
+AUDIT_EVERY_S = 3_600
+"""A market that was verified is verified again, with other borrowers: what the logs made of the rows must still be true."""
 
 Progress = Callable[[int, int, int], None]
 """Back-fill progress: first block, block reached, last block."""
@@ -38,6 +40,8 @@ class Advance:
     logs: Sequence[Log] = ()
     changes: list[str] = field(default_factory=list)
     verified: Verification | None = None
+    mended: str = ""
+    """Why every row was read again, though nothing had announced it."""
 
 
 class MarketFollower(Generic[Market, State]):
@@ -191,8 +195,8 @@ class MarketFollower(Generic[Market, State]):
         if not self._built:
             await self._build(head, progress)
         result = await self._follow(head, progress)
-        if self.verified is None or result.changes:
-            result.verified = await self._verify(head)
+        if self.verified is None or result.changes or self._audit_is_due(self.verified, head):
+            result.verified = await self._verify(head, result)
         if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
             await self.save_checkpoint()
         return result
@@ -284,13 +288,22 @@ class MarketFollower(Generic[Market, State]):
 
     # -- trust ---------------------------------------------------------------------------------------------------
 
-    async def _verify(self, head: BlockRef) -> Verification:
+    def read_again(self, account: Address) -> None:
+        """Its row is doubted: take it from the chain at the next head."""
+        self._to_read.add(account)
+
+    @staticmethod
+    def _audit_is_due(verified: Verification, head: BlockRef) -> bool:
+        return head.timestamp_s - verified.block.timestamp_s >= AUDIT_EVERY_S
+
+    async def _verify(self, head: BlockRef, result: Advance) -> Verification:
         """Find the rules under which a sample of borrowers is recomputed exactly; refuse the market if there are none."""
         self.verified = None
         state_results = await self._chain.read(self.adapter.encode_state(self.market), head)
         found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
         if isinstance(found, RowsDiffer):
             # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
+            result.mended = str(found)
             self.book.enter(head.number, await self._fetch_rows(self.market, set(self.book.rows()), head))
             found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
         if isinstance(found, RowsDiffer | str):

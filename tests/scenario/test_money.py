@@ -25,6 +25,7 @@ from tests.scenario.scene import (
     entry_of,
     holds,
     opens,
+    pool_address,
     price,
     toy_pool,
 )
@@ -205,6 +206,20 @@ async def test_a_simulation_that_disagrees_with_our_arithmetic_is_not_sent(wrong
     await scene.head(price(WETH, 1_800))
     assert scene.reason(FIRST) == "market_unverified"
     assert scene.orders_for(FIRST) == 0
+
+
+async def test_a_row_that_the_simulation_contradicts_is_read_again() -> None:
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+
+    def unseen(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 15_100 * 10**6})
+
+    await scene.head(unseen, price(WETH, 1_800))
+    assert (scene.reason(FIRST), scene.orders_for(FIRST)) == ("market_unverified", 0)
+    await scene.head()
+    assert (scene.reason(FIRST), scene.orders_for(FIRST)) == (ORDERED, 1)
 
 
 async def test_an_order_that_always_fails_does_not_keep_the_money_from_the_others() -> None:

@@ -10,6 +10,7 @@ import pytest
 from keeper.core.errors import BlockUnavailable, ChainError, Defect, MarketError
 from keeper.core.lending import Side
 from keeper.core.units import Address
+from keeper.pipeline import market
 from tests.scenario.scene import (
     DAI,
     USDC,
@@ -24,7 +25,7 @@ from tests.scenario.scene import (
     toy_pool,
 )
 from tests.toy_arithmetic import ToyRules
-from tests.toy_world import Action, Draft
+from tests.toy_world import BLOCK_S, Action, Draft
 from tests.unit.pipeline.following import Following
 
 FIRST, SECOND, THIRD = (borrower(number) for number in (1, 2, 3))
@@ -166,6 +167,38 @@ async def test_rows_that_differ_from_the_chain_are_read_again() -> None:
         pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 42})
 
     await following.head(unseen, changes())
+    following.assert_book_is_true()
+
+
+async def test_a_row_that_went_wrong_unnoticed_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing announces it: rules that the sample at the start could not tell apart, or a log that a node kept back."""
+    monkeypatch.setattr(market, "AUDIT_EVERY_S", 4 * BLOCK_S)
+    following = Following()
+    following.world.mine(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    assert (await following.head()).verified is not None
+
+    def unseen(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 42})
+
+    heads = [await following.head(unseen), *[await following.head() for _ in range(3)]]
+    assert [result.verified is None for result in heads] == [True, True, True, False]
+    assert "differs from the chain" in heads[-1].mended
+    following.assert_book_is_true()
+
+
+async def test_a_row_that_is_doubted_is_read_at_the_next_head() -> None:
+    following = Following()
+    following.world.mine(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    await following.head()
+
+    def unseen(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 42})
+
+    await following.head(unseen)
+    following.follower.read_again(FIRST)
+    await following.head()
     following.assert_book_is_true()
 
 
