@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from keeper import __version__
 from keeper.app.ground import Listener, reached
-from keeper.app.modes import Ground, Means, means_for, token_decimals
+from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
 from keeper.app.parts import FollowedMarkets, preset_check
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.deployed import first_code_block
@@ -34,7 +34,7 @@ async def built_chain(
     name: str,
     settings: Settings,
     chain: ChainSettings,
-    mode: str,
+    acting: Acting,
     checkpoints: Checkpoints,
     intents: Intents,
     journal: Journal,
@@ -46,7 +46,7 @@ async def built_chain(
         ground = await stack.enter_async_context(reached(name, settings, chain, listener))
         followers = followers_of(ground, checkpoints)
         markets = FollowedMarkets(followers, ground.wrapped_native)
-        means = await means_for(mode, ground, markets, intents, journal, stack)
+        means = await means_for(acting, ground, markets, intents, journal, stack)
         loop = ChainLoop(
             name,
             ground.client,

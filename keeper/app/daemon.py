@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from keeper.app.build import built_chain, refusals
 from keeper.app.ground import NoneTrusted
+from keeper.app.modes import Acting
 from keeper.app.node_trouble import NodeTrouble
 from keeper.app.parts import BoardWatcher
 from keeper.app.terms import advance_within_s
@@ -28,11 +29,11 @@ LONGEST_PAUSE_S = 60.0
 
 
 async def run_for_ever(
-    settings: Settings, mode: str, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
+    settings: Settings, acting: Acting, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
 ) -> None:
     """Every configured chain, and the health page. Ends by being cancelled, or with what `ChainRun` does not survive."""
     board = HealthBoard(redactor, max_age_s=advance_within_s(0), store_trouble=lambda: store.trouble)
-    runs = [ChainRun(name, settings, mode, store, journal, board.chain(name), progress) for name in settings.chains]
+    runs = [ChainRun(name, settings, acting, store, journal, board.chain(name), progress) for name in settings.chains]
     async with AsyncExitStack() as stack:
         if settings.health_port:
             await stack.enter_async_context(serve_health(board, port=settings.health_port))
@@ -52,7 +53,7 @@ class ChainRun:
         self,
         name: str,
         settings: Settings,
-        mode: str,
+        acting: Acting,
         store: Store,
         journal: Recorder,
         health: ChainHealth,
@@ -60,7 +61,7 @@ class ChainRun:
     ) -> None:
         self.name = name
         self._settings = settings
-        self._mode = mode
+        self._acting = acting
         self._store = store
         self._journal = journal
         self._health = health
@@ -83,7 +84,7 @@ class ChainRun:
         chain = self._settings.chains[self.name]
         trouble = NodeTrouble(self.name, self._journal, self._health)
         start = built_chain(
-            self.name, self._settings, chain, self._mode, self._store, self._store, self._journal, trouble
+            self.name, self._settings, chain, self._acting, self._store, self._store, self._journal, trouble
         )
         async with start as (ground, _, loop), trouble.told():
             self._pause_s, self._last_trouble = FIRST_PAUSE_S, ""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
+from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
 from keeper.app.terms import fee_cap_wei
@@ -29,7 +27,6 @@ from keeper.execution.live import LivePermit, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.sender import Sender
-from keeper.execution.signing.keystore import PasswordSource, load_keystore, password_from_file, password_from_prompt
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
@@ -79,6 +76,14 @@ class Means:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """How this process acts, on all its chains."""
+
+    mode: str
+    keys: KeyRing
+
+
 def effective_mode(settings: Settings, plan: RunPlan) -> str:
     """Live needs `--live` and `mode = "live"`; one without the other is refused, so nobody sends, or fails to, by mistake."""
     if plan.live and plan.fork:
@@ -93,11 +98,12 @@ def effective_mode(settings: Settings, plan: RunPlan) -> str:
 
 
 async def means_for(
-    mode: str, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal, stack: AsyncExitStack
+    acting: Acting, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal, stack: AsyncExitStack
 ) -> Means:
     """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil."""
+    mode = acting.mode
     if mode == "live":
-        return await _live(ground, markets, intents, journal)
+        return await _live(acting.keys, ground, markets, intents, journal)
     owner = PLACEHOLDER_KEEPER
     if ground.chain.keeper_address is not None:
         owner = address_from_hex(ground.chain.keeper_address)
@@ -125,12 +131,12 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
     )
 
 
-async def _live(ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal) -> Means:
+async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal) -> Means:
     permit = await _permit(ground)
     signing = ground.chain.signer
     if signing is None:
         raise ConfigError(f"chains.{ground.name}.signer.keystore is missing: live mode needs a keystore file")
-    key = load_keystore(signing.keystore, _password(signing.keystore, signing.password_file))
+    key = keys.open(signing.keystore, signing.password_file)
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
     approvals: dict[Address, frozenset[Address]] = {}
     for asset, pool in debts:
@@ -202,10 +208,3 @@ async def token_decimals(ground: Ground) -> Mapping[Address, int]:
     """Decimals of every listed asset whose token says them."""
     assets = list(dict.fromkeys(reserve.asset for market in ground.markets for reserve in market.reserves))
     return await read_decimals(ground.client.read, assets, ground.head)
-
-
-def _password(keystore: Path, password_file: Path | None) -> PasswordSource:
-    if password_file is None:
-        return password_from_prompt(getpass.getpass, keystore)
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return password_from_file(password_file, Path(folder) if folder else None)

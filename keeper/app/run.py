@@ -9,7 +9,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from keeper.app.build import Follower, built_chain, followers_of, refusals
 from keeper.app.daemon import run_for_ever
 from keeper.app.ground import NoneTrusted, reached
-from keeper.app.modes import Ground, effective_mode
+from keeper.app.keys import KeyRing
+from keeper.app.modes import Acting, Ground, effective_mode
 from keeper.app.parts import BoardWatcher, NullCheckpoints, ObservedJournal
 from keeper.app.plan import RunPlan
 from keeper.app.signals import StopSignals
@@ -45,8 +46,8 @@ async def run_keeper(
     """Run every configured chain until stopped, or once. Returns the exit code; raises `ConfigError`, `StoreError` and, when
     asked to run once, other `KeeperError`s. An `observer` hears all that is journaled; who brings one also handles the
     signals, and stops the run by cancelling it."""
-    mode = effective_mode(settings, plan)
     redactor = Redactor()
+    acting = Acting(effective_mode(settings, plan), KeyRing(redactor))
     for chain in settings.chains.values():
         for url in chain.rpc_url:
             redactor.add_url(url.get_secret_value())
@@ -59,7 +60,7 @@ async def run_keeper(
             async with Store.open(settings.store) as store, alerts.running():
                 journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
                 try:
-                    return await _work(settings, plan, mode, store, journal, redactor, progress)
+                    return await _work(settings, plan, acting, store, journal, redactor, progress)
                 finally:
                     if signals is not None:
                         signals.disarm()
@@ -72,7 +73,7 @@ async def run_keeper(
 async def _work(
     settings: Settings,
     plan: RunPlan,
-    mode: str,
+    acting: Acting,
     store: Store,
     journal: Recorder,
     redactor: Redactor,
@@ -82,8 +83,8 @@ async def _work(
     try:
         with _unwrapped():
             if plan.once:
-                return await _once_all(settings, mode, store, journal, redactor, progress)
-            await run_for_ever(settings, mode, store, journal, redactor, progress)
+                return await _once_all(settings, acting, store, journal, redactor, progress)
+            await run_for_ever(settings, acting, store, journal, redactor, progress)
     except asyncio.CancelledError:
         await _record_stopped(settings, journal, "asked to stop")
         raise
@@ -107,7 +108,7 @@ async def _record_stopped(settings: Settings, journal: Recorder, why: str) -> No
 
 
 async def _once_all(
-    settings: Settings, mode: str, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
+    settings: Settings, acting: Acting, store: Store, journal: Recorder, redactor: Redactor, progress: Progress
 ) -> int:
     """Every chain, one after the other. One that is in trouble does not keep the others from their turn; the first trouble is
     raised at the end."""
@@ -116,7 +117,7 @@ async def _once_all(
     troubles: list[KeeperError | Defect] = []
     for name in settings.chains:
         try:
-            left |= await _once(name, settings, mode, store, journal, BoardWatcher(board.chain(name)), progress)
+            left |= await _once(name, settings, acting, store, journal, BoardWatcher(board.chain(name)), progress)
         except (ConfigError, StoreError):
             raise
         except (KeeperError, Defect) as error:
@@ -133,7 +134,7 @@ async def _once_all(
 async def _once(
     name: str,
     settings: Settings,
-    mode: str,
+    acting: Acting,
     store: Store,
     journal: Recorder,
     watcher: BoardWatcher,
@@ -141,7 +142,7 @@ async def _once(
 ) -> bool:
     """One chain: judge and act until nothing is open. True when work is left."""
     chain = settings.chains[name]
-    async with built_chain(name, settings, chain, mode, store, store, journal) as (ground, means, loop):
+    async with built_chain(name, settings, chain, acting, store, store, journal) as (ground, means, loop):
         timeout_s = max(60.0, ONCE_HEAD_TIMEOUT_BLOCKS * ground.block_s)
         result = await run_once(loop, ground.client, watcher, progress, timeout_s, means.submitter.rehearses)
         await journal.record([event_build.stopped(name, "once: work left" if result.work_left else "once: done")])

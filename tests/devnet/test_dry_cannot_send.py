@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.app import modes
+from keeper.app.keys import KeyRing
 from keeper.app.plan import RunPlan
 from keeper.app.run import run_keeper
 from keeper.core.units import to_hex
@@ -122,7 +122,7 @@ async def test_without_live_no_key_is_asked_for(bed36: Bed, tmp_path: Path, monk
     await fall(bed36)
     kept = await keeping(bed36, tmp_path, funded=True)
     asked: list[object] = []
-    monkeypatch.setattr(modes, "load_keystore", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(KeyRing, "open", lambda *arguments: asked.append(arguments))
     for fork in (False, True):
         await run_keeper(kept.settings(), RunPlan(once=True, live=False, fork=fork))
     assert asked == []
