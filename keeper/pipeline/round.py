@@ -16,8 +16,10 @@ from keeper.core.units import Address
 Key = tuple[Address, Address]
 """(market, borrower)."""
 
-OUR_FAULT = (Defect, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What our own code raises when it is wrong, foreseen or not. It stops the market where it happened, and no other."""
+UNFORESEEN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What code raises that is wrong in a way nobody foresaw. Where the world is asked it may be an odd answer: tried again."""
+OUR_FAULT = (Defect, *UNFORESEEN)
+"""What our own arithmetic raises when it is wrong. It stops the market where it happened, and no other."""
 
 TRANSIENT = frozenset(
     {

@@ -282,22 +282,55 @@ def crash(*_: object) -> object:
     raise KeyError("nobody foresaw this")
 
 
-@pytest.mark.parametrize("fault", [wrong, crash])
-@pytest.mark.parametrize(
-    "method",
-    ["health", "pairs", "quote_liquidation", "next_scaled", "decode_log", "encode_liquidation", "decode_state"],
-)
-async def test_a_fault_of_ours_stops_its_market_and_no_other(method: str, fault: Callable[..., object]) -> None:
+JUDGING = ("health", "pairs", "quote_liquidation", "encode_liquidation")
+FOLLOWING = ("next_scaled", "decode_log", "decode_state")
+
+
+async def two_markets(method: str, fault: Callable[..., object]) -> Scene:
+    """FIRST in the market that is wrong about itself, SECOND in the other; one head later both are below 1."""
     scene = Scene(pools=[toy_pool(0), toy_pool(1)])
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}), opens(SECOND, {WETH: 10}, {USDC: 15_000}, market=1))
     setattr(scene.adapters[0], method, fault)
-    await scene.head(price(WETH, 1_800), price(WETH, 1_800, market=1), moves(FIRST, Side.DEBT, USDC, 1))
+    scene.world.mine(price(WETH, 1_800), price(WETH, 1_800, market=1), moves(FIRST, Side.DEBT, USDC, 1))
+    return scene
+
+
+@pytest.mark.parametrize(
+    "method, fault", [(method, wrong) for method in JUDGING + FOLLOWING] + [(method, crash) for method in JUDGING]
+)
+async def test_a_fault_of_ours_stops_its_market_and_no_other(method: str, fault: Callable[..., object]) -> None:
+    scene = await two_markets(method, fault)
+    await scene.see()
     await scene.head()
     assert set(scene.loop.stopped) == {entry_of(0)}
     assert [event.market for event in scene.events(Kind.MARKET_REFUSED)] == [entry_of(0)]
     assert scene.orders_for(FIRST) == 0
     assert scene.orders_for(SECOND) == 1
     assert scene.health_wad(SECOND, market=1) >= 105 * WAD // 100
+
+
+@pytest.mark.parametrize("method", ["decode_log", "decode_state"])
+async def test_an_odd_answer_that_nobody_foresaw_is_asked_for_again(method: str) -> None:
+    scene = await two_markets(method, crash)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="nobody foresaw"):
+            await scene.see()
+        scene.world.mine()
+    assert scene.loop.stopped == {}
+    assert scene.health_wad(SECOND, market=1) >= 105 * WAD // 100
+    delattr(scene.adapters[0], method)
+    await scene.see()
+    await scene.head()
+    assert scene.health_wad(FIRST) >= 105 * WAD // 100
+
+
+async def test_a_crash_halfway_through_the_logs_stops_the_market_when_it_goes_on() -> None:
+    scene = await two_markets("next_scaled", crash)
+    with pytest.raises(KeyError):
+        await scene.see()
+    delattr(scene.adapters[0], "next_scaled")
+    await scene.head()
+    assert set(scene.loop.stopped) == {entry_of(0)}
 
 
 async def test_a_fault_in_what_came_of_an_attempt_stops_its_market() -> None:
