@@ -34,7 +34,7 @@ class Answers:
     episodes: int
     borrowers: int
     latencies_s: tuple[float, ...]
-    """From the block's arrival to the recorded order or reason, of those that began while the keeper ran."""
+    """From the block's arrival (or the keeper's, if later) to the recorded order or reason."""
     brief: int
     """Over before they had to be answered, and not answered."""
     problems: tuple[str, ...]
@@ -90,27 +90,31 @@ class Jury:
             if any(row.first_block <= episode.healthy_block and row.last_block >= episode.blocks[0] for row in rows):
                 continue
             answered = [at_s for block, at_s in at_by_borrower[name] if block > episode.healthy_block]
-            begun_up_s = self._up_since(began_s)
-            if begun_up_s is None:
+            found = self._first_answer(began_s, min(answered, default=None))
+            if found is None:
                 continue
-            if answered:
-                latency_s = min(answered) - begun_up_s
-                if began_s == begun_up_s:
-                    latencies.append(latency_s)
-                if latency_s > self.within_s:
-                    problems.append(f"{name} below 1 in block {episode.blocks[0]} answered after {latency_s:.0f} s")
-            elif self.arrived_s(episode.blocks[-1]) - begun_up_s > self.within_s:
+            known_s, answered_s = found
+            if answered_s is not None:
+                latencies.append(max(0.0, answered_s - known_s))
+                if answered_s - known_s > self.within_s:
+                    waited_s = answered_s - known_s
+                    problems.append(f"{name} below 1 in block {episode.blocks[0]} answered after {waited_s:.0f} s")
+            elif self.arrived_s(episode.blocks[-1]) - known_s > self.within_s:
                 problems.append(f"{name} below 1 from block {episode.blocks[0]} never answered")
             else:
                 brief += 1
         who = {episode.borrower for episode in episodes}
         return Answers(len(episodes), len(who), tuple(sorted(latencies)), brief, tuple(problems))
 
-    def _up_since(self, began_s: float) -> float | None:
-        """When the keeper could first know; None when it was stopped too soon to be asked."""
+    def _first_answer(self, began_s: float, answered_s: float | None) -> tuple[float, float | None] | None:
+        """Since when the keeper could know, and when it answered, if it did in the life in which it had to. None when no
+        life lasted long enough to be asked."""
         for start_s, stop_s in self.up:
-            if began_s < stop_s - self.within_s:
-                return max(began_s, start_s)
+            known_s = max(began_s, start_s)
+            if answered_s is not None and answered_s <= stop_s:
+                return known_s, answered_s
+            if known_s + self.within_s < stop_s:
+                return known_s, None
         return None
 
     def _unwatched(self, episode: Episode, rows: Sequence[StandingRow]) -> list[int]:

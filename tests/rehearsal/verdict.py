@@ -176,6 +176,7 @@ async def reported(
     judge.vitals()
     judge.journal(await observer.liquidations_by(setting.keeper), intents)
     judge.expect(bool(reader.found), "no attempt got into a block")
+    judge.expect(bool(answers.latencies_s), "nobody had to be answered")
     figures = {
         "blocks": (observer.samples[0].block, observer.samples[-1].block),
         "samples": len(observer.samples),
