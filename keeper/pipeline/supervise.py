@@ -17,7 +17,7 @@ from keeper.core.order import Outcome
 from keeper.core.units import to_hex
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.market import Progress
-from keeper.pipeline.round import Round, leaves_work
+from keeper.pipeline.round import UNFORESEEN, Round, leaves_work
 from keeper.ports import Chain, Journal
 
 FIRST_PAUSE_S = 0.5
@@ -106,6 +106,8 @@ async def _one_round(loop: ChainLoop, chain: Chain, head: BlockRef, watcher: Wat
             if failures >= TRIES_ONCE:
                 raise
             await asyncio.sleep(_pause_s(failures))
+        except UNFORESEEN as error:
+            raise Defect(f"{loop.name}: {type(error).__name__}: {error}") from error
     raise AssertionError("the counting has no end")
 
 

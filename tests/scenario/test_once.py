@@ -205,6 +205,13 @@ async def test_a_stopped_market_is_trouble_after_the_other_is_done() -> None:
     assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
 
 
+async def test_what_nobody_foresaw_is_a_defect() -> None:
+    scene = sick(Scene())
+    scene.faults.fail = lambda count, name: KeyError("odd") if name == "settle" else None
+    with pytest.raises(Defect, match="KeyError: 'odd'"):
+        await once(scene, scene.world.mine)
+
+
 # -- rehearsals ------------------------------------------------------------------------------------------------------
 
 
