@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from keeper.execution.wire import decode_quantity, pinned
 
 ATTEMPT = "allowance"
 """The name under which these transactions are journaled."""
+
+LONGEST_WAIT_S = 180.0
+"""For approvals at the start: one that stays pending must not keep the keeper from looking on."""
 
 
 Told = Callable[[Refused], Awaitable[None]]
@@ -66,11 +70,31 @@ class Allowances:
         heads: AsyncIterator[BlockRef],
         head: BlockRef,
     ) -> Sequence[AllowanceSet]:
-        """Returns when every approval is mined. `heads` gives the heads to wait on. What the node or a token refuses is told.
+        """Returns when every approval is mined, or after `LONGEST_WAIT_S`. `heads` gives the heads to wait on. What the node or
+        a token refuses is told, and what stays pending.
 
         Raises `OutcomeUnknown` when one is lost or dropped."""
         wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
-        done = []
+        done: list[AllowanceSet] = []
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._set_all(wanted, fees, heads, head, done)
+        except TimeoutError:
+            await self.told(
+                Refused(
+                    f"{len(done)} of {len(wanted)} allowances are set after {LONGEST_WAIT_S:g} s: the others must wait"
+                )
+            )
+        return done
+
+    async def _set_all(
+        self,
+        wanted: Mapping[Spending, tuple[int, int]],
+        fees: FeeQuote,
+        heads: AsyncIterator[BlockRef],
+        head: BlockRef,
+        done: list[AllowanceSet],
+    ) -> None:
         for (asset, spender), (current_raw, bound_raw) in wanted.items():
             try:
                 if current_raw and not await self._accepts(asset, spender, bound_raw, head):
@@ -81,7 +105,6 @@ class Allowances:
                 await self.told(refused)
                 continue
             done.append(AllowanceSet(asset, spender, bound_raw))
-        return done
 
     async def replenish(
         self,

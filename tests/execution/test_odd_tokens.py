@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from keeper.core.errors import Refused
 from keeper.core.units import Address, to_hex
 from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
+from keeper.execution import allowance
 from keeper.execution.allowance import Allowances
 from keeper.execution.funding import LiveFunding
 from keeper.execution.sender import Sender
@@ -66,3 +69,26 @@ async def test_a_token_that_cannot_be_approved_does_not_keep_the_others_from_it(
         assert to_hex(odd) in told[0]
         assert await allowances.replenish(spenders, {}, fees, await rig.head()) == []
         assert len(told) == 2
+
+
+async def test_an_approval_that_stays_pending_does_not_hold_up_the_start(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    async def listen(refused: Refused) -> None:
+        told.append(str(refused))
+
+    monkeypatch.setattr(allowance, "LONGEST_WAIT_S", 0.5)
+    async with rigged(bed36) as rig, Store.open(tmp_path / "keeper.sqlite") as store:
+        await rig.fund(KEEPER, approve=False)
+        spenders = [(bed36.asset(symbol).token, rig.pool) for symbol in ("DAI", "WETH")]
+        sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
+        await sender.start(await rig.head())
+        allowances = Allowances(rig.rpc, sender, LiveFunding(rig.client.read, rig.rpc, KEEPER), listen)
+        fees = await rig.client.fees()
+        await bed36.chain.rpc.request("evm_setAutomine", [False])
+        assert await allowances.ensure(spenders, {}, fees, rig.client.heads(), await rig.head()) == []
+        assert len(told) == 1
+        assert told[0].startswith("0 of 2 allowances")
+        assert len(await store.open_intents(bed36.deployment.chain_id, KEEPER)) == 1
