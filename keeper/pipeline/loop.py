@@ -26,6 +26,7 @@ from keeper.pipeline.market import Progress, unwatched
 from keeper.pipeline.round import (
     OUR_FAULT,
     TRANSIENT,
+    UNFORESEEN,
     Key,
     Moment,
     Round,
@@ -94,11 +95,11 @@ class ChainLoop:
         """Markets that cannot be trusted, with why."""
 
     async def on_head(self, head: BlockRef, progress: Progress = unwatched) -> Round:
-        """One round. Raises `ChainError` when the world is unwell, once everything that has nothing to do with it is done:
-        the next head tries again, nothing is lost."""
+        """One round. Raises `ChainError` when the world is unwell (or what nobody foresaw), once everything that has nothing
+        to do with it is done: the next head tries again, nothing is lost."""
         await self._rewind(await self._chain.extend(head), head)
         result = Round(head)
-        trouble: list[ChainError] = []
+        trouble: list[Exception] = []
         await self._submitter.follow_up(head)
         await self._settle(head, trouble)
         ready = [desk for desk in self.desks if await self._follow(desk, head, progress, trouble)]
@@ -123,7 +124,7 @@ class ChainLoop:
 
     # -- follow --------------------------------------------------------------------------------------------------
 
-    async def _follow(self, desk: Desk, head: BlockRef, progress: Progress, trouble: list[ChainError]) -> bool:
+    async def _follow(self, desk: Desk, head: BlockRef, progress: Progress, trouble: list[Exception]) -> bool:
         """Bring one market to the head; False when that cannot be done, or it is refused or stopped."""
         market, follower = desk.market, desk.follower
         if market in self.stopped:
@@ -142,11 +143,11 @@ class ChainLoop:
             if not known:
                 await self._journal.record([event_build.market_refused(self.name, market, head.number, str(error))])
             return False
-        except ChainError as error:
+        except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return False
-        except OUR_FAULT as fault:
-            await self._stop(market, fault)
+        except Defect as defect:
+            await self._stop(market, defect)
             return False
         self.refusals.pop(market, None)
         events = [event_build.market_changed(self.name, market, head.number, change) for change in advance.changes]
@@ -336,18 +337,18 @@ class ChainLoop:
 
     # -- settle --------------------------------------------------------------------------------------------------
 
-    async def _settle(self, head: BlockRef, trouble: list[ChainError]) -> None:
+    async def _settle(self, head: BlockRef, trouble: list[Exception]) -> None:
         """Ask after every open attempt; a settled one is recorded and its borrower free for a new plan."""
         for key, submission in list(self.open.items()):
             try:
                 outcome = await self._submitter.settle(submission, head)
-            except ChainError as error:
+            except (ChainError, *UNFORESEEN) as error:
                 trouble.append(error)
                 await self._give_up_when_hopeless(key, submission, head, error)
                 continue
-            except OUR_FAULT as fault:
+            except Defect as defect:
                 del self.open[key]  # it would fail again; its market gets no more orders
-                await self._stop(key[0], fault)
+                await self._stop(key[0], defect)
                 continue
             self._unread.pop(key, None)
             if outcome is None:
@@ -360,7 +361,7 @@ class ChainLoop:
             if outcome.mined or not self._submitter.rehearses:
                 await self._journal.record(attempt_build.outcome_events(self.name, outcome))
 
-    async def _give_up_when_hopeless(self, key: Key, submission: Submission, head: BlockRef, error: ChainError) -> None:
+    async def _give_up_when_hopeless(self, key: Key, submission: Submission, head: BlockRef, error: Exception) -> None:
         """What is mined may be unreadable for ever: a pruned block, a price that failed in it. Once nothing can be mined any
         more the borrower is free for a new plan, and a person is told."""
         self._unread[key] = self._unread.get(key, 0) + 1
