@@ -1,0 +1,100 @@
+"""Heads that skip, and chains that change their mind: the book stays the chain's."""
+
+from __future__ import annotations
+
+from keeper.core.lending import Side
+from tests.scenario.scene import (
+    USDC,
+    WETH,
+    borrower,
+    changes,
+    moves,
+    opens,
+)
+from tests.toy_arithmetic import ToyRules
+from tests.unit.pipeline.following import Following
+
+FIRST, SECOND, THIRD = (borrower(number) for number in (1, 2, 3))
+UP = ToyRules("debt rounded up")
+
+
+async def test_skipped_heads_lose_no_log() -> None:
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    following.world.mine(moves(FIRST, Side.DEBT, USDC, 5))
+    following.world.mine(opens(SECOND, {WETH: 1}, {USDC: 7}))
+    following.world.mine(moves(FIRST, Side.COLLATERAL, WETH, -0.5), moves(SECOND, Side.DEBT, USDC, -1))
+    following.world.mine_empty(30)
+    await following.see()
+    following.assert_book_is_true()
+
+
+async def test_the_same_head_twice_changes_nothing() -> None:
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    await following.head(opens(SECOND, {WETH: 1}, {USDC: 7}))
+    await following.see()
+    following.assert_book_is_true()
+
+
+async def test_a_reorg_restores_rows_and_reads_later_borrowers_again() -> None:
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    following.world.mine_empty(2)
+    await following.see()
+    await following.head(moves(FIRST, Side.DEBT, USDC, 5), opens(SECOND, {WETH: 1}, {USDC: 7}))
+    following.world.reorg(3)
+    following.world.mine(opens(SECOND, {WETH: 2}, {USDC: 9}))
+    await following.head(opens(THIRD, {WETH: 2}, {USDC: 9}))
+    following.assert_book_is_true()
+    assert following.follower.book.position(FIRST).debt_scaled == {USDC: 100 * 10**6}
+
+
+async def test_the_new_branch_may_move_what_a_borrower_of_the_old_one_never_had() -> None:
+    """Rows read on the old branch say nothing about the new one: its logs must not be applied to them."""
+    following = Following()
+    following.world.mine(opens(FIRST, {WETH: 10}, {}))
+    await following.head()
+    await following.head(moves(FIRST, Side.COLLATERAL, WETH, -9), opens(FIRST, {}, {USDC: 1}))
+    following.world.reorg(2)
+    following.world.mine(opens(FIRST, {}, {USDC: 3}))
+    await following.head(moves(FIRST, Side.COLLATERAL, WETH, -8))
+    following.assert_book_is_true()
+
+
+async def test_a_deeper_reorg_than_is_kept_reads_every_row_again() -> None:
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))
+    for _ in range(70):
+        await following.head(moves(FIRST, Side.DEBT, USDC, 1))
+    following.world.reorg(3)
+    following.world.mine(moves(FIRST, Side.COLLATERAL, WETH, -9), opens(SECOND, {WETH: 10}, {USDC: 1}))
+    following.world.mine_empty(75)
+    await following.see()
+    following.assert_book_is_true()
+    assert following.follower.verified is not None
+
+
+async def test_a_chain_that_has_nothing_in_common_is_searched_from_the_first_block() -> None:
+    following = Following(first_block=4)
+    following.world.mine_empty(4)
+    await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))
+    following.world.reorg(0)
+    following.world.mine_empty(6)
+    before = len(following.chain.log_ranges)
+    await following.head(opens(SECOND, {WETH: 10}, {USDC: 1}))
+    following.assert_book_is_true()
+    assert set(following.true_rows()) == {SECOND}
+    assert [span for span in following.chain.log_ranges[before:] if span[0] > 0]
+
+
+async def test_a_reorg_back_over_an_upgrade_keeps_every_row_true() -> None:
+    """The upgrade's block was applied together with others, none of whose logs went into the rows."""
+    following = Following(known={1: [UP], 2: [UP]})
+    await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))
+    following.world.mine(moves(FIRST, Side.DEBT, USDC, 5))
+    following.world.mine(changes(code=True, revision=2))
+    await following.head()
+    following.world.reorg(2)
+    await following.head()
+    following.assert_book_is_true()
