@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -80,6 +80,14 @@ async def happens(condition: Callable[[], bool], within_s: float = PATIENCE_S) -
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"it did not happen within {within_s} s"
+        await asyncio.sleep(_POLL_S)
+
+
+async def comes_true(condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
+    """The same for what has to be asked for."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not await condition():
+        assert asyncio.get_running_loop().time() < deadline, f"it did not come true within {within_s} s"
         await asyncio.sleep(_POLL_S)
 
 

@@ -119,6 +119,11 @@ class Keeping:
         await happens(recorded, within_s)
         return found[-1]
 
+    def judged_block(self) -> int:
+        """The newest block that was judged; 0 before the first."""
+        with StoreReader.open(self.store) as reader:
+            return max((watch.last_block for watch in reader.watches()), default=0)
+
     def kinds(self) -> list[str]:
         return [row.kind for row in self.events()]
 
