@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,6 +79,8 @@ class Simulation:
 
     calls: tuple[SimulatedCall, ...]
     health_factor_after_wad: int
+    gained_raw: Mapping[Address, int] | None = None
+    """What the liquidator's balance of each collateral asset gained over all calls (below 0: lost); None when not asked."""
 
 
 class Settlement(StrEnum):

@@ -2,8 +2,9 @@
 
 All orders share one simulated block: number + 1, at the timestamp asked for, in the order given, without fees (the
 calls' own gas is measured, the base fee is not charged). After the last call of an order the market is asked for the
-borrower's health. A call that reverts leaves nothing behind by itself; an order of several calls that fails after the
-first has already changed the state, so everything is run again without it, at most `MAX_ROUNDS` times.
+borrower's health, and around its calls each collateral token for our balance: what a token keeps for itself shows there.
+A call that reverts leaves nothing behind by itself; an order of several calls that fails after the first has already
+changed the state, so everything is run again without it, at most `MAX_ROUNDS` times.
 
 When the orders need more gas than one block holds, the simulated block's gas limit is raised; when they need more than
 nodes commonly grant a request (`REQUEST_GAS`), they are split, and the later parts do not see the earlier ones.
@@ -23,6 +24,7 @@ from keeper.core.units import Address, to_hex
 from keeper.execution.funding import Dealt, DealtFunding, needs_of
 from keeper.execution.markets import Markets, market_of
 from keeper.execution.rpc import Rpc
+from keeper.execution.tokens import encode_balance_of
 from keeper.execution.wire import decode_bytes, decode_list, decode_log, decode_object, decode_quantity, pinned
 
 MAX_ROUNDS = 5
@@ -99,9 +101,12 @@ class NodeSimulator:
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
             health = handle.adapter.encode_health(handle.market, order.borrower)
+            balances = [self._entry(Call(asset, encode_balance_of(self.liquidator))) for asset in _seized(order)]
+            calls += balances
             for call, gas_limit in zip(order.calls, order.gas_limits, strict=True):
                 calls.append(self._entry(call) | {"gas": hex(gas_limit)})
             calls.append(self._entry(health))
+            calls += balances
         request = simulation_request(calls, block, timestamp_s, needed_gas(orders), dealt)
         answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
         blocks = decode_list(answer, "simulation")
@@ -110,7 +115,8 @@ class NodeSimulator:
             raise MalformedResponse(f"{len(calls)} simulated calls were answered with {len(entries)} results")
         results = []
         for order in orders:
-            own, entries = entries[: len(order.calls) + 1], entries[len(order.calls) + 1 :]
+            width = len(order.calls) + 1 + 2 * len(_seized(order))
+            own, entries = entries[:width], entries[width:]
             results.append(self._judge(order, [_decode_call(entry) for entry in own]))
         return results
 
@@ -119,7 +125,9 @@ class NodeSimulator:
 
     def _judge(self, order: Order, results: Sequence[_CallAnswer]) -> _Result:
         handle = market_of(self.markets, order.plan.market)
-        *calls, health = results
+        assets = _seized(order)
+        held, after_calls = results[: len(assets)], results[len(results) - len(assets) :]
+        *calls, health = results[len(assets) : len(results) - len(assets)]
         for place, call in enumerate(calls):
             if not call.ok:
                 error = (
@@ -132,6 +140,11 @@ class NodeSimulator:
             after = handle.adapter.decode_health(handle.market, CallResult(health.ok, health.returndata))
         except MalformedResponse:
             return _Result(_cannot(order, "the borrower's health cannot be read after the calls"), halfway=True)
+        gained_raw: dict[Address, int] = {}
+        for asset, before, now in zip(assets, held, after_calls, strict=True):
+            if not (before.ok and now.ok and len(before.returndata) >= 32 and len(now.returndata) >= 32):
+                return _Result(_cannot(order, f"the balance of {to_hex(asset)} cannot be read"), halfway=True)
+            gained_raw[asset] = int.from_bytes(now.returndata[:32]) - int.from_bytes(before.returndata[:32])
         simulated = tuple(
             SimulatedCall(
                 gas_used=call.gas_used,
@@ -140,7 +153,7 @@ class NodeSimulator:
             )
             for call in calls
         )
-        return _Result(Simulation(simulated, after.health_factor_wad), halfway=False)
+        return _Result(Simulation(simulated, after.health_factor_wad, gained_raw), halfway=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,11 @@ class _CallAnswer:
     gas_used: int
     logs: tuple[Log, ...]
     message: str
+
+
+def _seized(order: Order) -> list[Address]:
+    """The assets that the order's calls pay out, each once."""
+    return list(dict.fromkeys(call.pair.collateral_asset for call in order.plan.calls))
 
 
 def _any_ok(calls: Sequence[_CallAnswer]) -> bool:

@@ -228,4 +228,12 @@ def differs(plan: Plan, simulation: Simulation) -> str | None:
     expected_wad = plan.calls[-1].at_latest.health_after.health_factor_wad
     if simulation.health_factor_after_wad != expected_wad:
         return f"the simulation ends at health {simulation.health_factor_after_wad}, our arithmetic at {expected_wad}"
+    for asset, gained_raw in (simulation.gained_raw or {}).items():
+        expected_raw = sum(
+            call.at_latest.received_raw * (call.pair.collateral_asset == asset)
+            - call.at_latest.repaid_raw * (call.pair.debt_asset == asset)
+            for call in plan.calls
+        )
+        if gained_raw < expected_raw:
+            return f"of {expected_raw} raw of 0x{asset.hex()} that are paid out, {gained_raw} arrive"
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from keeper.core.errors import Refused
+from keeper.core.order import Simulation
 from keeper.core.units import Address, to_hex
 from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
@@ -14,9 +15,11 @@ from keeper.execution import allowance
 from keeper.execution.allowance import Allowances
 from keeper.execution.funding import LiveFunding
 from keeper.execution.sender import Sender
+from keeper.execution.simulate import NodeSimulator
 from keeper.execution.tokens import read_decimals
+from keeper.pipeline.desk import differs
 from keeper.store import Store
-from tests.execution.rig import KEEPER, rigged
+from tests.execution.rig import KEEPER, REHEARSER, WINDOW_S, rigged
 
 ALWAYS_REVERTS = "0x60006000fd"
 
@@ -28,6 +31,35 @@ def refusing_approvals(code_at: Address) -> str:
     code = bytes.fromhex(check + forward)
     padding = bytes(0x40 - len(code))
     return to_hex(code + padding + bytes.fromhex("5b60006000fd"))
+
+
+def halving_transfers(code_at: Address) -> str:
+    """Runtime code that passes on half of every `transfer`, and otherwise runs the code of another address."""
+    copy_in = "36600060003760003560e01c63a9059cbb14604057"
+    forward = "5b6000600036600073" + code_at.hex() + "5af4503d600060003e3d6000f3"
+    padding = "00" * (0x40 - len(copy_in + forward) // 2)
+    halve = "5b60245160011c60245260" + f"{len(copy_in) // 2:02x}" + "56"
+    return "0x" + copy_in + forward + padding + halve
+
+
+async def test_a_token_that_keeps_a_share_of_what_is_paid_out_gets_no_order(bed36: Bed) -> None:
+    async with rigged(bed36) as rig:
+        await rig.crash()
+        orders = await rig.orders(REHEARSER)
+        order = next(each for each in orders if len(each.calls) == 1)
+        taxed = order.plan.calls[0].pair.collateral_asset
+        simulator = NodeSimulator(rig.rpc, rig.markets, REHEARSER, rig.dealt())
+        head = await rig.head()
+        [before] = await simulator.simulate([order], head, head.timestamp_s + WINDOW_S)
+        assert isinstance(before, Simulation)
+        assert differs(order.plan, before) is None
+        moved = salted_address("the token's own code")
+        code = await bed36.chain.rpc.request("eth_getCode", [to_hex(taxed), "latest"])
+        await bed36.chain.rpc.request("anvil_setCode", [to_hex(moved), code])
+        await bed36.chain.rpc.request("anvil_setCode", [to_hex(taxed), halving_transfers(moved)])
+        [after] = await simulator.simulate([order], head, head.timestamp_s + WINDOW_S)
+        assert isinstance(after, Simulation)
+        assert (differs(order.plan, after) or "").startswith("of ")
 
 
 async def test_a_token_that_does_not_answer_is_left_out(bed36: Bed) -> None:
