@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,16 +83,6 @@ class Simulation:
     """What the liquidator's balance of each collateral asset gained over all calls (below 0: lost); None when not asked."""
 
 
-class Settlement(StrEnum):
-    """Where a sent transaction stands."""
-
-    MINED = "mined"
-    REVERTED = "reverted"
-    PENDING = "pending"
-    DROPPED = "dropped"
-    """Proven gone: its nonce was used by another transaction."""
-
-
 class Answer(StrEnum):
     """What came back when a call was sent."""
 
@@ -171,7 +161,3 @@ class Outcome:
 def attempt_name(block_number: int, borrower: Address) -> str:
     """`<head>-<first 4 bytes of the borrower>`: one attempt per borrower and head."""
     return f"{block_number}-{borrower[:4].hex()}"
-
-
-def total_gas(gas: Sequence[int]) -> int:
-    return sum(gas)
