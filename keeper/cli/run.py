@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
+
+DONE, INTERRUPTED = 0, 130
 
 
 def run(
@@ -22,6 +26,15 @@ def run(
     With --once the exit code tells: 0 every verdict achieved, 3 work left (dry: orders that would have gone), 1 trouble,
     2 configuration.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run takes both signals into its own hands
+    try:
+        code = _run(config, once, live, fork)
+    except KeyboardInterrupt:
+        code = INTERRUPTED if once else DONE
+    raise typer.Exit(code)
+
+
+def _run(config: Path, once: bool, live: bool, fork: bool) -> int:
     import asyncio
 
     from keeper.app.plan import RunPlan
@@ -31,5 +44,4 @@ def run(
 
     settings = load_settings(config)
     with shown_progress() as progress:
-        code = asyncio.run(run_keeper(settings, RunPlan(once=once, live=live, fork=fork), progress))
-    raise typer.Exit(code)
+        return asyncio.run(run_keeper(settings, RunPlan(once=once, live=live, fork=fork), progress))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.core.errors import RpcFailure
 from keeper.core.units import HEALTH_ONE_WAD, Address, address_from_hex, to_hex
 from keeper.devnet.market import Bed
+
+_TRIES = 20
 
 
 async def health_wad(bed: Bed, borrower: Address, block_number: int | None = None) -> int:
@@ -23,9 +27,18 @@ async def account_figures(bed: Bed, borrower: Address, block_number: int | None 
 
 
 async def below_one(bed: Bed, borrowers: Iterable[Address]) -> dict[Address, int]:
-    """Who of them is below 1 now."""
-    found = {who: await health_wad(bed, who) for who in borrowers}
+    """Who of them is below 1 at the newest block."""
+    found = {who: await _health_now_wad(bed, who) for who in borrowers}
     return {who: health for who, health in found.items() if health < HEALTH_ONE_WAD}
+
+
+async def _health_now_wad(bed: Bed, borrower: Address) -> int:
+    """While anvil mines, its newest block may be read with the next one's state, and the contract then trips over a clock
+    that goes backwards: ask again."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(RpcFailure):
+            return await health_wad(bed, borrower)
+    return await health_wad(bed, borrower)
 
 
 async def balances_raw(bed: Bed, owner: Address) -> dict[Address, int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,16 @@ class Keeping:
 
         await happens(recorded, within_s)
         return found[-1]
+
+    def is_writing(self, pid: int) -> bool:
+        """Whether this process holds the store."""
+        lock = self.store.with_name(self.store.name + ".lock")
+        return lock.exists() and lock.read_text().strip() == str(pid)
+
+    def intents(self) -> dict[str, str]:
+        """By transaction hash, where each stands: everything that was ever signed."""
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
+            return dict(connection.execute("SELECT transaction_hash, status FROM intents").fetchall())
 
     def judged_block(self) -> int:
         """The newest block that was judged; 0 before the first."""
