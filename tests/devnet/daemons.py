@@ -51,9 +51,14 @@ async def worked_off(bed: Bed, kept: Keeping, sick: Sequence[Address]) -> None:
     await comes_true(answered)
 
 
-async def nothing_waits(bed: Bed, kept: Keeping) -> None:
-    """Returns once whatever was signed is settled, and two more blocks were judged since."""
+async def settled(kept: Keeping) -> None:
+    """Returns once nothing that was signed may still be mined."""
     await happens(lambda: set(kept.intents().values()) <= CLOSED)
+
+
+async def nothing_waits(bed: Bed, kept: Keeping) -> None:
+    """Returns once all is settled, and two more blocks were judged since."""
+    await settled(kept)
     goal = await bed.chain.block_number() + 2
     await happens(lambda: kept.judged_block() >= goal)
 
