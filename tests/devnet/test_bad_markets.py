@@ -11,15 +11,13 @@ import pytest
 from keeper.core.units import Address, to_hex
 from keeper.devnet import admin
 from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
-from keeper.devnet.chain import ON, salted_address
 from keeper.devnet.market import Bed, Builder
 from keeper.devnet.state import Recipe, started_bed
 from tests.devnet.chain_facts import nonce
-from tests.devnet.keeping import Keeping, free_port, fund, health_page, keeping
+from tests.devnet.keeping import Keeping, free_port, health_page, keeping
 from tests.devnet.secrets_kept import assert_kept, with_key
+from tests.devnet.stable_debt import borrow_at_a_stable_rate
 from tests.faults import FaultProxy
-
-STABLE_RATE = 1
 
 
 def somewhere_else(bed: Bed, what: str) -> Address:
@@ -122,18 +120,8 @@ async def test_a_market_without_borrowers_is_listed_as_nobody(tmp_path: Path) ->
         assert (await kept.run_once()).code == 0
 
 
-async def refused_market(bed: Bed) -> None:
-    """Somebody borrows at a stable rate: such a market is refused by name."""
-    await admin.set_stable_borrowing(bed, "DAI", ON)
-    who, ether, coin = salted_address("stable borrower"), bed.asset("WETH").token, 10**18
-    await fund(bed, who)
-    await bed.chain.send(who, ether, bed.contracts["Token"], "approve", bed.deployment.pool, coin)
-    await bed.chain.transact(bed.pool_tx(who, "supply", ether, coin, who, 0))
-    await bed.chain.transact(bed.pool_tx(who, "borrow", bed.asset("DAI").token, coin, STABLE_RATE, 0, who))
-
-
 async def test_a_refused_market_is_trouble_and_says_why(bed302: Bed, tmp_path: Path) -> None:
-    await refused_market(bed302)
+    await borrow_at_a_stable_rate(bed302)
     kept = await keeping(bed302, tmp_path)
     once = await kept.run_once()
     listed = await kept.run("positions", "--config", str(kept.config))
@@ -145,7 +133,7 @@ async def test_a_refused_market_is_trouble_and_says_why(bed302: Bed, tmp_path: P
 
 
 async def test_a_refused_market_does_not_end_the_daemon_and_health_says_so(bed302: Bed, tmp_path: Path) -> None:
-    await refused_market(bed302)
+    await borrow_at_a_stable_rate(bed302)
     kept, port = await keeping(bed302, tmp_path), free_port()
     async with kept.daemon(health_port=port) as daemon:
         refusal = await kept.until("market_refused")
