@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
+from keeper.cli.reading import readers_may_leave
 
 
 def positions(
@@ -37,4 +38,5 @@ def positions(
     with shown_progress() as progress:
         rows = asyncio.run(list_positions(settings, progress))
     chosen = [row for row in rows if is_below(row, below_wad)]
-    show_json(chosen) if as_json else show_table(chosen)
+    with readers_may_leave():
+        show_json(chosen) if as_json else show_table(chosen)
