@@ -25,6 +25,7 @@ from keeper.core.sized import (
     largest_below_one,
     rank,
     sized,
+    units_worse,
 )
 from keeper.core.target import TargetPolicy
 from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
@@ -233,7 +234,7 @@ class Planner(Generic[Market, State]):
             if request_raw is None:
                 return None
             if between is None:
-                between = [self._at_second(origin, before, second) for second in self._seconds_between()]
+                between = self._between(origin, before, pair)
             missed = [scenario for scenario in between if not self._reaches(pair, scenario, request_raw, target_wad)]
             if not missed:
                 jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
@@ -245,10 +246,15 @@ class Planner(Generic[Market, State]):
         health = self._sizer(pair, [scenario]).health_wad(request_raw)
         return health is not None and health >= target_wad
 
-    def _seconds_between(self) -> list[int]:
-        """Seconds inside the window: all of them, or `MOST_SECONDS` evenly apart."""
+    def _between(self, origin: Position, before: CallSequence, pair: Pair) -> list[Scenario]:
+        """The position at every second inside the window; of a long window at `MOST_SECONDS` of them, and there as much worse
+        as the rounding of the seconds left out can make it."""
         inside = range(self._window.earliest_s + 1, self._window.latest_s)
-        return list(inside)[:: max(1, -(-len(inside) // MOST_SECONDS))]
+        step = max(1, -(-len(inside) // MOST_SECONDS))
+        scenarios = [self._at_second(origin, before, second) for second in inside[::step]]
+        if step == 1:
+            return scenarios
+        return [Scenario(one.timestamp_s, units_worse(one.position, pair, 2)) for one in scenarios]
 
     def _at_second(self, origin: Position, before: CallSequence, second: int) -> Scenario:
         """The position when all calls so far are mined at one second."""

@@ -92,6 +92,16 @@ def worst_between(call: Sized) -> Position:
     return Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
 
 
+def units_worse(position: Position, pair: Pair, units: int) -> Position:
+    """The position with `units` more of the pair's debt and fewer of its collateral, where it has them."""
+    collateral, debt = dict(position.collateral_scaled), dict(position.debt_scaled)
+    if collateral.get(pair.collateral_id, 0) > units:
+        collateral[pair.collateral_id] -= units
+    if pair.debt_id in debt:
+        debt[pair.debt_id] += units
+    return Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
+
+
 def largest_below_one(sizer: PairSizer[Any, Any], low: int, high: int) -> int | None:
     """The largest request in [low, high] that leaves every scenario below 1; None when even `low` does not."""
 
