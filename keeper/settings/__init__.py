@@ -20,7 +20,15 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from keeper.core.errors import ConfigError
 from keeper.core.units import Address, address_from_hex
@@ -154,7 +162,7 @@ class Settings(BaseSettings):
     """Loopback port of /health; 0 turns it off."""
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    alerts: list[SecretStr] = []
+    alerts: Annotated[list[SecretStr], BeforeValidator(_as_list)] = []
     """Apprise URLs."""
     anvil: Path | None = None
     """anvil binary for --fork; default: PATH, else the demo's install."""
@@ -169,13 +177,38 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (env_settings, init_settings, TomlConfigSettingsSource(settings_cls))
+        return (_PlainEnvironment(settings_cls), init_settings, TomlConfigSettingsSource(settings_cls))
+
+
+class _PlainEnvironment(EnvSettingsSource):
+    """Where a list or table is wanted, a variable may hold JSON; any other text is taken as it is."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class _ArgumentSettings(Settings):
+    """Settings without file or environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def load_settings(path: Path) -> Settings:
     """Read a configuration file. Raises `ConfigError` with one line: what, where, how to fix it."""
     if not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file; copy keeper.example.toml or pass --config")
+        raise ConfigError(f"{path}: no such configuration file; copy config/keeper.example.toml or pass --config")
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=path)
@@ -190,13 +223,15 @@ def load_settings(path: Path) -> Settings:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {one_line(error, Settings)}") from None
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}") from None
 
 
 def settings_from_arguments(rpc_url: str, addresses_provider: str, **more: Any) -> Settings:
-    """Settings for one market without a file; the environment is not consulted for the chain."""
+    """Settings for one market without a file; the environment is not consulted."""
     chain = {"rpc_url": rpc_url, "addresses_provider": addresses_provider}
     try:
-        return Settings(chains={"chain": Chain.model_validate(chain)}, **more)
+        return _ArgumentSettings(chains={"chain": Chain.model_validate(chain)}, **more)
     except ValidationError as error:
         raise ConfigError(f"arguments: {one_line(error, Settings)}") from None
 

@@ -42,6 +42,34 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert settings.chains["a"].inclusion_blocks == 5
 
 
+def test_plain_text_in_the_environment_serves_where_a_list_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEEPER_CHAINS__A__RPC_URL", f"http://other.example/{CANARY}")
+    monkeypatch.setenv("KEEPER_ALERTS", "json://127.0.0.1:9/alerts")
+    settings = load_settings(written(tmp_path, '[chains.a]\npreset = "sepolia"'))
+    assert [url.get_secret_value() for url in settings.chains["a"].rpc_url] == [f"http://other.example/{CANARY}"]
+    assert len(settings.alerts) == 1
+    monkeypatch.setenv("KEEPER_CHAINS__A__RPC_URL", '["http://one.example", "http://two.example"]')
+    assert len(load_settings(written(tmp_path, '[chains.a]\npreset = "sepolia"')).chains["a"].rpc_url) == 2
+
+
+def test_arguments_alone_do_not_look_at_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPER_CHAINS__A__RPC_URL", "http://other.example")
+    monkeypatch.setenv("KEEPER_MODE", "live")
+    settings = settings_from_arguments("http://127.0.0.1:8545", PROVIDER)
+    assert list(settings.chains) == ["chain"]
+    assert settings.mode == "dry"
+
+
+def test_a_variable_that_makes_no_sense_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPER_CHAINS", f"[not json {CANARY}")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(written(tmp_path, CHAIN + 'preset = "sepolia"'))
+    assert "chains" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
