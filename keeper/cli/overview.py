@@ -97,7 +97,7 @@ def _is_that_normal(watch: Watch, standing: Sequence[StandingRow], now: datetime
     if to_look_at:
         return Line(f"Worth a look: {', '.join(to_look_at)}.", 2, "yellow")
     if any(row.reason == ORDERED for row in standing):
-        return Line("Normal: a liquidation is under way.", 2, "green")
+        return Line("Normal: an order stands for each; a dry run or a fork sends none of them.", 2, "green")
     if standing:
         return Line("Normal: each of them has a reason that may last, and is judged again at every head.", 2, "green")
     return Line("Normal: there is nothing to do.", 2, "green")

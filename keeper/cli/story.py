@@ -21,6 +21,7 @@ from keeper.cli.render import (
 from keeper.cli.words import CLIPS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.plan import Clip
+from keeper.core.units import NO_DEBT_HEALTH_WAD
 
 Fields = Mapping[str, Any]
 
@@ -159,7 +160,12 @@ def _gas(fields: Fields) -> str:
 
 
 def _restored(fields: Fields, market: str | None, labels: Labels) -> list[str]:
-    return ["Restored. " + _measured(fields), *_accounts(fields, market, labels)]
+    overshoot_wad = fields["overshoot_wad"]
+    reached = overshoot_wad is None or int(overshoot_wad) >= 0
+    return [
+        ("Restored. " if reached else "Improved as far as the rules allow. ") + _measured(fields),
+        *_accounts(fields, market, labels),
+    ]
 
 
 def _not_restored(fields: Fields, market: str | None, labels: Labels) -> list[str]:
@@ -171,6 +177,8 @@ def _measured(fields: Fields) -> str:
     target = _health(fields["target_wad"])
     if fields["health_after_wad"] is None:
         return f"Nothing was mined, so nothing could be read back; health was {before}, {planned} planned."
+    if int(fields["health_after_wad"]) == NO_DEBT_HEALTH_WAD:
+        return f"Health {before} before → {planned} planned → no debt left (target {target})."
     overshoot_wad = int(fields["overshoot_wad"])
     beyond = f"{signed_wad_text(overshoot_wad)} beyond it"
     short = f"{signed_wad_text(-overshoot_wad).removeprefix('+')} short of it"

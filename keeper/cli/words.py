@@ -10,7 +10,7 @@ from keeper.core.plan import Clip
 from keeper.core.standing import ORDERED
 
 REASONS: Mapping[str, str] = {
-    ORDERED: "A liquidation is under way.",
+    ORDERED: "An order stands: a liquidation is under way, or would be if this run were live.",
     Reason.HEALTHY_NOW: "By the time of the next block its health is 1 or more, so the contract would refuse.",
     Reason.TOXIC: "Every call would leave it worse off than before: the bonus takes more than the repayment gives back.",
     Reason.DUST_GAP: "Each size that would help leaves a remainder so small that the contract refuses it.",

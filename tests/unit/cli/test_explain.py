@@ -231,7 +231,7 @@ def test_reasons_that_last_are_normal_and_others_worth_a_look(path: Path, tmp_pa
     assert in_order(told(other), "1 × no_inventory: The keeper's account", "Worth a look: no_inventory.")
     third = tmp_path / "third.db"
     at_noon(third, reason=ORDERED)
-    assert in_order(told(third), "Normal: a liquidation is under way.")
+    assert in_order(told(third), "Normal: an order stands")
 
 
 def test_silence_is_not_normal(path: Path) -> None:
