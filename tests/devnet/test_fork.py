@@ -159,6 +159,7 @@ async def test_the_fork_dies_with_its_keeper(bed36: Bed, tmp_path: Path) -> None
         daemon.send(signal.SIGKILL)
         await daemon.ended()
         await happens(lambda: not Path(f"/proc/{fork}").exists(), within_s=5)
+        assert not Path(f"/proc/{fork}").exists()
 
 
 def children(pid: int) -> list[int]:
