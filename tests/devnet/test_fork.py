@@ -158,8 +158,12 @@ async def test_the_fork_dies_with_its_keeper(bed36: Bed, tmp_path: Path) -> None
         [fork] = children(daemon.pid)
         daemon.send(signal.SIGKILL)
         await daemon.ended()
-        await happens(lambda: not Path(f"/proc/{fork}").exists(), within_s=5)
-        assert not Path(f"/proc/{fork}").exists()
+        await happens(lambda: not lives(fork), within_s=5)
+        assert not lives(fork)
+
+
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def children(pid: int) -> list[int]:
