@@ -114,6 +114,7 @@ async def test_a_chain_that_advances_beside_a_market_that_does_not_is_no_good_si
             await page_says(port, 200, market, "verified")
             proxy.manners = Manners(errors={"eth_getLogs": {"code": -32603, "message": "internal error"}})
             await page_says(port, 503, market, "verified")
+            assert (await health_page(port))[0] == 503
             proxy.manners = Manners()
             await page_says(port, 200, market, "verified")
 
