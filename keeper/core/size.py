@@ -23,6 +23,8 @@ from keeper.core.units import BPS, UINT256_MAX, WAD
 Market = TypeVar("Market")
 State = TypeVar("State")
 
+ROUNDED_UNITS = 3
+"""Between two seconds so many raw units of each asset may go either way."""
 MOST_TRIED_UNITS = 64
 """Below a local minimum at most so many requests are tried one by one."""
 
@@ -79,11 +81,20 @@ class PairSizer(Generic[Market, State]):
         return min(quote.health_after.health_factor_wad for quote in quotes)
 
     def best_health_wad(self, debt_to_cover_raw: int) -> int | None:
-        """The best health after the request: an earlier call of a sequence must keep even this one below 1."""
+        """The best health that the request may leave at any second of the window: an earlier call of a sequence must keep
+        even this one below 1. At the ends, plus what the rounding of a few units may add in between."""
         quotes = self.quotes(debt_to_cover_raw)
         if isinstance(quotes, Refusal) or any(quote.bad_debt_base for quote in quotes):
             return None
-        return max(quote.health_after.health_factor_wad for quote in quotes)
+        best_wad = max(quote.health_after.health_factor_wad for quote in quotes)
+        least_debt_base = min(quote.health_after.debt_base for quote in quotes)
+        if least_debt_base == 0:
+            return best_wad
+        units_base = sum(
+            1 + (self._adapter.value_base_floor(self._state, asset, ROUNDED_UNITS) or 0)
+            for asset in (self.pair.collateral_asset, self.pair.debt_asset)
+        )
+        return best_wad - (-units_base * WAD // least_debt_base)
 
     def allowed(self) -> list[tuple[int, int]]:
         """Requests that no scenario refuses: closed, disjoint, ascending intervals."""
