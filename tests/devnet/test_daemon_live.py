@@ -13,10 +13,19 @@ from keeper.core.units import address_from_hex
 from keeper.devnet.market import Bed
 from keeper.devnet.script import drift, play
 from tests.devnet.chain_facts import health_wad
-from tests.devnet.daemons import assert_nothing_twice, fall, live_daemon, nothing_waits, worked_off
+from tests.devnet.daemons import assert_nothing_twice, fall, live_daemon, nothing_waits, settled, worked_off
 
 
-async def test_prices_move_and_whoever_falls_is_restored_within_blocks(bed: Bed, tmp_path: Path) -> None:
+async def test_prices_move_and_whoever_falls_is_restored_within_blocks(bed36: Bed, tmp_path: Path) -> None:
+    await assert_restored_within_blocks(bed36, tmp_path)
+
+
+@pytest.mark.long
+async def test_the_same_on_the_older_release(bed302: Bed, tmp_path: Path) -> None:
+    await assert_restored_within_blocks(bed302, tmp_path)
+
+
+async def assert_restored_within_blocks(bed: Bed, tmp_path: Path) -> None:
     async with live_daemon(bed, tmp_path) as kept, kept.daemon("--live") as daemon:
         await kept.until("caught_up", count=2)
         prices = {symbol: await bed.price_base(symbol) for symbol in ("WETH", "WBTC")}
@@ -25,6 +34,7 @@ async def test_prices_move_and_whoever_falls_is_restored_within_blocks(bed: Bed,
         fallen = await fall(bed)
         await worked_off(bed, kept, fallen.sick)
         await kept.until("restored", count=2)
+        await settled(kept)
         restored = kept.events("restored")
         for row in restored:
             assert row.block_number is not None
@@ -38,10 +48,18 @@ async def test_prices_move_and_whoever_falls_is_restored_within_blocks(bed: Bed,
     assert kept.events("stopped")[-1].fields["detail"] == "asked to stop"
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
-async def test_it_outlasts_being_killed(bed: Bed, tmp_path: Path, seed: int) -> None:
+async def test_it_outlasts_being_killed(bed36: Bed, tmp_path: Path) -> None:
     """Killed outright, with transactions on their way and without: nothing is done twice, no nonce is left out."""
-    rng = random.Random(seed)
+    await assert_outlasts_kills(bed36, tmp_path, random.Random(1))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2, 8))
+async def test_it_outlasts_being_killed_at_other_moments(bed: Bed, tmp_path: Path, seed: int) -> None:
+    await assert_outlasts_kills(bed, tmp_path, random.Random(seed))
+
+
+async def assert_outlasts_kills(bed: Bed, tmp_path: Path, rng: random.Random) -> None:
     async with live_daemon(bed, tmp_path) as kept:
         first_block = await bed.chain.block_number()
         for moment, percent in (("decided", 93), ("sent", 97), ("mined", 97)):

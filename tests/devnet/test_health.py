@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from keeper.app import terms
-from keeper.app.plan import RunPlan
-from keeper.app.run import run_keeper
-from keeper.core.events import Event
-from keeper.core.standing import Standing
-from keeper.core.units import Address, to_hex
+from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
 from tests.devnet.commands import comes_true
-from tests.devnet.keeping import Keeping, free_port, health_page, keeping
+from tests.devnet.inside import inside
+from tests.devnet.keeping import free_port, health_page, keeping
 from tests.devnet.stable_debt import borrow_at_a_stable_rate, repay_it
 from tests.faults import FaultProxy, Manners
 
@@ -25,29 +22,6 @@ PATIENCE_S = 1.0
 """Instead of a minute: how long a head may be missing."""
 NO_ANVIL = {"anvil_nodeInfo": {"code": -32601, "message": "method not found"}}
 """A node that is expected to mine by itself."""
-
-
-class Deaf:
-    """A journal's observer that does not listen. With an observer the run leaves the signals alone."""
-
-    async def record(self, events: Sequence[Event]) -> None:
-        return None
-
-    async def record_standing(
-        self, chain: str, market: Address, block_number: int, standing: Mapping[Address, Standing]
-    ) -> None:
-        return None
-
-
-@asynccontextmanager
-async def dry_daemon(kept: Keeping, port: int) -> AsyncIterator[None]:
-    """In this process."""
-    settings = kept.settings(health_port=port)
-    async with asyncio.TaskGroup() as group:
-        plan = RunPlan(once=False, live=False, fork=False)
-        running = group.create_task(run_keeper(settings, plan, observer=Deaf()))
-        yield
-        running.cancel()
 
 
 @asynccontextmanager
@@ -83,7 +57,7 @@ async def test_a_node_that_stands_still_is_seen_and_told(
         kept = await keeping(bed36, tmp_path, proxy.url)
         kept.chain["block_time_s"] = 0.1
         market = to_hex(kept.provider)
-        async with dry_daemon(kept, port):
+        async with inside(kept, port):
             await page_says(port, 200, market, "verified")
             proxy.manners = Manners(errors=NO_ANVIL, head_number=await bed36.chain.block_number())
             await page_says(port, 503, market, "verified")
@@ -110,7 +84,7 @@ async def test_a_chain_that_advances_beside_a_market_that_does_not_is_no_good_si
         kept = await keeping(bed36, tmp_path, proxy.url)
         kept.chain["block_time_s"] = 0.1
         market = to_hex(kept.provider)
-        async with dry_daemon(kept, port):
+        async with inside(kept, port):
             await page_says(port, 200, market, "verified")
             proxy.manners = Manners(errors={"eth_getLogs": {"code": -32603, "message": "internal error"}})
             await page_says(port, 503, market, "verified")
@@ -123,7 +97,7 @@ async def test_a_market_that_comes_to_be_refused_is_seen_and_taken_up_again(bed3
     """Somebody borrows at a stable rate while the keeper follows; later it is repaid."""
     kept, port = await keeping(bed302, tmp_path), free_port()
     market = to_hex(kept.provider)
-    async with mining(bed302), dry_daemon(kept, port):
+    async with mining(bed302), inside(kept, port):
         await page_says(port, 200, market, "verified")
         await borrow_at_a_stable_rate(bed302)
         await page_says(port, 503, market, "refused")
