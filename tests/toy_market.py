@@ -27,6 +27,7 @@ from keeper.core.lending import (
     Position,
     Quote,
     Refusal,
+    ReserveTotals,
     Side,
 )
 from keeper.core.outcome import Reason, Skip
@@ -91,6 +92,18 @@ class ToyAdapter:
         health_wad, collateral_base, debt_base, available_base, threshold_bps, ltv_bps = _answer(result)
         weighted = collateral_base * threshold_bps
         return Health(health_wad, collateral_base, debt_base, available_base, threshold_bps, ltv_bps, weighted)
+
+    def reserve_ids(self, market: ToyMarket) -> Sequence[int]:
+        return sorted(market.reserves)
+
+    def encode_totals(self, market: ToyMarket, reserve_id: int) -> Sequence[Call]:
+        return [Call(market.pool, ask("totals", reserve=reserve_id))]
+
+    def decode_totals(self, market: ToyMarket, reserve_id: int, results: Sequence[CallResult]) -> ReserveTotals:
+        return ReserveTotals(*_answer(results[0]))
+
+    def indexes_ray(self, state: ToyState, reserve_id: int, timestamp_s: int) -> tuple[int, int]:
+        return RAY, state.debt_index_ray(reserve_id, timestamp_s)
 
     # -- logs ----------------------------------------------------------------------------------------------------
     def borrower_filter(self, market: ToyMarket) -> LogFilter:

@@ -72,6 +72,14 @@ class Pool:
             return {"revision": self.revision, "reserves": reserves}
         if function == "state":
             return [self.prices_base, self.liquidity_raw, self.index_ray, self.rate_ray_s]
+        if function == "totals":
+            reserve_id = arguments["reserve"]
+            return [
+                sum(row.collateral_scaled.get(reserve_id, 0) for row in self.rows.values()),
+                sum(row.debt_scaled.get(reserve_id, 0) for row in self.rows.values()),
+                RAY,
+                self.state().debt_index_ray(reserve_id, timestamp_s),
+            ]
         row = self.row(Address(bytes.fromhex(arguments["account"])))
         if function == "row":
             collateral, debt = sorted(row.collateral_scaled.items()), sorted(row.debt_scaled.items())

@@ -40,6 +40,19 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class ReserveTotals:
+    """What one reserve's contracts say of the reserve as a whole, at one block and its own time."""
+
+    collateral_scaled: int
+    """Of all holders, borrowers or not."""
+    debt_scaled: int
+    """Of all borrowers."""
+    collateral_index_ray: int
+    """With interest up to the block's own timestamp, as the contracts themselves compute it; so is the next."""
+    debt_index_ray: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The outputs of the market's own account valuation, at one timestamp."""
 
@@ -222,6 +235,21 @@ class LendingAdapter(Protocol[Market, State]):
 
     def decode_health(self, market: Market, result: CallResult) -> Health:
         """`weighted_collateral_base_bps` is not reported by contracts: it is collateral × average threshold here."""
+        ...
+
+    def reserve_ids(self, market: Market) -> Sequence[int]:
+        """Every listed reserve, ascending."""
+        ...
+
+    def encode_totals(self, market: Market, reserve_id: int) -> Sequence[Call]:
+        """Reads of what one reserve's contracts say of it as a whole (audit, verification of a saved book)."""
+        ...
+
+    def decode_totals(self, market: Market, reserve_id: int, results: Sequence[CallResult]) -> ReserveTotals: ...
+
+    def indexes_ray(self, state: State, reserve_id: int, timestamp_s: int) -> tuple[int, int]:
+        """Our own (collateral, debt) indexes with interest up to a timestamp: at the state's block and its own time
+        they must be those of `decode_totals`."""
         ...
 
     # -- logs ----------------------------------------------------------------------------------------------------

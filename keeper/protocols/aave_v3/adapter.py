@@ -17,10 +17,11 @@ from keeper.core.lending import (
     Position,
     Quote,
     Refusal,
+    ReserveTotals,
 )
 from keeper.core.outcome import Reason, Skip
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import bounds, calls, decode, discovery, liquidation, reads, reverts
+from keeper.protocols.aave_v3 import bounds, calls, decode, discovery, liquidation, reads, reverts, totals
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import WITHOUT_DATA, refuse
@@ -86,6 +87,19 @@ class AaveV3:
     def decode_health(self, market: Market, result: CallResult) -> Health:
         del market
         return reads.decode_health(result)
+
+    def reserve_ids(self, market: Market) -> Sequence[int]:
+        return [reserve.id for reserve in market.reserves]
+
+    def encode_totals(self, market: Market, reserve_id: int) -> Sequence[Call]:
+        return totals.encode_totals(market, reserve_id)
+
+    def decode_totals(self, market: Market, reserve_id: int, results: Sequence[CallResult]) -> ReserveTotals:
+        return totals.decode_totals(market, reserve_id, results)
+
+    def indexes_ray(self, state: State, reserve_id: int, timestamp_s: int) -> tuple[int, int]:
+        reserve = state.at(timestamp_s)[reserve_id]
+        return reserve.income_index_ray, reserve.debt_index_ray
 
     # -- logs ----------------------------------------------------------------------------------------------------------
     def borrower_filter(self, market: Market) -> LogFilter:
