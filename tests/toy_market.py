@@ -19,6 +19,7 @@ from keeper.core.lending import (
     CategorySet,
     CollateralFlag,
     CollateralLeg,
+    Exposure,
     Health,
     LiquidationEvent,
     LogFilter,
@@ -207,6 +208,27 @@ class ToyAdapter:
     ) -> Quote | Refusal:
         terms = terms_of(state, position, pair.collateral_id, pair.debt_id, timestamp_s)
         return terms if isinstance(terms, Refusal) else terms.quote(debt_to_cover_raw)
+
+    def with_prices(self, state: ToyState, prices_base: Mapping[Address, int | None]) -> ToyState:
+        ids = {reserve.asset: reserve.id for reserve in state.market.reserves.values()}
+        return replace(
+            state, prices_base={**state.prices_base, **{ids[key]: price for key, price in prices_base.items()}}
+        )
+
+    def exposures(self, state: ToyState, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
+        if isinstance(whole := value_position(state, position, timestamp_s), Skip):
+            return whole
+        found = []
+        for reserve in state.market.reserves.values():
+            price_base, held = state.prices_base[reserve.id], position.collateral_scaled.get(reserve.id, 0)
+            if price_base is None:
+                continue
+            value_base = held * price_base // reserve.unit if reserve.id in position.collateral_enabled else 0
+            owed_raw = state.owed_raw(position, reserve.id, timestamp_s)
+            debt_base = state.debt_value_base(reserve.id, owed_raw, price_base)
+            if value_base or debt_base:
+                found.append(Exposure(reserve.asset, price_base, value_base * reserve.threshold_bps, debt_base))
+        return found
 
     def health_is_floored(self, state: ToyState) -> bool:
         return state.market.rules.floored

@@ -95,6 +95,18 @@ class CollateralLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """The part of a position's health that hangs on one oracle price."""
+
+    price_key: Address
+    """What the oracle is asked for: an asset, or an e-mode's own price source."""
+    price_base: int
+    weighted_collateral_base_bps: int
+    """Σ collateral_base · liquidation threshold (bps) at this price."""
+    debt_base: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What the contract would do for one `debt_to_cover_raw`, at one timestamp."""
 
@@ -301,6 +313,18 @@ class LendingAdapter(Protocol[Market, State]):
         self, state: State, position: Position, pair: Pair, debt_to_cover_raw: int, timestamp_s: int
     ) -> Quote | Refusal:
         """What the contract would do, to the wei; or its refusal."""
+        ...
+
+    def with_prices(self, state: State, prices_base: Mapping[Address, int | None]) -> State:
+        """The same state, had the oracle answered these prices; all else, interest included, as it is. Keys are what the
+        oracle is asked for: an asset, or an e-mode's own price source. Each is a price of its own: one that hangs on another
+        (a staked coin on the coin) stays where it is unless it is named too. None is a price that cannot be read. Raises
+        `Defect` for a key that the market does not ask for."""
+        ...
+
+    def exposures(self, state: State, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
+        """The position's weighted collateral and debt by the oracle price that they hang on, one entry for each price, none
+        for what counts for neither; together they make its `health`. `Skip(unpriceable)` as there."""
         ...
 
     def health_is_floored(self, state: State) -> bool:

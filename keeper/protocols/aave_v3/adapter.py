@@ -10,6 +10,7 @@ from keeper.core.lending import (
     BalanceChange,
     BookEvent,
     CollateralLeg,
+    Exposure,
     Health,
     LiquidationEvent,
     LogFilter,
@@ -27,7 +28,7 @@ from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import WITHOUT_DATA, refuse
 from keeper.protocols.aave_v3.state import Accrued, State
 from keeper.protocols.aave_v3.terms import Terms, TermsMemo
-from keeper.protocols.aave_v3.valuation import bonus_bps, price_of, threshold_bps, value_account
+from keeper.protocols.aave_v3.valuation import bonus_bps, exposures_of, price_of, threshold_bps, value_account
 
 LEAST_CALL_GAS = 280_000
 """A plain liquidation of one collateral and one debt."""
@@ -193,6 +194,15 @@ class AaveV3:
             return self._memo.find(at, position, collateral_id, debt_id)
         except ArithmeticError:
             return Refusal(OVERFLOWING, WITHOUT_DATA)
+
+    def with_prices(self, state: State, prices_base: Mapping[Address, int | None]) -> State:
+        return state.with_prices(prices_base)
+
+    def exposures(self, state: State, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
+        try:
+            return exposures_of(state.at(timestamp_s), position)
+        except ArithmeticError:
+            return OVERFLOWING
 
     def health_is_floored(self, state: State) -> bool:
         return not state.at(state.block.timestamp_s).health_is_exact

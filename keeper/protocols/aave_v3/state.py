@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import Defect
+from keeper.core.units import Address, to_hex
 from keeper.protocols.aave_v3.market import Category, Market, ReserveConfig
 from keeper.protocols.aave_v3.math import BALANCES, normalized_debt_ray, normalized_income_ray
 from keeper.protocols.aave_v3.profile import Features, HealthFormula
@@ -52,6 +53,23 @@ class State:
         if found is None:
             found = self._accrued[timestamp_s] = Accrued(self, timestamp_s)
         return found
+
+    def with_prices(self, prices_base: Mapping[Address, int | None]) -> State:
+        """The same block, had the oracle answered these prices. Keys are what the oracle is asked for: a reserve's asset, or
+        an e-mode's price source (up to 3.1). As in a read, a reserve's price of 0 is none, an e-mode's 0 leaves each asset
+        its own. Raises `Defect` for any other key."""
+        sources = {i: category.price_source for i, category in self.market.categories.items() if category.price_source}
+        unknown = prices_base.keys() - self.market.by_asset.keys() - set(sources.values())
+        if unknown:
+            raise Defect(f"the oracle is not asked for {', '.join(sorted(to_hex(key) for key in unknown))}")
+        reserves, categories = dict(self.reserves), dict(self.category_prices_base)
+        for key in prices_base.keys() & self.market.by_asset.keys():
+            reserve_id = self.market.by_asset[key].id
+            reserves[reserve_id] = replace(reserves[reserve_id], price_base=prices_base[key] or None, stale_s=None)
+        for category_id, key in sources.items():
+            if key in prices_base:
+                categories[category_id] = prices_base[key]
+        return replace(self, reserves=reserves, category_prices_base=categories)
 
 
 class ReserveAt:

@@ -19,9 +19,9 @@ from keeper.core.fixedmath import (
     percent_mul_half_up,
     wad_div_half_up,
 )
-from keeper.core.lending import Health, Position
+from keeper.core.lending import Exposure, Health, Position
 from keeper.core.outcome import Reason, Skip
-from keeper.core.units import BPS, NO_DEBT_HEALTH_WAD
+from keeper.core.units import BPS, NO_DEBT_HEALTH_WAD, Address
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt
 
@@ -65,6 +65,47 @@ def value_account(at: Accrued, position: Position, extra_debt_raw: Mapping[int, 
         owed_raw = at.balances.debt_balance(scaled, leg.debt_index_ray) + extra_debt_raw.get(reserve_id, 0)
         debt_base += at.balances.debt_value(owed_raw, price_base, leg.unit)
     return _health(at, collateral_base, weighted_base_bps, borrowable_base_bps, debt_base)
+
+
+def exposures_of(at: Accrued, position: Position) -> list[Exposure] | Skip:
+    """W and D of the valuation by the oracle price that each leg hangs on; the same legs, rounded the same."""
+    health = value_account(at, position)
+    if isinstance(health, Skip):
+        return health
+    emode = at.emode(position.category)
+    weighted_base_bps: dict[Address, int] = {}
+    debt_base: dict[Address, int] = {}
+    prices_base: dict[Address, int] = {}
+    for reserve_id in position.collateral_enabled & position.collateral_scaled.keys():
+        leg = at[reserve_id]
+        price_base = price_of(leg, emode)
+        if price_base is None or not leg.counts:
+            continue
+        key = price_key(at, leg, emode)
+        balance_raw = at.balances.collateral_balance(position.collateral_scaled[reserve_id], leg.income_index_ray)
+        value_base = mul_div_floor(balance_raw, price_base, leg.unit)
+        prices_base[key] = price_base
+        weighted_base_bps[key] = weighted_base_bps.get(key, 0) + value_base * threshold_bps(leg, emode)
+    for reserve_id, scaled in position.debt_scaled.items():
+        leg = at[reserve_id]
+        price_base = price_of(leg, emode)
+        assert price_base is not None, "the position was valued"
+        key = price_key(at, leg, emode)
+        owed_raw = at.balances.debt_balance(scaled, leg.debt_index_ray)
+        prices_base[key] = price_base
+        debt_base[key] = debt_base.get(key, 0) + at.balances.debt_value(owed_raw, price_base, leg.unit)
+    return [
+        Exposure(key, price_base, weighted_base_bps.get(key, 0), debt_base.get(key, 0))
+        for key, price_base in prices_base.items()
+    ]
+
+
+def price_key(at: Accrued, leg: ReserveAt, emode: EMode | None) -> Address:
+    """What the oracle is asked for to price a leg, as `price_of` chooses."""
+    if emode is not None and emode.price_base and leg.id in emode.members:
+        assert emode.category.price_source is not None, "only a source gives an e-mode a price"
+        return emode.category.price_source
+    return at.state.market.by_id[leg.id].asset
 
 
 def price_of(leg: ReserveAt, emode: EMode | None) -> int | None:
