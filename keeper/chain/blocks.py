@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keeper.chain.hexdata import decode_hash, decode_object, decode_quantity, encode_quantity
 from keeper.chain.rpc import Entry, Rpc
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse
+from keeper.core.hexdata import encode_quantity
 from keeper.core.units import to_hex
+from keeper.core.wire import decode_block
 
 BlockId = int | bytes | str
 """A number, a hash, or a tag such as ``latest``."""
@@ -41,16 +42,7 @@ def decode_header(answer: object, asked: BlockId) -> BlockRef:
     name = to_hex(asked) if isinstance(asked, bytes) else str(asked)
     if answer is None:
         raise BlockUnavailable(f"block {name} is unknown to the node")
-    fields = decode_object(answer, f"block {name}")
-    base_fee = fields.get("baseFeePerGas")
-    header = BlockRef(
-        number=decode_quantity(fields.get("number"), f"number of block {name}"),
-        hash=decode_hash(fields.get("hash"), f"hash of block {name}"),
-        parent_hash=decode_hash(fields.get("parentHash"), f"parentHash of block {name}"),
-        timestamp_s=decode_quantity(fields.get("timestamp"), f"timestamp of block {name}"),
-        base_fee_wei=None if base_fee is None else decode_quantity(base_fee, f"baseFeePerGas of block {name}"),
-        gas_limit=decode_quantity(fields.get("gasLimit"), f"gasLimit of block {name}"),
-    )
+    header = decode_block(answer, f"block {name}")
     if asked not in (header.number, header.hash) and not isinstance(asked, str):
         raise MalformedResponse(f"asked for block {name}, got block {header.number} {to_hex(header.hash)}")
     return header

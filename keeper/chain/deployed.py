@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keeper.chain.hexdata import decode_bytes, encode_quantity
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, KeeperError, MethodUnavailable, RpcFailure
+from keeper.core.hexdata import decode_bytes, encode_quantity
 from keeper.core.units import Address, to_hex
 
 

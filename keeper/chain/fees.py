@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keeper.chain.blocks import read_header
-from keeper.chain.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.fixedmath import mul_div_ceil
+from keeper.core.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
 from keeper.core.order import FeeQuote
 from keeper.core.units import BPS
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.chain.hexdata import decode_quantity
 from keeper.chain.jsonrpc import BatchRefused, JsonRpc
 from keeper.chain.pace import Pace
 from keeper.chain.rpc import Entry
@@ -20,6 +19,7 @@ from keeper.core.errors import (
     RpcUnreachable,
     WrongChain,
 )
+from keeper.core.hexdata import decode_quantity
 
 FIRST_BACKOFF_S = 0.1
 FIRST_LIMITED_PAUSE_S = 0.5

@@ -8,20 +8,16 @@ from typing import Any
 
 from keeper.chain.adaptive import AdaptiveSize
 from keeper.chain.blocks import decode_header, header_entry, read_header
-from keeper.chain.hexdata import (
-    decode_address,
-    decode_bytes,
-    decode_hash,
-    decode_list,
-    decode_object,
-    decode_quantity,
-    encode_quantity,
-)
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef, Log
 from keeper.core.errors import BlockUnavailable, ChainError, Defect, MalformedResponse, RangeRefused, RpcTimeout
+from keeper.core.hexdata import (
+    decode_list,
+    encode_quantity,
+)
 from keeper.core.lending import LogFilter
 from keeper.core.units import Hash32, to_hex
+from keeper.core.wire import decode_log
 
 MAX_SPAN = 10_000
 
@@ -136,25 +132,6 @@ def _decode_logs(answer: object, log_filter: LogFilter, first: int, last: int, k
             raise BlockUnavailable(f"{name} is of another block of that number than the one we follow")
         previous = _place(log)
     return logs
-
-
-def decode_log(entry: object) -> Log:
-    """One log as JSON-RPC sends it. Raises `MalformedResponse` when it is not exactly as promised, or removed."""
-    fields = decode_object(entry, "log")
-    if fields.get("removed", False) is not False:
-        raise MalformedResponse("a log says that it was removed")
-    topics = decode_list(fields.get("topics"), "topics of a log")
-    if len(topics) > 4:
-        raise MalformedResponse(f"a log has {len(topics)} topics")
-    return Log(
-        address=decode_address(fields.get("address"), "address of a log"),
-        topics=tuple(decode_bytes(topic, "topic of a log", 32) for topic in topics),
-        data=decode_bytes(fields.get("data"), "data of a log"),
-        block_number=decode_quantity(fields.get("blockNumber"), "blockNumber of a log"),
-        block_hash=decode_hash(fields.get("blockHash"), "blockHash of a log"),
-        transaction_hash=decode_hash(fields.get("transactionHash"), "transactionHash of a log"),
-        log_index=decode_quantity(fields.get("logIndex"), "logIndex of a log"),
-    )
 
 
 def _place(log: Log) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from keeper.chain.adaptive import AdaptiveSize
 from keeper.chain.blocks import read_header
-from keeper.chain.hexdata import decode_bytes, encode_quantity
 from keeper.chain.multicall import (
     CURRENT_BLOCK_TIMESTAMP_SELECTOR,
     MULTICALL3,
@@ -19,6 +18,7 @@ from keeper.chain.rpc import Entry, Rpc
 from keeper.chain.translate import halted, reverted, too_large
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, RpcFailure
+from keeper.core.hexdata import decode_bytes, encode_quantity
 from keeper.core.lending import Reads
 from keeper.core.units import to_hex
 

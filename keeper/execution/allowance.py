@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import OutcomeUnknown, Refused, RpcFailure
+from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.standing import Funds
@@ -16,7 +17,7 @@ from keeper.execution.funding import LiveFunding, Spending
 from keeper.execution.rpc import Rpc
 from keeper.execution.sender import Sender, Sending
 from keeper.execution.tokens import approve
-from keeper.execution.wire import decode_quantity, pinned
+from keeper.execution.wire import pinned
 
 ATTEMPT = "allowance"
 """The name under which these transactions are journaled."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError
+from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import decode_quantity, pinned
+from keeper.execution.wire import pinned
 from keeper.ports import Intents
 
 REORG_BLOCKS = 64

@@ -14,8 +14,10 @@ from typing import Protocol
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, ChainError, ConfigError, MalformedResponse, Refused, RpcFailure
+from keeper.core.hexdata import decode_hash, decode_quantity
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address, Hash32, to_hex
+from keeper.core.wire import decode_block
 from keeper.execution.funding import DealtFunding, needs_of
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.markets import Markets
@@ -24,7 +26,6 @@ from keeper.execution.pinned import PinnedReads
 from keeper.execution.receipts import Receipt, read_receipt
 from keeper.execution.reconcile import Reconciler, not_mined
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import decode_block, decode_hash, decode_quantity
 
 GAS_MONEY_WEI = 2**80
 MOST_BLOCKS = 20
@@ -115,7 +116,7 @@ class ForkSubmitter:
         try:
             rpc = await self._reset(self._fork, head) if self._fork is not None else await self._start(head)
             self._fork = _Fork(rpc, head)
-            latest = decode_block(await rpc.request("eth_getBlockByNumber", ["latest", False]))
+            latest = decode_block(await rpc.request("eth_getBlockByNumber", ["latest", False]), "latest block")
             if latest.hash != head.hash:
                 raise BlockUnavailable(f"the fork stands at block {latest.number}, not at {head.number} of our chain")
             await rpc.request("evm_setAutomine", [False])

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.hexdata import decode_quantity
 from keeper.core.order import Order
 from keeper.core.standing import Funds
 from keeper.core.units import Address, to_hex
 from keeper.execution.rpc import Rpc
 from keeper.execution.slots import Slot, SlotFinder
 from keeper.execution.tokens import decode_amount_raw, encode_allowance, encode_balance_of
-from keeper.execution.wire import decode_quantity, pinned
+from keeper.execution.wire import pinned
 
 Spending = tuple[Address, Address]
 """(asset, spender): whose allowance lets it pull the asset."""

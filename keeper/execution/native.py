@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.hexdata import decode_bytes, decode_list, decode_object
 from keeper.core.units import Address, to_hex
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_balance_of
-from keeper.execution.wire import decode_bytes, decode_list, decode_object, pinned
+from keeper.execution.wire import pinned
 
 DEPOSIT_SELECTOR = bytes.fromhex("d0e30db0")
 """deposit()"""

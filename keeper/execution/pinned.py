@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import ChainError, Defect, RpcFailure
+from keeper.core.hexdata import decode_bytes, decode_list
 from keeper.core.lending import LogFilter
 from keeper.core.units import to_hex
+from keeper.core.wire import decode_log
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import decode_bytes, decode_list, decode_log, pinned
+from keeper.execution.wire import pinned
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,11 @@ from typing import Any
 
 from keeper.core.block import BlockRef, Call, Log
 from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.hexdata import decode_address, decode_bytes, decode_hash, decode_list, decode_object, decode_quantity
 from keeper.core.units import Address, Hash32, to_hex
+from keeper.core.wire import decode_log
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import (
-    decode_address,
-    decode_bytes,
-    decode_hash,
-    decode_list,
-    decode_log,
-    decode_object,
-    decode_quantity,
-    pinned,
-)
+from keeper.execution.wire import pinned
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, Defect
+from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
@@ -16,7 +17,6 @@ from keeper.execution.following import Followed, Following
 from keeper.execution.nonces import check_borrower, next_nonce
 from keeper.execution.rpc import Rpc
 from keeper.execution.signing.signer import Signer, TransactionFields
-from keeper.execution.wire import decode_quantity
 from keeper.ports import Intents
 
 

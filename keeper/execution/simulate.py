@@ -18,14 +18,16 @@ from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.hexdata import decode_bytes, decode_list, decode_object, decode_quantity
 from keeper.core.order import Order, SimulatedCall, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.units import Address, to_hex
+from keeper.core.wire import decode_log
 from keeper.execution.funding import Dealt, DealtFunding, needs_of
 from keeper.execution.markets import Markets, market_of
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_balance_of
-from keeper.execution.wire import decode_bytes, decode_list, decode_log, decode_object, decode_quantity, pinned
+from keeper.execution.wire import pinned
 
 MAX_ROUNDS = 5
 REQUEST_GAS = 45_000_000

@@ -9,10 +9,11 @@ from eth_utils.crypto import keccak
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MethodUnavailable, RpcFailure
+from keeper.core.hexdata import decode_address, decode_hash, decode_list, decode_object
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_allowance, encode_balance_of
-from keeper.execution.wire import decode_address, decode_hash, decode_list, decode_object, pinned
+from keeper.execution.wire import pinned
 
 ERC20_NAMESPACE = int("52c63247e1f47db19d5ce0460030c497f067ca4cebf71ba98eeadabe20bace00", 16)
 """Base of OpenZeppelin's namespaced ERC-20 storage (ERC-7201 "openzeppelin.storage.ERC20")."""

@@ -10,7 +10,7 @@ import pytest
 from keeper.core.block import CallResult
 from keeper.core.errors import MalformedResponse
 from keeper.core.units import to_hex
-from keeper.execution import wire
+from keeper.core.wire import decode_block, decode_log
 from keeper.execution.receipts import decode_receipt
 from keeper.execution.tokens import decode_amount_raw
 
@@ -47,9 +47,9 @@ def test_what_fits_is_read() -> None:
     receipt = decode_receipt(RECEIPT | {"l1Fee": "0x3"})
     assert (receipt.succeeded, receipt.cost_wei, receipt.logs[0].topics) == (True, 703, (b"\x02" * 32,))
     assert decode_receipt(RECEIPT).cost_wei == 700
-    block = wire.decode_block(BLOCK)
+    block = decode_block(BLOCK, "block")
     assert (block.number, block.timestamp_s, block.base_fee_wei, block.gas_limit) == (5, 16, 7, 30_000_000)
-    assert wire.decode_block({**BLOCK, "baseFeePerGas": None}).base_fee_wei is None
+    assert decode_block({**BLOCK, "baseFeePerGas": None}, "block").base_fee_wei is None
 
 
 @pytest.mark.parametrize("field", sorted(set(RECEIPT)))
@@ -62,10 +62,10 @@ def test_a_receipt_with_an_odd_field_is_malformed(field: str, value: object) -> 
 @pytest.mark.parametrize("field", sorted(set(LOG)))
 def test_a_log_without_a_field_is_malformed(field: str) -> None:
     with pytest.raises(MalformedResponse):
-        wire.decode_log({name: value for name, value in LOG.items() if name != field})
+        decode_log({name: value for name, value in LOG.items() if name != field})
 
 
-@pytest.mark.parametrize("decode", [decode_receipt, wire.decode_block, wire.decode_log])
+@pytest.mark.parametrize("decode", [decode_receipt, lambda answer: decode_block(answer, "block"), decode_log])
 @pytest.mark.parametrize("answer", [None, [], "0x", 3])
 def test_an_answer_that_is_no_object_is_malformed(decode: Callable[[object], Any], answer: object) -> None:
     with pytest.raises(MalformedResponse):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.logs import decode_log
 from keeper.core.errors import MalformedResponse
+from keeper.core.wire import decode_log
 
 
 def _entry(**changes: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.hexdata import decode_address, decode_bytes, decode_hash, decode_list, decode_object, decode_quantity
 from keeper.core.errors import MalformedResponse
+from keeper.core.hexdata import decode_address, decode_bytes, decode_hash, decode_list, decode_object, decode_quantity
 
 
 @given(st.integers(0, 2**256 - 1))
