@@ -46,3 +46,19 @@ class CallResult:
 
     ok: bool
     returndata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTransaction:
+    """A transaction that a node has heard of and no block holds yet. It may never be mined."""
+
+    hash: Hash32
+    sender: Address
+    to: Address | None
+    """None where it creates a contract."""
+    input: bytes
+    value_wei: int
+    gas_limit: int
+    max_fee_wei: int
+    priority_fee_wei: int
+    nonce: int
