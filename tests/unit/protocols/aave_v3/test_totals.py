@@ -12,7 +12,7 @@ from keeper.core.units import RAY
 from keeper.protocols.aave_v3.totals import decode_totals, encode_totals
 from tests.unit.protocols.aave_v3.builders import make_market, make_reserve
 
-MARKET = make_market("3.6", [make_reserve(0), make_reserve(5)], {})
+MARKET = make_market("3.6", [make_reserve(0), make_reserve(5)], [])
 WORDS = [CallResult(True, encode(["uint256"], [number])) for number in (7, 5, RAY + 1, RAY + 2)]
 ODD = {
     "reverted": [*WORDS[:1], CallResult(False, b""), *WORDS[2:]],
