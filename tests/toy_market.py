@@ -215,6 +215,17 @@ class ToyAdapter:
             state, prices_base={**state.prices_base, **{ids[key]: price for key, price in prices_base.items()}}
         )
 
+    def encode_prices(self, market: ToyMarket) -> Sequence[Call]:
+        return []
+
+    def decode_prices(self, market: ToyMarket, results: Sequence[CallResult]) -> Mapping[Address, int | None]:
+        return {}
+
+    def with_later_prices(
+        self, state: ToyState, timestamp_s: int, prices_base: Mapping[Address, int | None]
+    ) -> ToyState:
+        return self.with_prices(state, prices_base)
+
     def exposures(self, state: ToyState, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
         if isinstance(whole := value_position(state, position, timestamp_s), Skip):
             return whole

@@ -322,6 +322,19 @@ class LendingAdapter(Protocol[Market, State]):
         `Defect` for a key that the market does not ask for."""
         ...
 
+    def encode_prices(self, market: Market) -> Sequence[Call]:
+        """The reads of the prices alone."""
+        ...
+
+    def decode_prices(self, market: Market, results: Sequence[CallResult]) -> Mapping[Address, int | None]:
+        """Their results by what the oracle is asked for, as `with_prices` takes them."""
+        ...
+
+    def with_later_prices(self, state: State, timestamp_s: int, prices_base: Mapping[Address, int | None]) -> State:
+        """The state with the oracle's answers at a later second besides: some prices move without a transaction. From that
+        second on they stand; in between, where both differ, a position is worth what the worse of the two makes it."""
+        ...
+
     def exposures(self, state: State, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
         """The position's weighted collateral and debt by the oracle price that they hang on, one entry for each price, none
         for what counts for neither; together they make its `health`. `Skip(unpriceable)` as there."""

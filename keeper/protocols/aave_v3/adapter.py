@@ -198,6 +198,15 @@ class AaveV3:
     def with_prices(self, state: State, prices_base: Mapping[Address, int | None]) -> State:
         return state.with_prices(prices_base)
 
+    def encode_prices(self, market: Market) -> Sequence[Call]:
+        return reads.encode_prices(market)
+
+    def decode_prices(self, market: Market, results: Sequence[CallResult]) -> Mapping[Address, int | None]:
+        return reads.decode_prices(market, results)
+
+    def with_later_prices(self, state: State, timestamp_s: int, prices_base: Mapping[Address, int | None]) -> State:
+        return state.with_later_prices(timestamp_s, prices_base)
+
     def exposures(self, state: State, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
         try:
             return exposures_of(state.at(timestamp_s), position)

@@ -19,7 +19,7 @@ from keeper.core.outcome import Reason, Skip
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import PANIC_ARITHMETIC, WITHOUT_DATA, refuse, refuse_otherwise
 from keeper.protocols.aave_v3.terms import LEAST_LEFTOVER_BASE, Terms
-from keeper.protocols.aave_v3.valuation import price_of, value_account
+from keeper.protocols.aave_v3.valuation import debt_price_of, value_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _bad_debt_base(terms: Terms, seizure: Seizure) -> int:
         if reserve_id == terms.debt.id or not _is_written_off(terms, reserve_id):
             continue
         leg = terms.at[reserve_id]
-        price_base = price_of(leg, terms.emode)
+        price_base = debt_price_of(leg, terms.emode)
         if price_base is None:
             raise Defect(f"a valued position has no price for reserve {reserve_id}")
         total_base += balances.debt_value(balances.debt_balance(scaled, leg.debt_index_ray), price_base, leg.unit)

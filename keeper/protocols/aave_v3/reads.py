@@ -65,6 +65,23 @@ def decode_state(market: Market, block: BlockRef, results: Sequence[CallResult])
     return State(market, block, reserves, category_prices, allowed)
 
 
+def encode_prices(market: Market) -> list[Call]:
+    """The prices alone."""
+    return [call(market.oracle, s.GET_ASSET_PRICE, key) for key in _price_keys(market)]
+
+
+def decode_prices(market: Market, results: Sequence[CallResult]) -> dict[Address, int | None]:
+    """What the oracle answered, by what it was asked for. Raises `MalformedResponse`."""
+    keys = _price_keys(market)
+    return {key: decode_price(result) for key, result in zip(keys, _expect(results, len(keys)), strict=True)}
+
+
+def _price_keys(market: Market) -> list[Address]:
+    """What the oracle is asked for: every reserve's asset, then the e-modes' price sources (up to 3.1)."""
+    sources = dict.fromkeys(source for _, source in _price_sources(market))
+    return [*(reserve.asset for reserve in market.reserves), *sources]
+
+
 def _price_age_s(result: CallResult, block: BlockRef) -> int | None:
     """Since the feed's last update; None where the source does not tell (an adapter, most often)."""
     if not result.ok or len(result.returndata) != ROUND_WORDS * WORD:

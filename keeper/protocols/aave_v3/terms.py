@@ -126,9 +126,9 @@ def _liquidation_prices(collateral: ReserveAt, debt: ReserveAt, emode: EMode | N
     Up to 3.1 an e-mode's own price stands for the debt always, as if every debt were of the category, and for the
     collateral if that belongs to it. An answer of 0 is used as it is, where valuations fall back to the asset's price.
     """
-    collateral_price, debt_price = collateral.price_base, debt.price_base
+    collateral_price, debt_price = collateral.price_base, debt.debt_price_base
     if emode is not None and emode.has_price_source:
-        debt_price = emode.price_base
+        debt_price = emode.debt_price_base
         if collateral.id in emode.members:
             collateral_price = emode.price_base
     if not collateral_price:

@@ -59,7 +59,7 @@ def value_account(at: Accrued, position: Position, extra_debt_raw: Mapping[int, 
         borrowable_base_bps += value_base * ltv_bps(at.features, leg, emode)
     for reserve_id, scaled in position.debt_scaled.items():
         leg = at[reserve_id]
-        price_base = price_of(leg, emode)
+        price_base = debt_price_of(leg, emode)
         if price_base is None:
             return _missing_price(at, reserve_id)
         owed_raw = at.balances.debt_balance(scaled, leg.debt_index_ray) + extra_debt_raw.get(reserve_id, 0)
@@ -88,7 +88,7 @@ def exposures_of(at: Accrued, position: Position) -> list[Exposure] | Skip:
         weighted_base_bps[key] = weighted_base_bps.get(key, 0) + value_base * threshold_bps(leg, emode)
     for reserve_id, scaled in position.debt_scaled.items():
         leg = at[reserve_id]
-        price_base = price_of(leg, emode)
+        price_base = debt_price_of(leg, emode)
         assert price_base is not None, "the position was valued"
         key = price_key(at, leg, emode)
         owed_raw = at.balances.debt_balance(scaled, leg.debt_index_ray)
@@ -109,10 +109,17 @@ def price_key(at: Accrued, leg: ReserveAt, emode: EMode | None) -> Address:
 
 
 def price_of(leg: ReserveAt, emode: EMode | None) -> int | None:
-    """Price in valuations: the e-mode's own where it has one (up to 3.1), the asset's otherwise."""
+    """Price of a collateral in valuations: the e-mode's own where it has one (up to 3.1), the asset's otherwise."""
     if emode is not None and emode.price_base and leg.id in emode.members:
         return emode.price_base
     return leg.price_base
+
+
+def debt_price_of(leg: ReserveAt, emode: EMode | None) -> int | None:
+    """The same for debt. It differs only between two readings of a price that moves by the second."""
+    if emode is not None and emode.debt_price_base and leg.id in emode.members:
+        return emode.debt_price_base
+    return leg.debt_price_base
 
 
 def threshold_bps(leg: ReserveAt, emode: EMode | None) -> int:
