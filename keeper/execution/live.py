@@ -72,7 +72,9 @@ class LiveSubmitter:
             if not followed.open and followed.intent.transaction_hash not in self._settling:
                 self._sender.following.forget(followed.intent.transaction_hash)
         due = head.number - self._kept_block >= UPKEEP_EVERY_BLOCKS
-        if self._upkeep is not None and due and not self._sender.following.open_intents:
+        # A lost one holds no nonce; waiting for it would be for ever, since its successor is what the upkeep sends.
+        waiting = any(intent.status is not IntentStatus.LOST for intent in self._sender.following.open_intents)
+        if self._upkeep is not None and due and not waiting:
             self._kept_block = head.number
             await self._upkeep(head)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from keeper.core.errors import ChainError
+from keeper.core.errors import MethodUnavailable, RpcFailure
 from keeper.execution.rpc import Rpc
 
 
@@ -21,10 +21,11 @@ def is_loopback_url(url: str) -> bool:
 
 
 async def is_loopback_anvil(url: str, rpc: Rpc) -> bool:
-    """Whether `rpc` (the client of `url`) is an anvil on this machine. A node that does not answer is none."""
+    """Whether `rpc` (the client of `url`) is an anvil on this machine. A node that does not know the question is none; one
+    that is in trouble has not answered it: raises a `ChainError`."""
     if not is_loopback_url(url):
         return False
     try:
         return isinstance(await rpc.request("anvil_nodeInfo"), dict)
-    except ChainError:
+    except (MethodUnavailable, RpcFailure):
         return False

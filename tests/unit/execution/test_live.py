@@ -12,7 +12,7 @@ from keeper.core.errors import ConfigError, Defect, Refused, RpcFailure, RpcTime
 from keeper.core.lending import LogFilter
 from keeper.core.order import Answer
 from keeper.core.units import to_hex
-from keeper.execution.live import LiveSubmitter, may_go_live
+from keeper.execution.live import UPKEEP_EVERY_BLOCKS, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil, is_loopback_url
 from keeper.execution.reconcile import Reconciler
 from tests.unit.execution.builders import order, simulation
@@ -77,6 +77,11 @@ def test_only_this_machine_is_loopback(url: str, loopback: bool) -> None:
 
 async def test_a_node_that_does_not_say_it_is_anvil_is_none() -> None:
     assert not await is_loopback_anvil("http://127.0.0.1:8545", MemoryNode())
+
+
+async def test_a_node_in_trouble_has_not_said_what_it_is() -> None:
+    with pytest.raises(RpcTimeout):
+        await is_loopback_anvil("http://127.0.0.1:8545", MemoryNode(trouble=RpcTimeout("no answer")))
 
 
 async def test_both_calls_of_an_order_take_the_next_nonces() -> None:
@@ -207,3 +212,22 @@ async def test_following_up_does_not_take_a_transaction_from_who_settles_it() ->
     outcome = await submitter.settle(submission, head(5))
     assert outcome is not None
     assert outcome.detail == "call 1 dropped at nonce 0"
+
+
+async def test_upkeep_does_not_wait_for_what_is_lost() -> None:
+    """A reorg may lose an approval for good: only the upkeep sends the one that takes its nonce."""
+    kept: list[int] = []
+
+    async def upkeep(at: BlockRef) -> None:
+        kept.append(at.number)
+
+    node, store = MemoryNode(answer=RpcTimeout("no answer"), swallow=True), MemoryIntents()
+    permit = may_go_live(CHAIN_ID, is_testnet_preset=False, node_is_anvil_devnet=True)
+    submitter = LiveSubmitter(permit, await started_on(node, store), Reconciler(node, NoWorld(), {}), upkeep)
+    await submitter.start(head(1))
+    of = order()
+    await submitter.submit(of, simulation(of), head(1))
+    for number in (2, 3, UPKEEP_EVERY_BLOCKS + 1):
+        await submitter.follow_up(head(number))
+    assert store.statuses() == [(0, "lost")]
+    assert kept == [UPKEEP_EVERY_BLOCKS + 1]
