@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
+from keeper.chain.acceptance import nothing_known
 from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.after import ReadsAfter
 from keeper.chain.blocks import read_header
 from keeper.chain.fees import read_fees
 from keeper.chain.header_chain import HeaderChain
@@ -13,7 +15,7 @@ from keeper.chain.heads import Stall, heads
 from keeper.chain.logs import MAX_SPAN, read_block_logs, read_logs
 from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
-from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.errors import BlockUnavailable, ChainError, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
@@ -51,6 +53,7 @@ class ChainClient:
         self._on_stall = on_stall
         self._on_error = on_error
         self._reads = PinnedReads(rpc)
+        self._after = ReadsAfter(rpc)
         self._headers: HeaderChain | None = None
 
     def heads(self) -> AsyncIterator[BlockRef]:
@@ -90,7 +93,8 @@ class ChainClient:
             if recent:
                 yield to.number, await read_block_logs(self._rpc, log_filter, recent)
             return
-        async for chunk in read_logs(self._rpc, log_filter, from_block, to, span=self._span):
+        hash_at = nothing_known if self._headers is None else self._headers.hash_at
+        async for chunk in read_logs(self._rpc, log_filter, from_block, to, span=self._span, hash_at=hash_at):
             yield chunk.to_block, chunk.logs
 
     def _headers_after(self, block_number: int, to: BlockRef) -> list[BlockRef] | None:
@@ -106,6 +110,11 @@ class ChainClient:
 
     async def read(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
         return await self._reads.read(calls, block)
+
+    async def read_after(
+        self, calls: Sequence[Call], block: BlockRef, timestamp_s: int, first: Sequence[PendingTransaction] = ()
+    ) -> Sequence[CallResult] | None:
+        return await self._after.read(calls, block, timestamp_s, first)
 
     async def drive(self, reads: Reads[T], block: BlockRef) -> T:
         """Run reads that depend on reads, every batch at `block`."""

@@ -39,11 +39,17 @@ class HeaderChain:
         self._depth = depth
         self._window: dict[Hash32, BlockRef] = {start.hash: start}
         """Ascending; each is the parent of the next."""
+        self._by_number = {start.number: start}
         self.tip = start
 
     def find(self, block_hash: Hash32) -> BlockRef | None:
         """The header, when it is in the window."""
         return self._window.get(block_hash)
+
+    def hash_at(self, number: int) -> Hash32 | None:
+        """The hash of the block that we follow at this number, when its header is in the window."""
+        header = self._by_number.get(number)
+        return None if header is None else header.hash
 
     async def contains(self, block: BlockRef) -> bool:
         """Whether the block is on the chain that ends at `tip`: from the window, and below it as the node answers now."""
@@ -99,7 +105,9 @@ class HeaderChain:
     def _replace(self, ancestor: BlockRef, added: Sequence[BlockRef]) -> None:
         """Cut the window above the ancestor, append, and forget what is too old."""
         kept = [header for header in self._window.values() if header.number <= ancestor.number]
-        self._window = {header.hash: header for header in [*kept, *added][-self._depth :]}
+        window = [*kept, *added][-self._depth :]
+        self._window = {header.hash: header for header in window}
+        self._by_number = {header.number: header for header in window}
         self.tip = added[-1] if added else ancestor
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.chain.acceptance import HashAt, RangeCheck, nothing_known
 from keeper.chain.adaptive import AdaptiveSize
-from keeper.chain.blocks import decode_header, header_entry, read_header
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef, Log
 from keeper.core.errors import BlockUnavailable, ChainError, Defect, MalformedResponse, RangeRefused, RpcTimeout
@@ -16,7 +16,7 @@ from keeper.core.hexdata import (
     encode_quantity,
 )
 from keeper.core.lending import LogFilter
-from keeper.core.units import Hash32, to_hex
+from keeper.core.units import to_hex
 from keeper.core.wire import decode_log
 
 MAX_SPAN = 10_000
@@ -43,19 +43,21 @@ async def read_logs(
     *,
     span: AdaptiveSize | None = None,
     on_progress: Progress | None = None,
+    hash_at: HashAt = nothing_known,
 ) -> AsyncIterator[LogChunk]:
     """Chunks in order, from `from_block` up to and including `to`. Pass the same `span` again to keep what it learned.
 
-    Every chunk comes, in one exchange, with the header at `to`'s number: so the node that answered follows our chain
-    and is not behind it. After the last chunk that header is read once more. Raises `BlockUnavailable` when it is not
-    `to` (discard what came before), `RangeRefused` when even one block is too much, `MalformedResponse` on odd logs.
+    Each is accepted by the rule of `RangeCheck`; `hash_at` tells the blocks that we follow. Raises `BlockUnavailable` when
+    the chain moved (discard what came before), `RangeRefused` when even one block is too much, `MalformedResponse` on odd
+    logs.
     """
     span = span or AdaptiveSize(MAX_SPAN)
+    check = RangeCheck(from_block, to, hash_at)
     first = from_block
     while first <= to.number:
         last = min(first + span.size - 1, to.number)
         try:
-            logs = await _read_range(rpc, log_filter, first, last, to)
+            logs = await _read_range(rpc, log_filter, first, last, check)
         except (RangeRefused, RpcTimeout):
             if first == last:
                 raise
@@ -63,7 +65,7 @@ async def read_logs(
             continue
         span.accepted(last - first + 1)
         if last == to.number:
-            _expect(await read_header(rpc, to.number), to)
+            await check.confirm(rpc)
         chunk = LogChunk(first, last, logs)
         if on_progress is not None:
             on_progress(chunk, to)
@@ -84,18 +86,21 @@ async def read_block_logs(rpc: Rpc, log_filter: LogFilter, blocks: Sequence[Bloc
             raise answer
         if answer is None:
             raise BlockUnavailable(f"the logs of block {block.number} {to_hex(block.hash)} are unknown to the node")
-        found += _decode_logs(answer, log_filter, block.number, block.number, block)
+        logs = _decode_logs(answer, log_filter, block.number, block.number)
+        RangeCheck(block.number, block).accept_logs(logs)
+        found += logs
     return sorted(found, key=_place)
 
 
-async def _read_range(rpc: Rpc, log_filter: LogFilter, first: int, last: int, to: BlockRef) -> tuple[Log, ...]:
+async def _read_range(rpc: Rpc, log_filter: LogFilter, first: int, last: int, check: RangeCheck) -> tuple[Log, ...]:
     criteria = _criteria(log_filter) | {"fromBlock": encode_quantity(first), "toBlock": encode_quantity(last)}
-    answers = await rpc.batch([("eth_getLogs", [criteria]), header_entry(to.number)])
-    for answer in answers:
-        if isinstance(answer, ChainError):
-            raise answer
-    _expect(decode_header(answers[1], to.number), to)
-    return tuple(_decode_logs(answers[0], log_filter, first, last, to))
+    found, *ends = await rpc.batch([("eth_getLogs", [criteria]), *check.entries()])
+    if isinstance(found, ChainError):
+        raise found
+    check.accept_ends(ends)
+    logs = _decode_logs(found, log_filter, first, last)
+    check.accept_logs(logs)
+    return tuple(logs)
 
 
 def _criteria(log_filter: LogFilter) -> dict[str, Any]:
@@ -108,17 +113,10 @@ def _criteria(log_filter: LogFilter) -> dict[str, Any]:
     return criteria
 
 
-def _expect(header: BlockRef, expected: BlockRef) -> None:
-    if header.hash != expected.hash:
-        raise BlockUnavailable(f"block {expected.number} {to_hex(expected.hash)} is no longer on the chain")
-
-
-def _decode_logs(answer: object, log_filter: LogFilter, first: int, last: int, known: BlockRef) -> list[Log]:
-    """Logs by (block, index): each lies in [first, last], is wanted by the filter and comes once; the logs of one block,
-    and those of the `known` one, agree on its hash."""
+def _decode_logs(answer: object, log_filter: LogFilter, first: int, last: int) -> list[Log]:
+    """Logs by (block, index): each lies in [first, last], is wanted by the filter and comes once."""
     logs = sorted((decode_log(entry) for entry in decode_list(answer, "answer to eth_getLogs")), key=_place)
     addresses, topics = frozenset(log_filter.addresses), frozenset(log_filter.topics)
-    hashes: dict[int, Hash32] = {known.number: known.hash}
     previous = (-1, -1)
     for log in logs:
         name = f"log {log.log_index} of block {log.block_number}"
@@ -128,8 +126,6 @@ def _decode_logs(answer: object, log_filter: LogFilter, first: int, last: int, k
             raise MalformedResponse(f"{name} was not asked for")
         if _place(log) == previous:
             raise MalformedResponse(f"{name} comes twice")
-        if hashes.setdefault(log.block_number, log.block_hash) != log.block_hash:
-            raise BlockUnavailable(f"{name} is of another block of that number than the one we follow")
         previous = _place(log)
     return logs
 
