@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.events import Event
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.lending import LogFilter
@@ -36,6 +36,13 @@ class Chain(Protocol):
         ...
 
     async def read(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]: ...
+
+    async def read_after(
+        self, calls: Sequence[Call], block: BlockRef, timestamp_s: int, first: Sequence[PendingTransaction] = ()
+    ) -> Sequence[CallResult] | None:
+        """The calls in a block after `block`, at a later second, once the transactions `first` were executed in it; None
+        when the node cannot tell."""
+        ...
 
     async def fees(self) -> FeeQuote: ...
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from keeper.core.block import BlockRef, Call, CallResult, Log
+from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.errors import BlockUnavailable, MalformedResponse, Refused
 from keeper.core.events import Event, Kind
 from keeper.core.lending import LiquidationEvent, LogFilter
@@ -114,6 +114,11 @@ class ToyChain:
                 ],
             )
             first = last + 1
+
+    async def read_after(
+        self, calls: Sequence[Call], block: BlockRef, timestamp_s: int, first: Sequence[PendingTransaction] = ()
+    ) -> Sequence[CallResult] | None:
+        return None
 
     async def read(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
         await self.faults.step("read")

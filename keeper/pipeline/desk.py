@@ -122,6 +122,10 @@ class Desk:
                 sick[position.borrower] = health.health_factor_wad
         return sick
 
+    def latest_s(self, head: BlockRef, now_s: int) -> int:
+        """Until when the plans of a head must hold; fixed before the head is read, because prices are read as of it."""
+        return max(head.timestamp_s, now_s) + self.terms.inclusion_s
+
     def candidate(self, borrower: Address, head: BlockRef, now_s: int, fees: FeeQuote) -> Candidate | Skip:
         """Plans for one borrower that pay; or why there are none.
 
@@ -129,7 +133,7 @@ class Desk:
         its next block long after its head."""
         adapter, state = self.follower.adapter, self.follower.state
         position = self.follower.book.position(borrower)
-        window = Window(head.timestamp_s, max(head.timestamp_s, now_s) + self.terms.inclusion_s)
+        window = Window(head.timestamp_s, self.follower.latest_s or self.latest_s(head, now_s))
         planner = Planner(adapter, state, self.market, head, window, self._liquidator, self.terms.policy)
         plans = planner.plan(position)
         if isinstance(plans, Skip):

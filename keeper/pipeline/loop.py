@@ -102,6 +102,9 @@ class ChainLoop:
         trouble: list[Exception] = []
         await self._submitter.follow_up(head)
         await self._settle(head, trouble)
+        now_s = int(self._now_s())
+        for desk in self.desks:
+            desk.follower.latest_s = desk.latest_s(head, now_s)
         ready = [desk for desk in self.desks if await self._follow(desk, head, progress, trouble)]
         await self._act(ready, head, result)
         await self._settle(head, trouble)

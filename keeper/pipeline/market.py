@@ -13,6 +13,7 @@ from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import Defect, MalformedResponse, MarketError
 from keeper.core.lending import BookEvent, Health, LendingAdapter, MarketChanged, Position
 from keeper.core.units import Address, to_hex
+from keeper.pipeline.prices import HeadReads, StateReader
 from keeper.pipeline.tasks import together
 from keeper.pipeline.verify import RowsDiffer, Verification, verify_rules
 from keeper.ports import Chain, Checkpoints
@@ -67,6 +68,9 @@ class MarketFollower(Generic[Market, State]):
         self._checkpoints = checkpoints
         self._first_block = first_block
         self._check_preset = check_preset
+        self.latest_s: int | None = None
+        """The second until which this head's plans must hold; the prices are read as of it too."""
+        self._reader = StateReader(chain, adapter)
         self._market: Market | None = None
         self._state: State | None = None
         self._applied: BlockRef | None = None
@@ -202,7 +206,7 @@ class MarketFollower(Generic[Market, State]):
         return result
 
     async def _follow(self, head: BlockRef, progress: Progress) -> Advance:
-        logs, state_results = await self._collect(head, progress)
+        logs, reads = await self._collect(head, progress)
         by_block: list[tuple[int, list[BookEvent]]] = []
         result = Advance(logs=logs)
         code_changed = False
@@ -224,11 +228,11 @@ class MarketFollower(Generic[Market, State]):
             # With other tokens, what their logs said between their listing and this head was never asked for.
             other_logs = self.adapter.log_filter(market) != self.adapter.log_filter(self.market)
             code_changed |= other_logs or not rules_fit
-            state_results = await self._chain.read(self.adapter.encode_state(market), head)
+            reads = await self._read_state(market, head)
         if code_changed:
             self._to_read |= set(self.book.rows())
         fresh = await self._fetch_rows(market, self._to_read, head)
-        decoded = self.adapter.decode_state(market, head, state_results)
+        decoded = self._reader.decode(market, head, reads)
         # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway, no
         # block is applied, so that nothing is judged by what is left, and nothing of it saved.
         self._applied = None
@@ -249,12 +253,15 @@ class MarketFollower(Generic[Market, State]):
             self._tear_down(self._book_block)
             raise
 
-    async def _collect(self, head: BlockRef, progress: Progress) -> tuple[list[Log], Sequence[CallResult]]:
+    async def _collect(self, head: BlockRef, progress: Progress) -> tuple[list[Log], HeadReads]:
         """The logs since the last applied block and the state at `head`, asked for together."""
         return await together(
             self._collect_logs(self._book_block + 1, head, progress),
-            self._chain.read(self.adapter.encode_state(self.market), head),
+            self._read_state(self.market, head),
         )
+
+    async def _read_state(self, market: Market, head: BlockRef) -> HeadReads:
+        return await self._reader.read(market, head, self.latest_s or head.timestamp_s)
 
     async def _collect_logs(self, from_block: int, head: BlockRef, progress: Progress) -> list[Log]:
         collected: list[Log] = []
@@ -299,18 +306,18 @@ class MarketFollower(Generic[Market, State]):
     async def _verify(self, head: BlockRef, result: Advance) -> Verification:
         """Find the rules under which a sample of borrowers is recomputed exactly; refuse the market if there are none."""
         self.verified = None
-        state_results = await self._chain.read(self.adapter.encode_state(self.market), head)
-        found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
+        reads = await self._read_state(self.market, head)
+        found = await verify_rules(self._chain, self.adapter, self.market, reads.state, self.book, head)
         if isinstance(found, RowsDiffer):
             # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
             result.mended = str(found)
             self.book.enter(head.number, await self._fetch_rows(self.market, set(self.book.rows()), head))
-            found = await verify_rules(self._chain, self.adapter, self.market, state_results, self.book, head)
+            found = await verify_rules(self._chain, self.adapter, self.market, reads.state, self.book, head)
         if isinstance(found, RowsDiffer | str):
             self.refused = str(found)
             raise MarketError(f"{to_hex(self.entry)}: {found}")
         self._market, verification = found
-        self._state = self.adapter.decode_state(self.market, head, state_results)
+        self._state = self._reader.decode(self.market, head, reads)
         self.refused = None
         self.verified = verification if verification.checked_borrowers else None
         return verification

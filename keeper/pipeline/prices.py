@@ -1,0 +1,47 @@
+"""One market's state as one head has it: read at the block, and its prices also as they will be when a plan must still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from keeper.core.block import BlockRef, CallResult
+from keeper.core.lending import LendingAdapter
+from keeper.pipeline.tasks import together
+from keeper.ports import Chain
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadReads:
+    """The answers of one head."""
+
+    state: Sequence[CallResult]
+    later_s: int
+    later: Sequence[CallResult] | None
+    """The prices at `later_s`; None when the node cannot tell them: what is decided then holds for prices that stand still."""
+
+
+class StateReader(Generic[Market, State]):
+    """Reads what one head adds to a market, in one round trip."""
+
+    def __init__(self, chain: Chain, adapter: LendingAdapter[Market, State]) -> None:
+        self._chain = chain
+        self._adapter = adapter
+
+    async def read(self, market: Market, head: BlockRef, later_s: int) -> HeadReads:
+        now, prices = self._adapter.encode_state(market), self._adapter.encode_prices(market)
+        if not prices or later_s <= head.timestamp_s:
+            return HeadReads(await self._chain.read(now, head), later_s, None)
+        state, later = await together(self._chain.read(now, head), self._chain.read_after(prices, head, later_s))
+        return HeadReads(state, later_s, later)
+
+    def decode(self, market: Market, head: BlockRef, reads: HeadReads) -> State:
+        """Raises `MalformedResponse`."""
+        state = self._adapter.decode_state(market, head, reads.state)
+        if reads.later is None:
+            return state
+        return self._adapter.with_later_prices(state, reads.later_s, self._adapter.decode_prices(market, reads.later))
