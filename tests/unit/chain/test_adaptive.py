@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.adaptive import AdaptiveSize, logs_bytes
+from keeper.core.wire import decode_log
 
 
 @given(limit=st.integers(1, 10_000), maximum=st.integers(1, 20_000))
@@ -59,3 +62,37 @@ def test_the_least_size_is_one() -> None:
     assert span.size == 1
     with pytest.raises(ValueError, match="at least 1"):
         AdaptiveSize(0)
+
+
+@given(density=st.integers(1, 50_000), target=st.integers(1_000, 3_000_000), maximum=st.integers(1, 20_000))
+def test_answers_come_to_stay_near_the_target(density: int, target: int, maximum: int) -> None:
+    span = AdaptiveSize(maximum, target)
+    for _ in range(30):
+        span.accepted(span.size, span.size * density)
+    assert span.size * density <= max(target, density)
+    # No shorter than it must be.
+    assert span.size == maximum or (span.size + 1) * density > target
+
+
+def test_an_empty_answer_says_nothing_of_density() -> None:
+    span = AdaptiveSize(1_000, 1_000)
+    span.accepted(1_000, 10_000)
+    assert span.size == 100
+    span.accepted(100, 0)
+    assert span.size == 200
+
+
+def test_the_length_of_logs_is_estimated_close_enough() -> None:
+    entry = {
+        "address": "0x" + "11" * 20,
+        "topics": ["0x" + "22" * 32] * 3,
+        "data": "0x" + "33" * 64,
+        "blockNumber": "0x12d687",
+        "blockHash": "0x" + "44" * 32,
+        "transactionHash": "0x" + "55" * 32,
+        "transactionIndex": "0x1",
+        "logIndex": "0x10",
+        "removed": False,
+    }
+    true_bytes = len(json.dumps(entry))
+    assert 0.9 * true_bytes < logs_bytes([decode_log(entry)]) < 1.2 * true_bytes
