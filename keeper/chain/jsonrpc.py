@@ -28,7 +28,8 @@ from keeper.core.errors import (
     RpcUnreachable,
 )
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 32 * 2**20
+"""Answers are kept near 2 MB by asking for less; one that grows beyond this is not read to its end."""
 CONNECT_TIMEOUT_S = 5.0
 LARGE_BODY_BYTES = 2**20
 LONGEST_RETRY_AFTER_S = 3600.0
@@ -40,6 +41,12 @@ class BatchRefused(RpcFailure):
     """The endpoint takes no batches, or none this long. Ask in smaller ones."""
 
 
+class Answers(list[Any | ChainError]):
+    """Results in the order asked, a failed member as its error in its place; and how long the whole answer was."""
+
+    size_bytes = 0
+
+
 class JsonRpc:
     """A thin client. It never retries: whoever asks decides that. Errors are `ChainError` subclasses.
 
@@ -49,6 +56,7 @@ class JsonRpc:
     def __init__(self, url: str, *, timeout_s: float = 20.0, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._origin = Origin(url)
         self.label = self._origin.label
+        self.host = self._origin.host
         self._url = url
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
@@ -71,24 +79,21 @@ class JsonRpc:
             await self._session.close()
             self._session = None
 
-    async def request(self, method: str, params: Params = ()) -> Any:
+    async def request(self, method: str, params: Params = (), timeout_s: float | None = None) -> Any:
         """The `result` of one call. Raises a `ChainError`."""
         entry = self._entry(method, params)
-        answer = self._accepted(await self._post(entry, method), method)
+        answer = self._accepted(await self._post(entry, method, timeout_s), method)
         if not isinstance(answer, dict):
             raise MalformedResponse(f"{self.label}: {method} was answered by no JSON-RPC object")
         return self._result(answer, entry["id"], method)
 
-    async def batch(self, entries: Sequence[Entry]) -> list[Any | ChainError]:
-        """One HTTP request; results in the order asked, a failed member as its error in its place.
-
-        Raises `BatchRefused` when the endpoint turns the batch away as such.
-        """
+    async def batch(self, entries: Sequence[Entry], timeout_s: float | None = None) -> Answers:
+        """One HTTP request. Raises `BatchRefused` when the endpoint turns the batch away as such."""
         if not entries:
-            return []
+            return Answers()
         bodies = [self._entry(method, params) for method, params in entries]
         name = _batch_name(entries)
-        reply = await self._post(bodies, name)
+        reply = await self._post(bodies, name, timeout_s)
         if reply.status == TOO_LARGE_CODE or (reply.status in (400, 405, 422) and not reply.is_json):
             raise BatchRefused(reply.status, f"{self.label}: {name}: HTTP {reply.status} ({reply.said})")
         answer = self._accepted(reply, name)
@@ -97,31 +102,36 @@ class JsonRpc:
         if not isinstance(answer, list):
             raise MalformedResponse(f"{self.label}: {name} was answered by no list")
         by_id, stray = self._sort_members(answer, name)
-        return [self._member(by_id.get(body["id"]), stray, body) for body in bodies]
+        answers = Answers(self._member(by_id.get(body["id"]), stray, body) for body in bodies)
+        answers.size_bytes = reply.size_bytes
+        return answers
 
     def _entry(self, method: str, params: Params) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
 
-    async def _post(self, body: object, what: str) -> _Reply:
+    async def _post(self, body: object, what: str, timeout_s: float | None) -> _Reply:
         """Send and read. Errors are raised outside the handlers: a chained original would carry the URL along."""
         trouble: ChainError
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        limit = aiohttp.ClientTimeout(total=limit_s, sock_connect=min(CONNECT_TIMEOUT_S, limit_s))
         try:
-            async with self._open().post(self._url, data=_encode(body), allow_redirects=False) as response:
+            async with self._open().post(
+                self._url, data=_encode(body), allow_redirects=False, timeout=limit
+            ) as response:
                 raw = await self._read_body(response, what)
                 answer, is_json = _decode(raw)
                 said = "" if is_json and response.ok else self._origin.shown(raw[:4096].decode("utf-8", "replace"))
                 retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
-                return _Reply(response.status, retry_after_s, answer, is_json, said)
+                return _Reply(response.status, retry_after_s, answer, is_json, said, len(raw))
         except TimeoutError:
-            trouble = RpcTimeout(f"{self.label}: no answer to {what} in time ({self._timeout_s:g} s)")
+            trouble = RpcTimeout(f"{self.label}: no answer to {what} in time ({limit_s:g} s)")
         except (aiohttp.ClientError, OSError) as error:
             trouble = RpcUnreachable(f"{self.label}: {what}: {type(error).__name__}")
         raise trouble
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, self._timeout_s))
-            self._session = aiohttp.ClientSession(timeout=timeout, headers=_HEADERS)
+            self._session = aiohttp.ClientSession(headers=_HEADERS)
         return self._session
 
     async def _read_body(self, response: aiohttp.ClientResponse, what: str) -> bytes:
@@ -130,8 +140,7 @@ class JsonRpc:
             pieces.append(piece)
             length += len(piece)
             if length > self._max_body_bytes:
-                kind = RangeRefused if what.startswith("eth_getLogs") else MalformedResponse
-                raise kind(f"{self.label}: the answer to {what} is longer than {self._max_body_bytes} bytes")
+                raise _too_long(what, f"{self.label}: the answer to {what} is longer than {self._max_body_bytes} bytes")
         return b"".join(pieces)
 
     def _accepted(self, reply: _Reply, what: str) -> Any:
@@ -214,6 +223,16 @@ class _Reply:
     is_json: bool
     said: str
     """The beginning of a body that is no JSON or came with a status of failure, safe to show."""
+    size_bytes: int
+
+
+def _too_long(what: str, text: str) -> ChainError:
+    """For an answer that is not read to its end: less may be asked for at once, where the question allows that."""
+    if what.startswith("eth_getLogs"):
+        return RangeRefused(text)
+    if what.startswith("batch"):
+        return BatchRefused(TOO_LARGE_CODE, text)
+    return RpcFailure(TOO_LARGE_CODE, text) if what == "eth_call" else MalformedResponse(text)
 
 
 def _encode(body: object) -> bytes | io.BytesIO:

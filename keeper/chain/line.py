@@ -1,19 +1,24 @@
-"""One endpoint with what we have learned about it: its chain, its batches, its pace, how well it is."""
+"""One endpoint with what we have learned about it: its chain, its batches, its pace, how well it is, what it lacks."""
 
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.chain.jsonrpc import BatchRefused, JsonRpc
+from keeper.chain.deadlines import Deadlines, name_of
+from keeper.chain.health import Health
+from keeper.chain.jsonrpc import Answers, BatchRefused, JsonRpc
 from keeper.chain.pace import Pace
 from keeper.chain.rpc import Entry
+from keeper.chain.sizing import AnswerSizes
 from keeper.chain.translate import smaller_batch
 from keeper.core.errors import (
     ChainError,
     MalformedResponse,
+    MethodUnavailable,
     RateLimited,
     RpcTimeout,
     RpcUnreachable,
@@ -21,12 +26,10 @@ from keeper.core.errors import (
 )
 from keeper.core.hexdata import decode_quantity
 
-FIRST_BACKOFF_S = 0.1
-FIRST_LIMITED_PAUSE_S = 0.5
-"""Limits are mostly per second: a shorter pause only runs into them again."""
-LONGEST_COOLING_S = 60.0
 UNWELL = (RpcTimeout, RpcUnreachable, MalformedResponse, RateLimited)
 """The endpoint itself is in trouble: another one may answer, and so may this one later."""
+LACKING_FOR_S = 600.0
+"""A method that an endpoint does not offer is asked of others first, for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,11 @@ class Endpoint:
 
     url: str = field(repr=False)
     timeout_s: float = 10.0
-    """Deadline of one HTTP exchange."""
+    """Longest deadline of one HTTP exchange, whatever its kind."""
     batch_size: int = 100
     """Most calls in one HTTP request; 1 is no JSON-RPC batches. Lowered by itself when the endpoint refuses."""
     calls_per_s: int | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +65,30 @@ class Line:
 
     def __init__(self, endpoint: Endpoint, observer: Observer | None) -> None:
         self.rpc = JsonRpc(endpoint.url, timeout_s=endpoint.timeout_s)
+        self.health = Health()
         self.wrong_chain: WrongChain | None = None
-        self._cooling_until_s = 0.0
-        self.limited = False
-        self._failures = 0
-        self._ill_since_s = 0.0
         self.chain_checked = False
+        self._timeout_s = endpoint.timeout_s
+        self._deadlines = endpoint.deadlines
         self._batch_size = max(1, endpoint.batch_size)
+        self._sizes = AnswerSizes()
         self._pace = Pace(endpoint.calls_per_s)
+        self._lacks_until_s: dict[str, float] = {}
         self._observer = observer
+
+    @property
+    def label(self) -> str:
+        """Scheme, host and port."""
+        return self.rpc.label
+
+    @property
+    def host(self) -> str:
+        return self.rpc.host
+
+    @property
+    def batches(self) -> bool:
+        """Whether several calls may go in one request, as far as is known."""
+        return self._batch_size > 1
 
     async def check_chain(self, expected: int | None) -> int:
         """The endpoint's chain id, asked once. Raises `WrongChain` naming both when it is not the `expected` one."""
@@ -79,9 +98,9 @@ class Line:
         await self.answer([("eth_chainId", ())], answers)
         if isinstance(answers[0], ChainError):
             raise answers[0]
-        found = decode_quantity(answers[0], f"{self.rpc.label}: eth_chainId")
+        found = decode_quantity(answers[0], f"{self.label}: eth_chainId")
         if expected is not None and found != expected:
-            self.wrong_chain = WrongChain(f"{self.rpc.label} answers for chain {found}; configured is chain {expected}")
+            self.wrong_chain = WrongChain(f"{self.label} answers for chain {found}; configured is chain {expected}")
             raise self.wrong_chain
         self.chain_checked = True
         return found
@@ -90,7 +109,8 @@ class Line:
         """Append every entry's result or error to `answers`, in order. Raises when an exchange failed as a whole; what came
         before it is in `answers` then."""
         while len(answers) < len(entries):
-            part = entries[len(answers) : len(answers) + self._batch_size]
+            missing = entries[len(answers) : len(answers) + self._batch_size]
+            part = missing[: self._sizes.fitting(missing, self._batch_size)]
             try:
                 answers += await self._exchange(part)
             except BatchRefused as refusal:
@@ -98,41 +118,57 @@ class Line:
                     raise
                 self._batch_size = smaller_batch(len(part), str(refusal))
 
-    def fell_ill(self, error: ChainError, begun_s: float) -> None:
-        """Remember a failure of a request begun at `begun_s`: the endpoint rests for a while that doubles each time.
-        Requests that were under way together count as one failure."""
+    def lacks(self, entries: Sequence[Entry]) -> bool:
+        """Whether it said lately that it does not offer one of the methods."""
         now_s = monotonic_s()
-        if begun_s >= self._ill_since_s:
-            self._failures += 1
-            self._ill_since_s = now_s
-        self.limited = isinstance(error, RateLimited)
-        first_s = FIRST_LIMITED_PAUSE_S if self.limited else FIRST_BACKOFF_S
-        pause_s = min(first_s * 2.0 ** (self._failures - 1), LONGEST_COOLING_S)
-        if isinstance(error, RateLimited) and error.retry_after_s is not None:
-            pause_s = error.retry_after_s
-        self._cooling_until_s = max(self._cooling_until_s, now_s + pause_s)
+        return any(self._lacks_until_s.get(method, now_s) > now_s for method, _ in entries)
 
-    def rest_s(self, now_s: float) -> float:
-        """How long it should still be left alone; 0 when it is well."""
-        return max(0.0, self._cooling_until_s - now_s)
-
-    def recovered(self) -> None:
-        self._failures, self._cooling_until_s, self.limited = 0, 0.0, False
+    def deadline_s(self, entries: Sequence[Entry]) -> float:
+        """How long one exchange for these may take."""
+        return min(self._timeout_s, self._deadlines.of(entries))
 
     async def _exchange(self, part: Sequence[Entry]) -> list[Any | ChainError]:
         await self._pace.take(len(part))
+        name = name_of(part)
         begun_s = time.perf_counter()
         trouble: str | None = None
         try:
-            if len(part) > 1:
-                return await self.rpc.batch(part)
-            return [await self.rpc.request(*part[0])]
+            answers = await self._ask(part)
         except ChainError as error:
             trouble = type(error).__name__
-            if len(part) > 1 or isinstance(error, UNWELL):
-                raise
-            return [error]
+            if isinstance(error, RpcTimeout):
+                self.health.kept_waiting(name, time.perf_counter() - begun_s)
+            raise
+        except CancelledError:
+            # Whoever took another's answer instead would otherwise never learn that this one has become slow.
+            self.health.kept_waiting(name, time.perf_counter() - begun_s)
+            trouble = "cancelled"
+            raise
+        else:
+            self.health.answered(name, time.perf_counter() - begun_s)
+            if len(part) == 1 and isinstance(answers[0], ChainError):
+                trouble = type(answers[0]).__name__
         finally:
             if self._observer is not None:
                 method = part[0][0] if len(part) == 1 else "batch"
-                self._observer(Exchange(self.rpc.label, method, len(part), time.perf_counter() - begun_s, trouble))
+                self._observer(Exchange(self.label, method, len(part), time.perf_counter() - begun_s, trouble))
+        return answers
+
+    async def _ask(self, part: Sequence[Entry]) -> list[Any | ChainError]:
+        """One HTTP exchange. What is wrong with the endpoint is raised, what is wrong with one call stands in its place."""
+        timeout_s = self.deadline_s(part)
+        answers = await self.rpc.batch(part, timeout_s) if len(part) > 1 else await self._ask_one(part[0], timeout_s)
+        if answers.size_bytes:
+            self._sizes.note(part, answers.size_bytes)
+        for (method, _), answer in zip(part, answers, strict=True):
+            if isinstance(answer, MethodUnavailable):
+                self._lacks_until_s[method] = monotonic_s() + LACKING_FOR_S
+        return answers
+
+    async def _ask_one(self, entry: Entry, timeout_s: float) -> Answers:
+        try:
+            return Answers([await self.rpc.request(*entry, timeout_s)])
+        except UNWELL:
+            raise
+        except ChainError as error:
+            return Answers([error])

@@ -20,7 +20,7 @@ class Origin:
 
     def __init__(self, url: str) -> None:
         parts = _split(url)
-        host = parts.hostname or ""
+        host = self.host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
         self.label = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
         self._secrets = _secrets(parts)

@@ -81,7 +81,7 @@ async def test_a_limited_batch_goes_on_where_it_stopped(bench: Bench, proxy: Fau
 
 
 async def test_our_own_pace_keeps_the_nodes_limit_untouched(bench: Bench, proxy: FaultProxy) -> None:
-    proxy.manners = Manners(calls_per_s=10)
+    proxy.manners = Manners(calls_per_s=13)
     seen: list[Exchange] = []
     endpoint = Endpoint(proxy.url, calls_per_s=10, batch_size=4)
     begun_s = time.monotonic()
