@@ -21,6 +21,8 @@ from aiohttp import web
 
 Override = Callable[[str, list[Any]], dict[str, Any] | None]
 """Sees (method, params); returns ``{"result": …}`` or ``{"error": …}`` to answer itself, None to pass it on."""
+Rewrite = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
+"""Sees (method, params, the node's answer) and returns what is answered instead: a node that lies."""
 
 _BLOCK_PARAM = {
     "eth_call": 1,
@@ -37,6 +39,10 @@ class Manners:
     """How the proxy behaves. The defaults are those of a perfect node."""
 
     delay_s: float = 0.0
+    delays_s: dict[str, float] = field(default_factory=dict)
+    """Further delay by method; of a batch, the longest."""
+    longer_by_bytes: int = 0
+    """So many blanks after the answer."""
     status: int | None = None
     """Answer with this HTTP status and no JSON."""
     retry_after: str | None = None
@@ -78,9 +84,12 @@ class FaultProxy:
             raise ValueError("the fault proxy stands in front of loopback nodes only")
         self.manners = manners or Manners()
         self.on_request = on_request
+        self.on_answer: Rewrite | None = None
         self.counts: Counter[str] = Counter()
         self.recent: deque[tuple[str, list[Any]]] = deque(maxlen=_RECENT)
         self.http_requests = 0
+        self.body_bytes: deque[int] = deque(maxlen=_RECENT)
+        """How long its latest answers were."""
         self.limited = 0
         """How many requests were above `calls_per_s`."""
         self._upstream = upstream
@@ -127,12 +136,13 @@ class FaultProxy:
             self.counts[entry["method"]] += 1
             self.recent.append((entry["method"], entry.get("params", [])))
         manners = self._current()
-        await asyncio.sleep(manners.delay_s)
+        await asyncio.sleep(manners.delay_s + max(manners.delays_s.get(entry["method"], 0.0) for entry in entries))
         refusal = self._refusal(manners, request, isinstance(body, list), len(entries))
         if refusal is not None:
             return refusal
         answers = [await self._answer(entry, manners) for entry in entries]
-        text = json.dumps(answers if isinstance(body, list) else answers[0])
+        text = json.dumps(answers if isinstance(body, list) else answers[0]) + " " * manners.longer_by_bytes
+        self.body_bytes.append(len(text))
         return await self._deliver(request, text, manners)
 
     def _current(self) -> Manners:
@@ -182,6 +192,8 @@ class FaultProxy:
             answer = {"error": manners.errors[method]}
         if answer is None:
             answer = await self._refuse_call(method, params, manners) or await self._pass_on(method, params, manners)
+            if self.on_answer is not None:
+                answer = self.on_answer(method, params, answer)
         return {"jsonrpc": "2.0", "id": entry["id"] + 7 if manners.wrong_id else entry["id"], **answer}
 
     async def _refuse_call(self, method: str, params: list[Any], manners: Manners) -> dict[str, Any] | None:

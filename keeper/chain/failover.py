@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from keeper.chain.deadlines import asks_for_head, spans_blocks
+from keeper.chain.deadlines import asks_for_head, name_of, spans_blocks
 from keeper.chain.health import FIRST_BACKOFF_S
 from keeper.chain.hedging import SOONEST_S, Asking, first_good
 from keeper.chain.line import UNWELL, Line, monotonic_s
@@ -161,12 +161,17 @@ class Read:
         )
         if after_s is None:
             return await self._ask_one(sheet)
-        return await first_good(
+        begun_s = monotonic_s()
+        asked = await first_good(
             partial(self._ask_one, sheet),
             max(after_s, SOONEST_S),
             partial(self._second, sheet.line),
             lambda asked: asked.good,
         )
+        if asked.sheet is not sheet:
+            # Else nobody would ever learn that this line has become slow.
+            sheet.line.health.kept_waiting(name_of(self._entries), monotonic_s() - begun_s)
+        return asked
 
     def _second(self, first: Line) -> Asking[_Asked] | None:
         """Another line that is well, if there is one and it may be asked."""

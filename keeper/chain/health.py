@@ -93,10 +93,8 @@ class Health:
         self._outcomes.append((now_s, True))
 
     def kept_waiting(self, name: str, elapsed_s: float) -> None:
-        """Nothing came within `elapsed_s`. It tells something only when answers commonly come sooner."""
-        average_s = self.ewma_s(name)
-        if average_s is not None and elapsed_s > average_s:
-            self._latency(name).note(elapsed_s, self._clock())
+        """Nothing came within `elapsed_s`, which is more than is usual: the answer would have taken at least that."""
+        self._latency(name).note(elapsed_s, self._clock())
 
     def recovered(self) -> None:
         self._failures, self._cooling_until_s, self.limited = 0, -math.inf, False

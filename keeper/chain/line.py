@@ -140,8 +140,6 @@ class Line:
                 self.health.kept_waiting(name, time.perf_counter() - begun_s)
             raise
         except CancelledError:
-            # Whoever took another's answer instead would otherwise never learn that this one has become slow.
-            self.health.kept_waiting(name, time.perf_counter() - begun_s)
             trouble = "cancelled"
             raise
         else:
