@@ -227,6 +227,14 @@ def _reorg(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     return [f"Block {fields['old_block_number']} is no longer on the chain: {cure}."]
 
 
+def _mismatch(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    where = "" if fields["reserve_id"] is None else f" in reserve {fields['reserve_id']}"
+    return [
+        f"The chain differs: {fields['what']}{where} is {fields['ours']} here, {fields['chains']} there;"
+        f" {fields['repair']}, nothing is liquidated until the market is verified again."
+    ]
+
+
 def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:
     return lambda fields, market, labels: [f"{start}: {plain_text(fields['detail'])}"]
 
@@ -239,6 +247,7 @@ _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
     Kind.MARKET_VERIFIED: _market_verified,
     Kind.MARKET_REFUSED: _detail("Market refused"),
     Kind.MARKET_CHANGED: lambda fields, market, labels: [f"The market changed ({plain_text(fields['event'])})."],
+    Kind.MISMATCH: _mismatch,
     Kind.SEEN: _seen,
     Kind.DECIDED: _decided,
     Kind.REFUSED: _refused,

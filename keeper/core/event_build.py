@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
+from keeper.core.differences import Mismatch
 from keeper.core.events import Event, Field, Kind, Severity
 from keeper.core.standing import ORDERED, Standing, stands_alike
 from keeper.core.units import Address, to_hex
@@ -111,6 +112,45 @@ def alert(
     return Event(
         Kind.ALERT, chain, block_number, market, severity=Severity.ALERT, fields={"key": key, "detail": detail}
     )
+
+
+def mismatch(chain: str, market: Address, found: Mismatch) -> Event:
+    """The book is not what the chain stores, or our arithmetic not the chain's. Nothing is liquidated on the market until
+    `market_verified` follows."""
+    difference = found.difference
+    return Event(
+        Kind.MISMATCH,
+        chain,
+        found.block.number,
+        market,
+        difference.borrower,
+        severity=Severity.ALERT,
+        fields={
+            **block_fields(found.block),
+            "what": difference.what,
+            "reserve_id": difference.reserve_id,
+            "ours": None if difference.ours is None else str(difference.ours),
+            "chains": None if difference.chain is None else str(difference.chain),
+            "repair": found.repair,
+            "held_until_s": found.held_until_s,
+            "logs": [
+                {
+                    "block_number": log.block_number,
+                    "transaction_hash": to_hex(log.transaction_hash),
+                    "log_index": log.log_index,
+                    "event": log.text,
+                }
+                for log in found.logs
+            ],
+            "logs_from_block_number": found.logs_from_block,
+        },
+    )
+
+
+def audit_blind(chain: str, market: Address, error: BaseException) -> Event:
+    """The continuous audit could not read for long: what it would have found is not known."""
+    detail = f"the book could not be compared with the chain for a while: {type(error).__name__}: {error}"
+    return alert(chain, "audit_blind", detail, market=market)
 
 
 def trouble(

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     MARKET_VERIFIED = "market_verified"
     MARKET_REFUSED = "market_refused"
     MARKET_CHANGED = "market_changed"
+    MISMATCH = "mismatch"
+    """The book or our arithmetic differs from the chain; nothing is liquidated on the market until it is verified again."""
     SEEN = "seen"
     """A borrower is below 1 for the first time (or again)."""
     DECIDED = "decided"

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from keeper.book.book import Book
 from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.differences import Difference, in_words, row_differences, same_health
 from keeper.core.lending import Health, LendingAdapter, Position
 from keeper.core.outcome import Skip
 from keeper.core.units import Address, to_hex
@@ -34,11 +35,10 @@ class Verification:
 class RowsDiffer:
     """The book does not hold what the chain stores."""
 
-    borrower: Address
-    block_number: int
+    differences: tuple[Difference, ...]
 
     def __str__(self) -> str:
-        return f"the book's row of {to_hex(self.borrower)} differs from the chain at block {self.block_number}"
+        return f"the book differs from the chain: {in_words(self.differences)}"
 
 
 async def verify_rules(
@@ -60,7 +60,7 @@ async def verify_rules(
         for position in sample:
             row, truth = answers[position.borrower]
             if row != position:
-                return RowsDiffer(position.borrower, head.number)
+                return RowsDiffer(tuple(row_differences(position, row)))
             ours = adapter.health(state, position, head.timestamp_s)
             if isinstance(ours, Skip):
                 continue
@@ -100,15 +100,3 @@ async def chain_answers(
         answers[position.borrower] = (row, adapter.decode_health(market, health_result) if health_result.ok else None)
         cursor += width + 1
     return answers
-
-
-def same_health(ours: Health, chain: Health) -> bool:
-    """Every output of the chain's valuation, without a difference."""
-    return (
-        ours.health_factor_wad == chain.health_factor_wad
-        and ours.collateral_base == chain.collateral_base
-        and ours.debt_base == chain.debt_base
-        and ours.available_borrows_base == chain.available_borrows_base
-        and ours.liquidation_threshold_bps == chain.liquidation_threshold_bps
-        and ours.ltv_bps == chain.ltv_bps
-    )

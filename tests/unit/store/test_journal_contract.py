@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from keeper.core import attempt_build, event_build
+from keeper.core.differences import Difference, LoggedChange, Mismatch
 from keeper.core.errors import RpcTimeout
 from keeper.core.events import Event, Kind, Severity
 from keeper.core.intent import IntentStatus
@@ -59,6 +60,27 @@ EVENTS: Sequence[Event] = (
     event_build.market_verified(CHAIN, MARKET, 9, protocol="aave_v3", revision="3.6", checked_borrowers=12),
     event_build.market_refused(CHAIN, MARKET, 9, "stable debt"),
     event_build.market_changed(CHAIN, MARKET, 9, "ReserveInitialized"),
+    event_build.mismatch(
+        CHAIN,
+        MARKET,
+        Mismatch(
+            Difference("debt_scaled", BORROWER, 2, 41, 42),
+            block(9),
+            (LoggedChange(8, block(8).hash, 3, "mint debt"),),
+            7,
+            "its row is read again",
+            1_700_000_000,
+        ),
+    ),
+    event_build.mismatch(
+        CHAIN,
+        MARKET,
+        Mismatch(Difference("health_factor_wad", BORROWER, None, 41, None), block(9), (), None, "none", None),
+    ),
+    event_build.mismatch(
+        CHAIN, MARKET, Mismatch(Difference("total_debt_scaled", None, 2, None, 42), block(9), (), 7, "none", None)
+    ),
+    event_build.audit_blind(CHAIN, MARKET, RpcTimeout("no answer")),
     event_build.alert(CHAIN, "balance", "low"),
     event_build.trouble(CHAIN, RpcTimeout("no answer")),
     *event_build.standing_events(
