@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,8 +12,15 @@ from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, ReorgTooDeep
 from keeper.core.units import Hash32, to_hex
 
-DEPTH = 128
-"""Headers kept, and so the deepest reorganisation that is followed: two Ethereum epochs."""
+DEPTH = 64
+"""The deepest reorganisation that is followed: two Ethereum epochs."""
+
+Known = Callable[[Hash32], BlockRef | None]
+"""Headers that need not be read; they are believed by their hashes alone."""
+
+
+def none_known(block_hash: Hash32) -> None:
+    """Every header is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class Extension:
     ancestor: BlockRef
     """The last block that the old and the new chain have in common."""
     added: tuple[BlockRef, ...]
-    """The new chain above it, each the parent of the next, the head last; no more than `depth` of them, so blocks right
+    """The new chain above it, each the parent of the next, the head last; no more than the window holds, so blocks right
     above the ancestor are left out after a long absence. Empty when the head is a block we had already."""
 
     def reorganised(self, tip: BlockRef) -> bool:
@@ -32,11 +39,12 @@ class Extension:
 
 
 class HeaderChain:
-    """A window of at most `depth` headers that ends at `tip`. Starts at a block that is trusted to be on the chain."""
+    """A window of headers that ends at `tip`: enough to follow a reorganisation of the last `depth` blocks. Starts at a block
+    that is trusted to be on the chain."""
 
     def __init__(self, rpc: Rpc, start: BlockRef, *, depth: int = DEPTH) -> None:
         self._rpc = rpc
-        self._depth = depth
+        self._longest = depth + 1
         self._window: dict[Hash32, BlockRef] = {start.hash: start}
         """Ascending; each is the parent of the next."""
         self._by_number = {start.number: start}
@@ -57,8 +65,8 @@ class HeaderChain:
             return block.hash in self._window
         return (await read_header(self._rpc, block.number)).hash == block.hash
 
-    async def extend(self, head: BlockRef) -> Extension:
-        """Make `head` the tip, reading whatever headers lie between. Unchanged when it raises.
+    async def extend(self, head: BlockRef, known_headers: Known = none_known) -> Extension:
+        """Make `head` the tip, reading whatever headers lie between and are not known. Unchanged when it raises.
 
         Raises `ReorgTooDeep` when no block of the window is an ancestor, `BlockUnavailable` when the chain moved while it
         was being read (take the next head), other `ChainError`s as they come.
@@ -67,24 +75,35 @@ class HeaderChain:
         if known is not None:
             self._replace(known, ())
             return Extension(known, ())
-        added = await self._read_back(head)
+        added = await self._read_back(head, known_headers)
         ancestor = self._window.get(added[0].parent_hash)
         if ancestor is None:
             ancestor = await self._canonical_ancestor(head)
         self._replace(ancestor, added)
         return Extension(ancestor, tuple(added))
 
-    async def _read_back(self, head: BlockRef) -> list[BlockRef]:
-        """Headers up to `head`, each the parent of the next, down to one whose parent we have or to `depth` of them."""
-        added = [head]
-        first = max(self.tip.number + 1, head.number - self._depth + 1, 0)
-        if first < head.number:
-            added = [*await read_headers(self._rpc, range(first, head.number)), head]
+    async def _read_back(self, head: BlockRef, known_headers: Known) -> list[BlockRef]:
+        """Headers up to `head`, each the parent of the next, down to one whose parent we have or to as many as the window
+        holds."""
+        lowest = max(self._oldest().number, head.number - self._longest)
+        added = self._linked(head, known_headers, lowest)
+        first = max(self.tip.number + 1, lowest + 1, 0)
+        if first < added[0].number:
+            added = [*await read_headers(self._rpc, range(first, added[0].number)), *added]
             _check_links(added)
-        lowest = max(self._oldest().number, head.number - self._depth)
         while added[0].parent_hash not in self._window and added[0].number - 1 > lowest:
             added.insert(0, await read_header(self._rpc, added[0].parent_hash))
         return added
+
+    def _linked(self, head: BlockRef, known_headers: Known, lowest: int) -> list[BlockRef]:
+        """The head and what is known of the headers between it and ours, but none of `lowest` or below."""
+        linked = [head]
+        while linked[0].parent_hash not in self._window and linked[0].number - 1 > lowest:
+            parent = known_headers(linked[0].parent_hash)
+            if parent is None or parent.number != linked[0].number - 1:
+                break
+            linked.insert(0, parent)
+        return linked
 
     async def _canonical_ancestor(self, head: BlockRef) -> BlockRef:
         """The highest block of the window that the node still has at its number, while it has `head` at its."""
@@ -105,7 +124,7 @@ class HeaderChain:
     def _replace(self, ancestor: BlockRef, added: Sequence[BlockRef]) -> None:
         """Cut the window above the ancestor, append, and forget what is too old."""
         kept = [header for header in self._window.values() if header.number <= ancestor.number]
-        window = [*kept, *added][-self._depth :]
+        window = [*kept, *added][-self._longest :]
         self._window = {header.hash: header for header in window}
         self._by_number = {header.number: header for header in window}
         self.tip = added[-1] if added else ancestor

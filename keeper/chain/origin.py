@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from keeper.core.errors import ConfigError
@@ -15,15 +17,25 @@ SHORTEST_MASKED_SEGMENT = 8
 class Origin:
     """Names one endpoint in messages: scheme, host and port, and whatever a server said with our secrets taken out.
 
-    Raises `ConfigError`, without repeating the URL, when it is not an http(s) URL.
+    Raises `ConfigError`, without repeating the URL, when it is not a URL of the `scheme` or of its encrypted form.
     """
 
-    def __init__(self, url: str) -> None:
-        parts = _split(url)
+    host = ""
+    _secrets: Sequence[str] = ()
+
+    def __init__(self, url: str, scheme: str = "http") -> None:
+        parts = _split(url, scheme)
         host = self.host = parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
         self.label = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
         self._secrets = _secrets(parts)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Origin:
+        """A node's socket in the file system."""
+        origin = cls.__new__(cls)
+        origin.label = f"ipc:{path}"
+        return origin
 
     def __repr__(self) -> str:
         return f"Origin({self.label})"
@@ -41,16 +53,16 @@ def endpoint_label(url: str) -> str:
     return Origin(url).label
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str, scheme: str) -> SplitResult:
     parts: SplitResult | None = None
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in (scheme, f"{scheme}s") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     # Raised out here: inside the handler the original error, which quotes the URL, would stay attached.
     if parts is None or not usable:
-        raise ConfigError("an RPC URL is not of the form http(s)://host[:port]/…; check its scheme, host and port")
+        raise ConfigError(f"an RPC URL is not of the form {scheme}(s)://host[:port]/…; check its scheme, host and port")
     return parts
 
 

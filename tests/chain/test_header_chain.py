@@ -28,6 +28,36 @@ async def test_a_child_costs_no_request(bench: Bench, proxy: FaultProxy) -> None
     assert proxy.http_requests == 0
 
 
+async def test_known_headers_are_not_read(bench: Bench, proxy: FaultProxy) -> None:
+    start = await bench.mine()
+    async with bench.endpoints(proxy.url) as rpc:
+        chain = HeaderChain(rpc, start)
+        known = [await bench.mine() for _ in range(6)]
+        extension = await chain.extend(known[-1], {header.hash: header for header in known}.get)
+        assert (extension.ancestor, list(extension.added)) == (start, known)
+        assert proxy.http_requests == 0
+        known += [await bench.mine() for _ in range(6)]
+        # One is missing: what lies below it is read, above it known.
+        del known[8]
+        extension = await chain.extend(known[-1], {header.hash: header for header in known}.get)
+    assert [each.number for each in extension.added] == list(range(start.number + 7, start.number + 13))
+    assert [params[0] for _, params in proxy.recent if params] == [hex(start.number + 7 + each) for each in range(3)]
+
+
+async def test_known_headers_of_a_reorganisation(bench: Bench, proxy: FaultProxy) -> None:
+    chain = HeaderChain(bench.node, await bench.mine(3))
+    await chain.extend(await bench.mine(10))
+    head = await bench.reorg(4)
+    branch = [await read_header(bench.node, head.number - back) for back in range(4)]
+    async with bench.endpoints(proxy.url) as rpc:
+        await rpc.check()
+        proxy.http_requests, chain._rpc = 0, rpc
+        extension = await chain.extend(head, {header.hash: header for header in branch}.get)
+    assert extension.ancestor.number == head.number - 4
+    assert list(extension.added) == branch[::-1]
+    assert proxy.http_requests == 0
+
+
 async def test_the_same_head_again_adds_nothing(bench: Bench) -> None:
     start = await bench.mine()
     chain = HeaderChain(bench.node, start)
@@ -87,6 +117,8 @@ async def test_too_deep_a_reorganisation_is_refused_and_changes_nothing(bench: B
     chain = HeaderChain(bench.node, start, depth=4)
     tip = await bench.mine(6)
     await chain.extend(tip)
+    tip = await bench.reorg(4)
+    assert (await chain.extend(tip)).ancestor.number == tip.number - 4
     head = await bench.reorg(5)
     with pytest.raises(ReorgTooDeep):
         await chain.extend(head)
@@ -111,7 +143,7 @@ async def test_a_long_absence_keeps_the_last_headers_only(bench: Bench) -> None:
     extension = await chain.extend(head)
     assert extension.ancestor == start
     assert not extension.reorganised(start)
-    assert [each.number for each in extension.added] == list(range(head.number - 15, head.number + 1))
+    assert [each.number for each in extension.added] == list(range(head.number - 16, head.number + 1))
     assert await chain.contains(start)
     assert not await chain.contains(replace(start, hash=Hash32(b"\x11" * 32)))
     assert not await chain.contains(replace(head, hash=Hash32(b"\x11" * 32)))
@@ -171,7 +203,7 @@ async def test_the_window_is_bounded_and_found_in(bench: Bench) -> None:
     chain = HeaderChain(bench.node, await bench.mine(), depth=8)
     for _ in range(20):
         await chain.extend(await bench.mine())
-    assert len(chain._window) == 8
+    assert len(chain._window) == 9
     assert chain.find(chain.tip.hash) == chain.tip
     assert chain.find(Hash32(b"\x11" * 32)) is None
 
