@@ -1,0 +1,174 @@
+"""The screen over one page: the rows that may be below 1, looking at no more of them than needed.
+
+Three ways, the cheapest that is sound:
+
+* few columns moved since the last verdict: only the rows that hold those columns are judged, the others keep their verdict;
+* since the rows were ordered by health, no collateral fell and no debt grew by much: only the rows of low health are judged;
+* otherwise all rows, one sparse product.
+
+Rows that changed meanwhile are judged in every case. A row's sum is always formed anew from its balances, never corrected by a
+difference, so nothing drifts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.book.page import WITH_DEBT, Page
+from keeper.book.weights import Floats, Weights, least_safe_health, moved_columns
+
+FEW = 8
+"""One row in this many, one by one, costs about as much as the product over all."""
+
+CHANGED_FEW = 64
+"""This many changed rows, or one in 32, are carried along before everything is judged afresh."""
+
+Slots = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    weights: Weights
+    named: Slots
+    touched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """The rows with debt by ascending health under some weights; those that could not be valued come first."""
+
+    weights: Weights
+    slots: NDArray[np.uint16]
+    health: Floats
+
+
+class PageScreen:
+    """What is known of one page since `page.changed` was last cleared."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.ordering: Ordering | None = None
+        self.verdict: Verdict | None = None
+        self._rows = 0
+        """Slots from here on were appended meanwhile."""
+        self._holders: dict[int, Slots] = {}
+        self._held: NDArray[np.intp] | None = None
+        self._start_afresh()
+
+    def judge(self, weights: Weights) -> Verdict:
+        """Who of the page is named under these weights."""
+        changed = self._changed()
+        if len(changed) > max(CHANGED_FEW, self._rows // 32):
+            self._start_afresh()
+            changed = self._changed()
+        self.verdict = self._by_columns(weights, changed) or self._by_order(weights, changed) or self._all(weights)
+        return self.verdict
+
+    def reorder(self, weights: Weights) -> None:
+        """Order the rows by health under these weights."""
+        self._start_afresh()
+        page = self.page
+        slots = np.flatnonzero(page.states[: page.count] == WITH_DEBT)
+        collateral, debt = self.weigh(weights)
+        with np.errstate(over="ignore"):
+            health = (collateral[slots] - 2 * weights.margin) / debt[slots]
+        health[np.isnan(health)] = -np.inf
+        order = np.argsort(health)
+        self.ordering = Ordering(weights, slots[order].astype(np.uint16), health[order])
+
+    def weigh(self, weights: Weights) -> tuple[Floats, Floats]:
+        """Weighted collateral and debt of every slot, base·bps; NaN where there is no price."""
+        matrix = self.page.matrix(weights.width)
+        return matrix @ weights.collateral(), matrix @ weights.debt()
+
+    def debt_of(self, slots: Slots, weights: Weights) -> Floats:
+        """Debt of some rows that have debt, base·bps; what has no price counts nothing here."""
+        return self._sums(slots, np.nan_to_num(weights.debt()))
+
+    # -- three ways ----------------------------------------------------------------------------------------------------
+    def _by_columns(self, weights: Weights, changed: Slots) -> Verdict | None:
+        before = self.verdict
+        moved = None if before is None else moved_columns(before.weights, weights)
+        if before is None or moved is None:
+            return None
+        held = self._held_rows(moved)
+        if held + len(changed) > self.page.count // FEW:
+            return None
+        again = np.zeros(self.page.count, dtype=np.bool_)
+        again[changed] = True
+        for column in moved.tolist():
+            again[self._holders_of(column)] = True
+        kept = before.named[~again[before.named]]
+        named, touched = self._judge_some(np.flatnonzero(again), weights)
+        return Verdict(weights, np.concatenate((kept, named)), touched)
+
+    def _by_order(self, weights: Weights, changed: Slots) -> Verdict | None:
+        ordering = self.ordering
+        cut = None if ordering is None else least_safe_health(ordering.weights, weights)
+        if ordering is None or cut is None:
+            return None
+        low = int(ordering.health.searchsorted(cut))
+        if low + len(changed) > self.page.count // FEW:
+            return None
+        again = np.zeros(self.page.count, dtype=np.bool_)
+        again[changed] = True
+        again[ordering.slots[:low]] = True
+        named, touched = self._judge_some(np.flatnonzero(again), weights)
+        return Verdict(weights, named, touched)
+
+    def _all(self, weights: Weights) -> Verdict:
+        if self.ordering is None:
+            self._start_afresh()
+        page = self.page
+        sums = page.matrix(weights.width) @ weights.signed
+        named = np.flatnonzero(~(sums >= weights.margin))
+        return Verdict(weights, named[page.states[named] == WITH_DEBT], page.count)
+
+    def _judge_some(self, slots: Slots, weights: Weights) -> tuple[Slots, int]:
+        with_debt = slots[self.page.states[slots] == WITH_DEBT]
+        sums = self._sums(with_debt, weights.signed)
+        return with_debt[~(sums >= weights.margin)], len(slots)
+
+    def _sums(self, slots: Slots, by_column: Floats) -> Floats:
+        """Σ weight·bound of some rows, each with at least one entry."""
+        if not len(slots):
+            return np.empty(0)
+        page = self.page
+        starts = page.starts[slots].astype(np.intp)
+        widths = page.starts[slots + 1] - starts
+        ends = np.cumsum(widths)
+        places = np.arange(int(ends[-1])) + np.repeat(starts - (ends - widths), widths)
+        terms = by_column[page.columns[places]] * page.bounds[places]
+        sums: Floats = np.add.reduceat(terms, ends - widths)
+        return sums
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+    def _start_afresh(self) -> None:
+        self.page.changed.clear()
+        self._rows = self.page.count
+        self._holders, self._held = {}, None
+        self.ordering = self.verdict = None
+
+    def _changed(self) -> Slots:
+        written = np.fromiter(self.page.changed, dtype=np.intp, count=len(self.page.changed))
+        return np.concatenate((written, np.arange(self._rows, self.page.count)))
+
+    def _held_rows(self, columns: NDArray[np.intp]) -> int:
+        """How many entries of the rows as they were are in these columns."""
+        if self._held is None:
+            used = int(self.page.starts[self._rows])
+            self._held = np.bincount(self.page.columns[:used])
+        return int(self._held[columns[columns < len(self._held)]].sum())
+
+    def _holders_of(self, column: int) -> Slots:
+        """The slots that held a column when it was first asked for; whoever changed since then is in `_changed` anyway."""
+        found = self._holders.get(column)
+        if found is None:
+            used = int(self.page.starts[self._rows])
+            places = np.flatnonzero(self.page.columns[:used] == column)
+            found = self.page.starts[: self._rows + 1].searchsorted(places, side="right") - 1
+            self._holders[column] = found
+        return found

@@ -1,0 +1,82 @@
+"""What one scaled unit of each column weighs, as floats that err on the side of naming (derived in docs/SCREEN.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.book.columns import Columns
+from keeper.core.errors import Defect
+from keeper.core.lending import Side
+from keeper.core.screening import ScreenTerms
+
+EPSILON = 2.0**-43
+"""Relative. Four times what conversions, products and the sum of up to 256 terms can be off: at most 270 roundings of 2⁻⁵³."""
+
+NARROWEST = 64
+
+Floats = NDArray[np.float64]
+
+
+class Weights:
+    """Weights by column number: collateral (1 − ε)·w, debt −(1 + ε)·w, NaN where there is no price.
+
+    A row is at or above 1 for certain where the sum of weight·bound is at least `margin`.
+    """
+
+    def __init__(self, columns: Columns, terms: ScreenTerms, most_entries: int) -> None:
+        if len(terms.weights) != len(columns.weighing):
+            raise Defect(f"{len(terms.weights)} weights for a book of {len(columns.weighing)} columns")
+        width = NARROWEST
+        while width < len(columns):
+            width *= 2
+        signed = [0.0] * width
+        for number, kind, fraction in zip(columns.weighing_numbers, columns.weighing, terms.weights, strict=True):
+            if fraction is None:
+                signed[number] = float("nan")
+                continue
+            # Python divides integers of any size with a single rounding.
+            worth = fraction[0] / fraction[1]
+            signed[number] = -worth * (1 + EPSILON) if kind[0] is Side.DEBT else worth * (1 - EPSILON)
+        self.signed: Floats = np.array(signed)
+        self.margin = float(most_entries * terms.leg_margin_base_bps + terms.row_margin_base_bps)
+
+    @property
+    def width(self) -> int:
+        """At least the number of columns; more of them seldom change it."""
+        return len(self.signed)
+
+    def collateral(self) -> Floats:
+        """The weights of collateral; 0 for debt, NaN where there is no price."""
+        weights: Floats = np.maximum(self.signed, 0)
+        return weights
+
+    def debt(self) -> Floats:
+        """The weights of debt without their sign; 0 for collateral, NaN where there is no price."""
+        weights: Floats = np.maximum(-self.signed, 0)
+        return weights
+
+
+def moved_columns(before: Weights, now: Weights) -> NDArray[np.intp] | None:
+    """The columns whose weight differs, among those known before; None where the margin grew, so that nothing that was
+    judged before still stands."""
+    if now.margin > before.margin:
+        return None
+    old, new = before.signed, now.signed[: before.width]
+    return np.flatnonzero(~((old == new) | (np.isnan(old) & np.isnan(new))))
+
+
+def least_safe_health(before: Weights, now: Weights) -> float | None:
+    """Rows whose health was at least this under `before`, as `keeper.book.ordering` computes it, are not named under `now`.
+
+    (1 + b)/(1 − a), where no collateral weight fell by more than the share a and no debt weight grew by more than b. None
+    where no such statement can be made: a price went missing, something fell by half, debt that weighed nothing weighs.
+    """
+    known = ~np.isnan(before.signed)
+    old, new = before.signed[known], now.signed[: before.width][known]
+    collateral, debt = old > 0, old < 0
+    if now.margin > before.margin or np.isnan(new).any() or (new[~collateral & ~debt] < 0).any():
+        return None
+    least = float((new[collateral] / old[collateral]).min()) if collateral.any() else 1.0
+    most = float((new[debt] / old[debt]).max()) if debt.any() else 1.0
+    return most / least * (1 + 4 * EPSILON) if least > 1 / 2 else None
