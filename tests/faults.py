@@ -7,6 +7,7 @@ saw, so a test can state that nothing was ever sent through it.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections import Counter, deque
@@ -32,6 +33,7 @@ _BLOCK_PARAM = {
     "eth_getTransactionCount": 1,
 }
 _RECENT = 1_000
+_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -234,7 +236,9 @@ class FaultProxy:
     async def _ask(self, method: str, params: list[Any]) -> dict[str, Any]:
         assert self._session is not None
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        async with self._session.post(self._upstream, json=body) as response:
+        # As a stream: a large body in one piece would hold the event loop, and aiohttp says so.
+        raw = io.BytesIO(json.dumps(body).encode())
+        async with self._session.post(self._upstream, data=raw, headers=_JSON) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
         return {key: answer[key] for key in ("result", "error") if key in answer}
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize
 from keeper.chain.blocks import read_header
 from keeper.chain.multicall import (
     CURRENT_BLOCK_TIMESTAMP_SELECTOR,
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 MAX_CALLS = 300
 MAX_CALLDATA_BYTES = 256 * 1024
+_HEX_PER_BYTE = 2
 _CLOCK = Call(MULTICALL3, CURRENT_BLOCK_TIMESTAMP_SELECTOR)
 _NO_BLOCK_OBJECT = re.compile(
     r"unmarshal|invalid argument|invalid type|unknown field|0x prefix|blockhash|requirecanonical"
@@ -41,7 +42,7 @@ class PinnedReads:
 
     def __init__(self, rpc: Rpc, *, max_calls: int = MAX_CALLS, max_calldata_bytes: int = MAX_CALLDATA_BYTES) -> None:
         self._rpc = rpc
-        self._chunk = AdaptiveSize(max_calls)
+        self._chunk = AdaptiveSize(max_calls, TARGET_BODY_BYTES)
         self._max_calldata_bytes = max_calldata_bytes
         self._has_multicall: bool | None = None
         self._names_by_number = False
@@ -115,7 +116,7 @@ class PinnedReads:
         clock, *results = decode_aggregate3(answer, count + 1)
         if clock.ok and len(clock.returndata) == 32 and int.from_bytes(clock.returndata) != block.timestamp_s:
             raise MalformedResponse(f"the node ran a read at another block than {block.number}, which it was pinned to")
-        self._chunk.accepted(count)
+        self._chunk.accepted(count, _HEX_PER_BYTE * len(answer))
         return results
 
     async def _confirm(

@@ -52,8 +52,9 @@ _RANGE = re.compile(
 _TIMEOUT = re.compile(r"timed? ?out|deadline exceeded")
 _UNWELL = re.compile(r"no backend|service unavailable|temporarily unavailable|bad gateway|no available (node|upstream)")
 _TOO_LARGE = re.compile(
-    r"out ?of ?gas|gas required exceeds|gas limit|gas cap|exceeds? (block )?gas|too large|too big|response size|body size"
-    r"|request size|content length|memory limit|execution aborted|(calldata|data) (too|size)|max(imum)? (size|length)"
+    r"out ?of ?gas|\w+oog\b|gas required exceeds|intrinsic gas too high|gas limit|gas cap|exceeds? (block )?gas|too large"
+    r"|too big|response size|body size|request size|content length|memory limit|execution aborted|max(imum)? (size|length)"
+    r"|(calldata|data) (too|size)"
 )
 _HALTED = re.compile(
     r"invalid ?opcode|invalidfe|opcodenotfound|stack (under|over)flow|stack(under|over)flow|invalid ?jump|badjump"

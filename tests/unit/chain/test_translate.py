@@ -180,6 +180,8 @@ def test_only_methods_that_run_code_revert() -> None:
     [
         "out of gas",
         "EVM error OutOfGas",
+        "EVM error MemoryOOG",
+        "intrinsic gas too high -- CallGasCostMoreThanGasLimit",
         "gas required exceeds allowance (50000000)",
         "execution aborted (timeout = 5s)",
         "response too large",
