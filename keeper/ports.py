@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
+from keeper.core.checkpoint import Checkpoint
+from keeper.core.errors import Refused
 from keeper.core.events import Event
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.lending import LogFilter
@@ -31,7 +33,13 @@ class Chain(Protocol):
         """Whether the block is (still) on the chain."""
         ...
 
-    def logs(self, log_filter: LogFilter, from_block: int, to: BlockRef) -> AsyncIterator[tuple[int, Sequence[Log]]]:
+    async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
+        """The block of that number on the chain that ends in `of`. Raises `BlockUnavailable` when that chain is no more."""
+        ...
+
+    def logs(
+        self, log_filter: LogFilter, from_block: int, to: BlockRef
+    ) -> AsyncGenerator[tuple[int, Sequence[Log]], None]:
         """Chunks in order: (last block covered, its logs), up to and including `to`."""
         ...
 
@@ -45,6 +53,16 @@ class Chain(Protocol):
         ...
 
     async def fees(self) -> FeeQuote: ...
+
+
+class Pending(Protocol):
+    """What is about to happen, as far as a node tells."""
+
+    def pending(self, to: Collection[Address]) -> AsyncGenerator[PendingTransaction, None]:
+        """Transactions to one of the addresses as the node hears of them, each once. Nothing is promised: they may never be
+        mined, and some are never told. Goes on through trouble with the node, for as long as it is asked; ends at once where
+        no node tells. Close it (`aclose`) to stop."""
+        ...
 
 
 class Funding(Protocol):
@@ -62,9 +80,11 @@ class Funding(Protocol):
 
 
 class Simulator(Protocol):
-    async def simulate(self, orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
-        """The exact calls of one head, cumulatively, on top of `block`, at `timestamp_s`. An order that fails leaves
-        nothing behind for the ones after it."""
+    async def simulate(
+        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, before: Sequence[Order] = ()
+    ) -> Sequence[Simulation | Skip]:
+        """The exact calls of one head, cumulatively, on top of `block` and of the orders `before` that are on their way, at
+        `timestamp_s`. An order that fails leaves nothing behind for the ones after it."""
         ...
 
 
@@ -76,19 +96,29 @@ class Submitter(Protocol):
         """True when nothing it does changes the chain that the book follows."""
         ...
 
-    async def follow_up(self, head: BlockRef) -> None:
-        """Look where everything on its way stands, an earlier run's included; once per head, before judging."""
+    async def prepare(self, head: BlockRef) -> None:
+        """Ask, beside the head's other reads, for what deciding and signing on it need: which nonces are used."""
         ...
 
     def open_borrowers(self) -> frozenset[Address]:
-        """Borrowers with a transaction that may still be mined, this run's or an earlier one's."""
+        """Borrowers with a transaction that may still be mined on top of the head prepared for, this run's or an earlier
+        one's."""
         ...
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
-        """Send the calls of an order in sequence; a call is not sent unless the one before it was accepted.
+    def room(self, head: BlockRef) -> int | None:
+        """How many more transactions may be put on their way at this head; None is without bound."""
+        ...
 
-        Raises `Refused` when nothing of it was accepted (the borrower is free for another order). When an answer
-        proves nothing, the submission says so and `settle` decides."""
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
+        """Send the orders of one wave, in this order, the calls of each in sequence; a call is not sent unless the one
+        before it was accepted. One answer for each order.
+
+        `Refused` when nothing of it was accepted (the borrower is free for another order). When an answer proves nothing,
+        the submission says so and `settle` decides."""
+        ...
+
+    async def follow_up(self, head: BlockRef) -> None:
+        """Look where everything on its way stands, an earlier run's included; once per head, after acting on it."""
         ...
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
@@ -103,8 +133,8 @@ class Intents(Protocol):
         """Those whose status is one of `OPEN_STATUSES`, by nonce, then in the order they were recorded."""
         ...
 
-    async def record_intent(self, intent: Intent) -> None:
-        """Durable (synced to disk) when it returns: only then may the bytes leave."""
+    async def record_intents(self, intents: Sequence[Intent]) -> None:
+        """All of them durable (synced to disk) when it returns, by one commit: only then may their bytes leave."""
         ...
 
     async def mark_intent(
@@ -125,6 +155,17 @@ class Journal(Protocol):
 
 
 class Checkpoints(Protocol):
-    async def save(self, chain: str, market: Address, block: BlockRef, rows: bytes) -> None: ...
+    """Saved books and the marks of back-fills under way."""
 
-    async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None: ...
+    async def save(self, checkpoint: Checkpoint) -> bool:
+        """Durable when it returns True. False when the disk takes nothing now: what was saved before still stands. Of each
+        stage the newest is kept and one behind it that outlasts a reorg; a saved book ends the market's back-fill."""
+        ...
+
+    async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
+        """Those in use, newest first; damaged ones are set aside."""
+        ...
+
+    async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
+        """Never use it again, but keep it, with the date and the cause; journaled."""
+        ...

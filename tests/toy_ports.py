@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
+from keeper.core.checkpoint import Checkpoint, Stage
 from keeper.core.errors import BlockUnavailable, MalformedResponse, Refused
 from keeper.core.events import Event, Kind
 from keeper.core.lending import LiquidationEvent, LogFilter
@@ -95,9 +97,14 @@ class ToyChain:
         await self.faults.step("contains")
         return block.number < len(self.world.blocks) and self.world.blocks[block.number].ref.hash == block.hash
 
+    async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
+        await self.faults.step("ancestor")
+        self.world.block(of)
+        return self.world.blocks[number].ref
+
     async def logs(
         self, log_filter: LogFilter, from_block: int, to: BlockRef
-    ) -> AsyncIterator[tuple[int, Sequence[Log]]]:
+    ) -> AsyncGenerator[tuple[int, Sequence[Log]], None]:
         self.log_ranges.append((from_block, to.number))
         first = from_block
         while first <= to.number:
@@ -172,12 +179,16 @@ class ToySimulator:
     simulated: list[list[str]] = field(default_factory=list)
     gas_used: int = GAS_PER_CALL
 
-    async def simulate(self, orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
+    async def simulate(
+        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, before: Sequence[Order] = ()
+    ) -> Sequence[Simulation | Skip]:
         await self.faults.step("simulate")
         self.simulated.append([order.attempt for order in orders])
         draft = Draft(self.world.block(block), timestamp_s)
         if self.dealt:
             rich(self.owner)(draft)
+        for order in before:
+            self._run(order, draft)
         return [self._run(order, draft) for order in orders]
 
     def _run(self, order: Order, draft: Draft) -> Simulation | Skip:
@@ -193,7 +204,8 @@ class ToySimulator:
 
 @dataclass
 class ToyLive:
-    """A submitter whose transactions wait in the world's mempool. `earlier` are an earlier run's open borrowers."""
+    """A submitter whose transactions wait in the world's mempool. `earlier` are an earlier run's open borrowers; `most` may be
+    on their way at a time."""
 
     world: World
     faults: Faults
@@ -201,18 +213,33 @@ class ToyLive:
     refuse: str = ""
     earlier: set[Address] = field(default_factory=set)
     submitted: list[Submission] = field(default_factory=list)
+    most: int | None = None
     rehearses: bool = False
 
+    async def prepare(self, head: BlockRef) -> None:
+        await self.faults.step("prepare")
+
     def open_borrowers(self) -> frozenset[Address]:
-        return frozenset(self.earlier)
+        waiting = {transaction.hash for transaction in self.world.mempool}
+        return frozenset(self.earlier) | {
+            submission.order.borrower
+            for submission in self.submitted
+            if any(sent.transaction_hash in waiting for sent in submission.transactions)
+        }
+
+    def room(self, head: BlockRef) -> int | None:
+        return None if self.most is None else max(0, self.most - len(self.world.mempool))
 
     async def follow_up(self, head: BlockRef) -> None:
         await self.faults.step("follow_up")
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         await self.faults.step("submit")
         if self.refuse:
-            raise Refused(self.refuse)
+            return [Refused(self.refuse) for _ in ready]
+        return [self._send(order, simulation, head) for order, simulation in ready]
+
+    def _send(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         sent = self.world.send(self.owner, order.calls)
         transactions = tuple(
             SentTransaction(index, transaction.hash, index, Answer.ACCEPTED) for index, transaction in enumerate(sent)
@@ -246,14 +273,23 @@ class ToyFork:
     rehearses: bool = True
     works: bool = True
 
+    async def prepare(self, head: BlockRef) -> None:
+        await self.faults.step("prepare")
+
     def open_borrowers(self) -> frozenset[Address]:
         return frozenset()
+
+    def room(self, head: BlockRef) -> None:
+        return None
 
     async def follow_up(self, head: BlockRef) -> None:
         await self.faults.step("follow_up")
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
         await self.faults.step("submit")
+        return [self._send(order, simulation, head) for order, simulation in ready]
+
+    def _send(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         sent = tuple(SentTransaction(i, fork_hash(i), i, Answer.ACCEPTED) for i in range(len(order.calls)))
         submission = Submission(order, "fork", head.number, sent, simulation)
         self.submitted.append(submission)
@@ -354,23 +390,37 @@ class MemoryJournal:
 
 @dataclass
 class MemoryCheckpoints:
-    """`keeper.ports.Checkpoints` in a dictionary."""
+    """`keeper.ports.Checkpoints` in lists."""
 
     faults: Faults
-    saved: dict[Address, tuple[BlockRef, bytes]] = field(default_factory=dict)
+    kept: list[Checkpoint] = field(default_factory=list)
+    aside: list[tuple[Checkpoint, str]] = field(default_factory=list)
+    full: bool = False
 
-    async def save(self, chain: str, market: Address, block: BlockRef, rows: bytes) -> None:
+    async def save(self, checkpoint: Checkpoint) -> bool:
         await self.faults.step("save")
-        self.saved[market] = (block, rows)
+        if self.full:
+            return False
+        marks = [each for each in self.kept if each.market == checkpoint.market and each.stage is not Stage.BOOK]
+        gone = marks if checkpoint.stage is Stage.BOOK else []
+        self.kept = [each for each in self.kept if each not in gone] + [checkpoint]
+        return True
 
-    async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None:
+    async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
         await self.faults.step("load")
-        return self.saved.get(market)
+        found = [each for each in self.kept if (each.chain, each.market) == (chain, market)]
+        return sorted(found, key=lambda each: -each.block.number)
 
-    def damage(self, market: Address) -> None:
-        self.saved[market] = (self.saved[market][0], b"damaged")
+    async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
+        await self.faults.step("set_aside")
+        self.kept.remove(checkpoint)
+        self.aside.append((checkpoint, cause))
 
-    def move(self, market: Address, **changes: Hash32) -> None:
-        """Pretend that the checkpoint belongs to another block."""
-        block, rows = self.saved[market]
-        self.saved[market] = (replace(block, hash=changes["hash"]), rows)
+    def books(self, market: Address) -> list[Checkpoint]:
+        """In the order saved."""
+        return [each for each in self.kept if each.market == market and each.stage is Stage.BOOK]
+
+    def alter(self, market: Address, **changes: Any) -> None:
+        """Pretend that the newest book says something else."""
+        newest = self.books(market)[-1]
+        self.kept = [replace(newest, **changes)]

@@ -13,6 +13,7 @@ from keeper.app.parts import FollowedMarkets, preset_check
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.deployed import first_code_block
 from keeper.core import event_build
+from keeper.core.checkpoint import Start
 from keeper.core.event_build import AssetLabel
 from keeper.core.events import Event
 from keeper.core.units import Address
@@ -82,11 +83,13 @@ def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
         MarketFollower(
             ground.client,
             ground.name,
-            AaveV3(max_price_age_s=ground.chain.policy.max_price_age_s),
+            AaveV3(),
             market.provider,
             checkpoints,
             first_block,
             preset_check(ground.preset, market.provider),
+            chain_id=ground.chain_id,
+            start=Start(ground.chain.start),
         )
         for market in ground.markets
     ]

@@ -16,7 +16,7 @@ from keeper.core import event_build
 from keeper.core.errors import ConfigError, KeeperError, StoreError
 from keeper.core.events import Severity
 from keeper.core.units import Address
-from keeper.pipeline.market import Progress
+from keeper.pipeline.progress import Progress
 from keeper.pipeline.supervise import follow_chain
 from keeper.settings import Settings
 from keeper.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from keeper.core.block import BlockRef
+from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import ConfigError, MarketError
 from keeper.core.events import Event
 from keeper.core.standing import Standing
@@ -40,10 +40,13 @@ class FollowedMarkets(Mapping[Address, MarketHandle[Any, Any]]):
 class NullCheckpoints:
     """Remembers nothing: for one-shot commands that must not touch the store."""
 
-    async def save(self, chain: str, market: Address, block: BlockRef, rows: bytes) -> None:
-        return None
+    async def save(self, checkpoint: Checkpoint) -> bool:
+        return False
 
-    async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None:
+    async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
+        return ()
+
+    async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
         return None
 
 

@@ -19,7 +19,7 @@ from keeper.core import event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, ConfigError, Defect, KeeperError, MarketError, StoreError
 from keeper.core.valued import Valued
-from keeper.pipeline.market import Progress
+from keeper.pipeline.progress import Progress
 from keeper.pipeline.supervise import run_once
 from keeper.pipeline.tasks import leading_error
 from keeper.ports import Journal

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 from keeper.chain.acceptance import nothing_known
 from keeper.chain.adaptive import AdaptiveSize
 from keeper.chain.after import ReadsAfter
-from keeper.chain.blocks import read_header
+from keeper.chain.blocks import read_header, read_headers
 from keeper.chain.fees import read_fees
 from keeper.chain.header_chain import HeaderChain
 from keeper.chain.heads import Stall, heads
@@ -19,6 +19,7 @@ from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransactio
 from keeper.core.errors import BlockUnavailable, ChainError, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
+from keeper.core.units import to_hex
 
 HEADROOM_BPS = 15_000
 """The base fee may grow by half, three full blocks on Ethereum: orders are priced at the whole of it."""
@@ -85,9 +86,16 @@ class ChainClient:
         except BlockUnavailable:
             return False  # the chain is shorter now
 
+    async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
+        """In one exchange with the header at `of`'s number: the node that answers follows the same chain."""
+        found, there = await read_headers(self._rpc, [number, of.number])
+        if there.hash != of.hash:
+            raise BlockUnavailable(f"block {of.number} {to_hex(of.hash)} is no longer on the chain")
+        return found
+
     async def logs(
         self, log_filter: LogFilter, from_block: int, to: BlockRef
-    ) -> AsyncIterator[tuple[int, Sequence[Log]]]:
+    ) -> AsyncGenerator[tuple[int, Sequence[Log]], None]:
         recent = self._headers_after(from_block - 1, to)
         if recent is not None:
             if recent:

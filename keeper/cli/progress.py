@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from keeper.pipeline.market import Progress
+from keeper.pipeline.progress import Progress
 
 SILENT_S = 2.0
 LINE_EVERY_S = 10.0

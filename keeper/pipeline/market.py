@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Generic, TypeVar
 
 from keeper.book.book import Book
-from keeper.book.snapshot import pack_rows, unpack_rows
-from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import Defect, MalformedResponse, MarketError
+from keeper.core.block import BlockRef, Log
+from keeper.core.checkpoint import Checkpoint, Start
+from keeper.core.differences import Mismatch, in_words
+from keeper.core.errors import BlockUnavailable, Defect, MalformedResponse, MarketError, MethodUnavailable, RpcFailure
 from keeper.core.lending import BookEvent, Health, LendingAdapter, MarketChanged, Position
 from keeper.core.units import Address, to_hex
+from keeper.pipeline.backfill import BackFill
+from keeper.pipeline.discover import discover
 from keeper.pipeline.prices import HeadReads, StateReader
+from keeper.pipeline.progress import Progress, unwatched
+from keeper.pipeline.rows import read_rows
+from keeper.pipeline.saved import Identity, Shelf
 from keeper.pipeline.tasks import together
+from keeper.pipeline.trust import Trust
 from keeper.pipeline.verify import RowsDiffer, Verification, verify_rules
 from keeper.ports import Chain, Checkpoints
 
 Market = TypeVar("Market")
 State = TypeVar("State")
 
-ACCOUNTS_PER_READ = 50
 CHECKPOINT_EVERY_BLOCKS = 5_000
-AUDIT_EVERY_S = 3_600
-"""A market that was verified is verified again, with other borrowers: what the logs made of the rows must still be true."""
-
-Progress = Callable[[int, int, int], None]
-"""Back-fill progress: first block, block reached, last block."""
-
-
-def unwatched(first: int, reached: int, last: int) -> None:
-    """Progress that nobody watches."""
+ASK_AGAIN_S = 300
+"""How often a market of no known kind is looked at without any sign that it changed."""
 
 
 @dataclass(slots=True)
@@ -41,8 +41,12 @@ class Advance:
     logs: Sequence[Log] = ()
     changes: list[str] = field(default_factory=list)
     verified: Verification | None = None
-    mended: str = ""
-    """Why every row was read again, though nothing had announced it."""
+    mismatches: list[Mismatch] = field(default_factory=list)
+    """Where the book was not what the chain stores, though nothing had announced it."""
+    origin: str = ""
+    """Where a book that was built for this head came from, and how it was proven; else empty."""
+    notices: list[str] = field(default_factory=list)
+    """What a person should hear once."""
 
 
 class MarketFollower(Generic[Market, State]):
@@ -57,6 +61,9 @@ class MarketFollower(Generic[Market, State]):
         checkpoints: Checkpoints,
         first_block: Callable[[Address], Awaitable[int]],
         check_preset: Callable[[Market], None] = lambda market: None,
+        *,
+        chain_id: int,
+        start: Start = Start.SNAPSHOT,
     ) -> None:
         self.chain_name = chain_name
         self.adapter = adapter
@@ -64,13 +71,20 @@ class MarketFollower(Generic[Market, State]):
         self.refused: str | None = None
         """Why nothing is liquidated on this market; None while it is in order."""
         self.verified: Verification | None = None
+        self.trust = Trust(chain, adapter)
+        self._unknown: str | None = None
+        """Why the market is of no known kind since it changed: followed under the rules that it had."""
+        self._discovered_s = self._discovered_block = 0
         self._chain = chain
-        self._checkpoints = checkpoints
-        self._first_block = first_block
+        self._shelf = Shelf(chain, adapter, checkpoints, Identity(chain_name, chain_id, entry, adapter.protocol))
+        self._back_fill = BackFill(chain, adapter, self._shelf, lambda: first_block(entry), start)
+        self._unproven: Checkpoint | Start | None = None
+        """Where the rows came from, as long as the chain has not confirmed them as a whole."""
+        self._origin = ""
         self._check_preset = check_preset
         self.latest_s: int | None = None
         """The second until which this head's plans must hold; the prices are read as of it too."""
-        self._reader = StateReader(chain, adapter)
+        self.reader = StateReader(chain, adapter)
         self._market: Market | None = None
         self._state: State | None = None
         self._applied: BlockRef | None = None
@@ -79,8 +93,6 @@ class MarketFollower(Generic[Market, State]):
         self._book_block = 0
         """The block that the rows stand at, known by number alone right after a reorg."""
         self._saved_block = 0
-        self._searched_block: int | None = None
-        """While the book is built: every borrower up to this block is among the accounts `_to_read`."""
         self._to_read: set[Address] = set()
         self.book = Book(lambda change, previous: adapter.next_scaled(self.market, change, previous))
 
@@ -117,76 +129,85 @@ class MarketFollower(Generic[Market, State]):
 
     async def _build(self, head: BlockRef, progress: Progress) -> None:
         self._market, _ = await self._discover(head)
-        if not await self._load_checkpoint(head):
-            await self._find_borrowers(head, progress)
-            self.book.load([], head.number)
+        saved = await self._shelf.take_book(self.book, head)
+        while saved is not None and await self._is_refuted_at_its_block(saved):
+            saved = await self._shelf.take_book(self.book, head)
+        if saved is not None:
+            self._book_block = self._saved_block = saved.block.number
+        else:
+            await self._back_fill.run(self.market, self.book, head, progress)
             self._book_block = head.number
+            self._origin, self._unproven = self._back_fill.kind.value, self._back_fill.kind
+        known = self._back_fill.take_known() | self._shelf.take_known()
+        self._to_read |= {account for account in known if account not in self.book}
         self._built = True
 
-    def _tear_down(self, searched_block: int) -> None:
-        """The book is to be built anew; whoever it knows, and so every borrower up to this block, is read again."""
-        self._to_read |= set(self.book.rows())
-        self._searched_block = searched_block
-        self._built, self._applied, self.verified = False, None, None
-
-    async def _discover(self, head: BlockRef) -> tuple[Market, bool]:
-        """The market as it is at `head`; and whether the rules in use until now still fit it."""
-        steps = self.adapter.discover(self.entry)
-        results: Sequence[CallResult] | None = None
-        found: Market | None = None
-        while found is None:
-            try:
-                calls = steps.send(results) if results is not None else next(steps)
-                results = await self._chain.read(calls, head)
-            except StopIteration as done:
-                found = done.value
-        candidates = self.adapter.candidates(found)
-        if not candidates:
-            raise MarketError(f"{to_hex(self.entry)}: no known rules fit this market ({self.adapter.protocol})")
-        self._check_preset(found)
-        before = self.adapter.rules_name(self._market) if self._market is not None else None
-        same = [market for market in candidates if self.adapter.rules_name(market) == before]
-        return (same or candidates)[0], before is None or bool(same)
-
-    async def _load_checkpoint(self, head: BlockRef) -> bool:
-        """Take the saved book, if there is one and its block is still on the chain."""
-        saved = await self._checkpoints.load(self.chain_name, self.entry)
-        if saved is None or saved[0].number > head.number:
-            return False
-        block, rows = saved
-        if not await self._chain.contains(block):
-            return False
+    async def _is_refuted_at_its_block(self, saved: Checkpoint) -> bool:
+        """Compare the book just loaded with the chain at its own block. Where no node has that state any more, the head will
+        tell, once the book is there."""
+        block = saved.block
+        self._origin, self._unproven = f"saved at block {block.number}", saved
         try:
-            self.book.load(unpack_rows(rows), block.number)
-        except MalformedResponse:
+            market, fits = await self._discover(block, saved.rules)
+            why: str | None = f"its rows followed other rules ({saved.rules}) than the market has there"
+            if fits:
+                state = self.reader.decode(market, block, await self.reader.read(market, block, block.timestamp_s))
+                why = await self._shelf.refutation(saved, market, state, self.book, block)
+        except (BlockUnavailable, MethodUnavailable, RpcFailure, MalformedResponse, MarketError):
             return False
-        self._saved_block = self._book_block = block.number
-        self._to_read = set()
+        if why is not None:
+            await self._shelf.refuse(saved, why, self.book)
+            return True
+        self._market, self._unproven = market, None
+        self._origin += ", proven at that block"
+        return False
+
+    async def _is_refuted(self, head: BlockRef) -> bool:
+        """Compare a book that was taken on trust with the chain at `head`, which it stands at now."""
+        source = self._unproven
+        if source is None or source is Start.SNAPSHOT:
+            self._unproven = None
+            return False
+        saved = source if isinstance(source, Checkpoint) else None
+        why = await self._shelf.refutation(saved, self.market, self.state, self.book, head)
+        self._unproven = None
+        if why is None:
+            self._origin += f", proven at block {head.number}"
+            return False
+        self._tear_down(None)
+        if saved is not None:
+            await self._shelf.refuse(saved, why, self.book)
+        else:
+            self._back_fill.distrust_replay(why, head.number)
         return True
 
-    async def _find_borrowers(self, head: BlockRef, progress: Progress) -> None:
-        """Every account that ever borrowed, from the market's first block to the head; what an attempt before this one
-        has searched is not searched again. (A search may outlast the state that the node keeps of its head.)"""
-        if self._searched_block is None:
-            self._searched_block = await self._first_block(self.entry) - 1
-        first = self._searched_block + 1
-        async for reached, logs in self._chain.logs(self.adapter.borrower_filter(self.market), first, head):
-            for log in logs:
-                borrower = self.adapter.decode_borrower(self.market, log)
-                if borrower is not None:
-                    self._to_read.add(borrower)
-            self._searched_block = reached
-            progress(first, reached, head.number)
+    def _tear_down(self, searched_block: int | None) -> None:
+        """The book is to be built anew; whoever it knows is read again. Everybody up to `searched_block` is known; with None
+        the search begins at the market's first block."""
+        self._back_fill.go_on_from({*self.book.accounts(), *self._to_read}, searched_block)
+        self._built, self._applied, self.verified = False, None, None
+
+    async def _discover(self, head: BlockRef, rules: str | None = None) -> tuple[Market, bool]:
+        """The market as it is at `head`; and whether the named rules (those in use until now) fit it."""
+        candidates = await discover(self._chain, self.adapter, self.entry, head)
+        if self._market is None:
+            self._check_preset(candidates[0])  # later changes are announced by the market itself
+        before = rules or (self.adapter.rules_name(self._market) if self._market is not None else None)
+        same = [market for market in candidates if self.adapter.rules_name(market) == before]
+        return (same or candidates)[0], before is None or bool(same)
 
     # -- follow --------------------------------------------------------------------------------------------------
 
     def rewind(self, common_block: int) -> bool:
         """Drop everything after `common_block`; True when there was something to drop. What cannot be unwound is read
         again at the next head."""
-        if self._searched_block is not None:
-            self._searched_block = min(self._searched_block, common_block)
-        if not self._built or common_block >= self._book_block:
+        if not self._built:
+            self._back_fill.rewind(common_block, self.book)
             return False
+        if common_block >= self._book_block:
+            return False
+        self.trust.rewind(common_block)
+        self.trust.repair.discover_again |= common_block < self._discovered_block
         if self.book.can_unwind_to(common_block):
             self._to_read |= self.book.unwind(common_block)
             self._book_block, self._applied = common_block, None
@@ -198,41 +219,52 @@ class MarketFollower(Generic[Market, State]):
         """Move book and state to `head`."""
         if not self._built:
             await self._build(head, progress)
-        result = await self._follow(head, progress)
-        if self.verified is None or result.changes or self._audit_is_due(self.verified, head):
+        result = await self._follow_or_give_up(head, progress)
+        if self._unproven is not None and self._unknown is None and await self._is_refuted(head):
+            return await self.advance(head, progress)
+        result.notices, self._back_fill.notices = self._back_fill.notices, []
+        result.origin, self._origin = self._origin, ""
+        if self._unknown is not None:
+            self.verified, self.refused = None, self._unknown
+            raise MarketError(f"{self._unknown}: its borrowers are watched, nothing is liquidated")
+        if self.trust.is_held(head):
+            self._distrust()
+        elif self.verified is None or result.changes:
             result.verified = await self._verify(head, result)
         if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
             await self.save_checkpoint()
         return result
 
+    async def _follow_or_give_up(self, head: BlockRef, progress: Progress) -> Advance:
+        """A market of no known kind need not answer as it did: then it is not watched, but built anew once it is in order."""
+        try:
+            return await self._follow(head, progress)
+        except (MalformedResponse, Defect) as error:
+            if self._unknown is None:
+                raise
+            why, self._unknown = self._unknown, None
+            self._tear_down(self._book_block)
+            raise MarketError(f"{why}: nor can it be watched any more ({error})") from None
+
     async def _follow(self, head: BlockRef, progress: Progress) -> Advance:
         logs, reads = await self._collect(head, progress)
-        by_block: list[tuple[int, list[BookEvent]]] = []
         result = Advance(logs=logs)
-        code_changed = False
-        for number, block_logs in groupby(logs, key=lambda log: log.block_number):
-            events: list[BookEvent] = []
-            for log in block_logs:
-                borrower = self.adapter.decode_borrower(self.market, log)
-                if borrower is not None and borrower not in self.book:
-                    self._to_read.add(borrower)
-                events.extend(self.adapter.decode_log(self.market, log))
-            by_block.append((number, events))
-            for event in events:
-                if isinstance(event, MarketChanged):
-                    result.changes.append(event.event)
-                    code_changed |= event.code_changed
+        by_block, code_changed = self._decoded(self.market, logs, result)
         market = self.market
-        if result.changes:
+        if result.changes or self._discovery_is_due(head):
             market, rules_fit = await self._rediscover(head)
-            # With other tokens, what their logs said between their listing and this head was never asked for.
-            other_logs = self.adapter.log_filter(market) != self.adapter.log_filter(self.market)
-            code_changed |= other_logs or not rules_fit
+            old_filter, new_filter = self.adapter.log_filter(self.market), self.adapter.log_filter(market)
+            # Where contracts are gone, what they held is not known; where only new ones came, their logs tell all there is.
+            code_changed |= not rules_fit or not set(old_filter.addresses) <= set(new_filter.addresses)
+            if new_filter != old_filter and not code_changed:
+                logs = await self._collect_logs(market, self._book_block + 1, head, unwatched)
+                by_block, _ = self._decoded(market, logs, result)
             reads = await self._read_state(market, head)
         if code_changed:
             self._to_read |= set(self.book.rows())
-        fresh = await self._fetch_rows(market, self._to_read, head)
-        decoded = self._reader.decode(market, head, reads)
+        doubted = self.trust.repair.next_rows()
+        fresh = await self._fetch_rows(market, self._to_read | doubted, head)
+        decoded = self.reader.decode(market, head, reads)
         # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway, no
         # block is applied, so that nothing is judged by what is left, and nothing of it saved.
         self._applied = None
@@ -240,58 +272,73 @@ class MarketFollower(Generic[Market, State]):
             if not code_changed:
                 self.book.apply(number, events)
         self.book.enter(head.number, fresh)
+        self.trust.repair.were_read(doubted)
         self._to_read = set()
         self._market, self._state = market, decoded
         self._applied, self._book_block = head, head.number
         return result
 
+    def _decoded(
+        self, market: Market, logs: Sequence[Log], result: Advance
+    ) -> tuple[list[tuple[int, list[BookEvent]]], bool]:
+        """Events by block, and whether code changed; who is to be read and what changed is taken note of."""
+        by_block, code_changed = [], False
+        result.changes.clear()
+        for number, block_logs in groupby(logs, key=lambda log: log.block_number):
+            events: list[BookEvent] = []
+            for log in block_logs:
+                borrower = self.adapter.decode_borrower(market, log)
+                if borrower is not None and borrower not in self.book:
+                    self._to_read.add(borrower)
+                for event in self.adapter.decode_log(market, log):
+                    events.append(event)
+                    self.trust.traces.note(log, event)
+                    if isinstance(event, MarketChanged):
+                        result.changes.append(event.event)
+                        code_changed |= event.code_changed
+            by_block.append((number, events))
+        return by_block, code_changed
+
+    def _discovery_is_due(self, head: BlockRef) -> bool:
+        """Without a log that asks for it: after a reorg that took a change back, after a difference that reading rows cannot
+        mend, and now and then while the market is of no known kind."""
+        asks_again = abs(head.timestamp_s - self._discovered_s) >= ASK_AGAIN_S
+        return self.trust.repair.discover_again or (self._unknown is not None and asks_again)
+
     async def _rediscover(self, head: BlockRef) -> tuple[Market, bool]:
-        """After a change. A market that is refused is not followed any further: it is built anew once it is in order."""
+        """After a change. A market of no known kind is watched under the rules that it had, as far as they go."""
+        self._discovered_s, self._discovered_block = head.timestamp_s, head.number
         try:
-            return await self._discover(head)
-        except MarketError:
-            self._tear_down(self._book_block)
-            raise
+            market, rules_fit = await self._discover(head)
+        except MarketError as error:
+            self._unknown = str(error)
+            return self.market, True
+        was_known, self._unknown = self._unknown is None, None
+        self.trust.repair.discover_again = False
+        return market, rules_fit and was_known
 
     async def _collect(self, head: BlockRef, progress: Progress) -> tuple[list[Log], HeadReads]:
         """The logs since the last applied block and the state at `head`, asked for together."""
         return await together(
-            self._collect_logs(self._book_block + 1, head, progress),
+            self._collect_logs(self.market, self._book_block + 1, head, progress),
             self._read_state(self.market, head),
         )
 
     async def _read_state(self, market: Market, head: BlockRef) -> HeadReads:
-        return await self._reader.read(market, head, self.latest_s or head.timestamp_s)
+        return await self.reader.read(market, head, self.latest_s or head.timestamp_s)
 
-    async def _collect_logs(self, from_block: int, head: BlockRef, progress: Progress) -> list[Log]:
+    async def _collect_logs(self, market: Market, from_block: int, head: BlockRef, progress: Progress) -> list[Log]:
         collected: list[Log] = []
         if from_block > head.number:
             return collected
-        async for reached, logs in self._chain.logs(self.adapter.log_filter(self.market), from_block, head):
-            collected.extend(logs)
-            progress(from_block, reached, head.number)
+        async with aclosing(self._chain.logs(self.adapter.log_filter(market), from_block, head)) as chunks:
+            async for reached, logs in chunks:
+                collected.extend(logs)
+                progress(from_block, reached, head.number)
         return collected
 
-    async def _fetch_rows(self, market: Market, accounts: set[Address], head: BlockRef) -> list[Position]:
-        rows: list[Position] = []
-        async for batch in self._read_accounts(market, sorted(accounts), head):
-            for account, results in batch.items():
-                rows.append(self.adapter.decode_position(market, account, results))
-        return rows
-
-    async def _read_accounts(
-        self, market: Market, accounts: Sequence[Address], head: BlockRef
-    ) -> AsyncIterator[Mapping[Address, Sequence[CallResult]]]:
-        for start in range(0, len(accounts), ACCOUNTS_PER_READ):
-            chunk = accounts[start : start + ACCOUNTS_PER_READ]
-            per_account = [list(self.adapter.encode_position(market, account)) for account in chunk]
-            flat: list[Call] = [call for calls in per_account for call in calls]
-            results = await self._chain.read(flat, head)
-            answered, cursor = {}, 0
-            for account, calls in zip(chunk, per_account, strict=True):
-                answered[account] = results[cursor : cursor + len(calls)]
-                cursor += len(calls)
-            yield answered
+    async def _fetch_rows(self, market: Market, accounts: Collection[Address], head: BlockRef) -> list[Position]:
+        return await read_rows(self._chain, self.adapter, market, accounts, head)
 
     # -- trust ---------------------------------------------------------------------------------------------------
 
@@ -299,25 +346,41 @@ class MarketFollower(Generic[Market, State]):
         """Its row is doubted: take it from the chain at the next head."""
         self._to_read.add(account)
 
-    @staticmethod
-    def _audit_is_due(verified: Verification, head: BlockRef) -> bool:
-        return head.timestamp_s - verified.block.timestamp_s >= AUDIT_EVERY_S
+    async def audit(self) -> list[Mismatch]:
+        """One step of the continuous audit, at the block that the book stands at. A mismatch stops liquidating here, not
+        watching, until the book is repaired and proven. Raises `ChainError` once when it has been blind for long."""
+        if not self._built or self._applied is None:
+            return []
+        found = await self.trust.audit(self.market, self.state, self.book, self._applied)
+        self._distrust()
+        return found
 
-    async def _verify(self, head: BlockRef, result: Advance) -> Verification:
-        """Find the rules under which a sample of borrowers is recomputed exactly; refuse the market if there are none."""
+    def _distrust(self) -> bool:
+        if lost := self.trust.lost:
+            self.refused, self.verified = lost, None
+        return lost is not None
+
+    async def _verify(self, head: BlockRef, result: Advance) -> Verification | None:
+        """Find the rules under which a sample of borrowers is recomputed exactly; refuse the market if there are none.
+        None when the book was found wrong and is not yet repaired."""
         self.verified = None
         reads = await self._read_state(self.market, head)
         found = await verify_rules(self._chain, self.adapter, self.market, reads.state, self.book, head)
         if isinstance(found, RowsDiffer):
             # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
-            result.mended = str(found)
-            self.book.enter(head.number, await self._fetch_rows(self.market, set(self.book.rows()), head))
+            result.mismatches += self.trust.lose(found.differences, self.book, head)
+            everybody = set(self.book.rows())
+            self.book.enter(head.number, await self._fetch_rows(self.market, everybody, head))
+            self.trust.repair.were_read(everybody)
             found = await verify_rules(self._chain, self.adapter, self.market, reads.state, self.book, head)
         if isinstance(found, RowsDiffer | str):
-            self.refused = str(found)
-            raise MarketError(f"{to_hex(self.entry)}: {found}")
+            self.refused = found if isinstance(found, str) else in_words(found.differences)
+            raise MarketError(f"{to_hex(self.entry)}: {self.refused}")
         self._market, verification = found
-        self._state = self._reader.decode(self.market, head, reads)
+        self._state = self.reader.decode(self.market, head, reads)
+        result.mismatches += await self.trust.prove(self.market, self.state, self.book, head)
+        if self._distrust():
+            return None
         self.refused = None
         self.verified = verification if verification.checked_borrowers else None
         return verification
@@ -330,9 +393,8 @@ class MarketFollower(Generic[Market, State]):
         return health if isinstance(health, Health) else None
 
     async def save_checkpoint(self) -> None:
-        """Store the book as of the applied block."""
+        """Store the book as of the applied block. When the disk takes nothing now, the next time will do."""
         if self._applied is not None and self.verified is not None:
-            await self._checkpoints.save(
-                self.chain_name, self.entry, self._applied, pack_rows(self.book.rows().values())
-            )
-            self._saved_block = self._applied.number
+            block = self._applied
+            if await self._shelf.save_book(self.market, self.state, self.book, block):
+                self._saved_block = block.number

@@ -16,7 +16,7 @@ from keeper.core.events import Severity
 from keeper.core.order import Outcome
 from keeper.core.units import to_hex
 from keeper.pipeline.loop import ChainLoop
-from keeper.pipeline.market import Progress
+from keeper.pipeline.progress import Progress
 from keeper.pipeline.round import UNFORESEEN, Round, leaves_work
 from keeper.ports import Chain, Journal
 

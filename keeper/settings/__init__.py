@@ -36,6 +36,7 @@ from keeper.settings.errors import one_line
 from keeper.settings.presets import AddressText, Preset, load_preset
 
 Mode = Literal["dry", "live"]
+PriceAction = Literal["warn", "refuse"]
 
 
 def _as_list(value: object) -> object:
@@ -67,12 +68,42 @@ class Policy(_Model):
     """Least profit of an order in whole units of the base currency (USD), gas paid."""
     min_repay: Exact = Decimal(0)
     """Plans that repay less than this (base currency, whole units) are left alone."""
-    max_price_age_s: int | None = Field(None, ge=1)
-    """Prices whose feed was last updated longer ago are not used: borrowers who need them are `unpriceable`. Default: no
-    limit, as in the protocol itself."""
     only_borrowers: list[AddressText] | None = None
     skip_borrowers: list[AddressText] = []
     skip_assets: list[AddressText] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "max_price_age_s" in given:
+            raise ValueError(
+                'max_price_age_s has moved: write max_age_s (and action = "refuse") in the chain\'s table prices instead'
+            )
+        return given
+
+
+class AssetPrices(_Model):
+    """What is asked of one asset's price, where it is not what the chain's table says."""
+
+    action: PriceAction | None = None
+    max_age_s: int | None = Field(None, ge=1)
+    max_jump_percent: Exact | None = None
+
+
+class Prices(_Model):
+    """What is asked of prices beyond what the protocol does. They are always the market's own oracle's."""
+
+    action: PriceAction = "warn"
+    """warn: tell it, once for as long as it lasts; refuse: and liquidate nobody who holds or owes the asset meanwhile."""
+    max_age_s: int = Field(90_000, ge=1)
+    """Since the last update of the feeds behind a price: their heartbeat and some slack. Most have one of 24 h or less."""
+    max_jump_percent: Exact = Decimal(20)
+    """Largest step between two heads."""
+    by_asset: dict[AddressText, AssetPrices] = {}
+    sequencer_feed: AddressText | None = None
+    """The uptime feed of a chain with one sequencer: 0 while it is up."""
+    sequencer_grace_s: int = Field(3_600, ge=0)
+    """After it has come back."""
 
 
 class Fees(_Model):
@@ -121,6 +152,9 @@ class Chain(_Model):
     """Default: the preset's, else measured over the last blocks."""
     inclusion_blocks: int = Field(2, ge=1, le=50)
     """A plan must hold for this many block times."""
+    start: Literal["snapshot", "logs"] = "snapshot"
+    """How the book is built when there is none to load: borrowers from their Borrow logs and rows read at the head, or every
+    log since `start_block` replayed. Both give the same book."""
     start_block: int | None = Field(None, ge=0)
     """First block to read logs from; default: where the addresses provider was deployed, found by itself."""
     wrapped_native: AddressText | None = None
@@ -131,6 +165,7 @@ class Chain(_Model):
     """Older heads are not acted on (`stale_head`); default ten block times, at least 60 s."""
     signer: Signer | None = None
     policy: Policy = Policy()
+    prices: Prices = Prices()
     fees: Fees = Fees()
     rpc: Rpc = Rpc()
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from keeper.core.block import BlockRef
 from keeper.core.errors import Defect
 from keeper.core.events import Event, Field
 from keeper.core.intent import Intent, IntentStatus
-from keeper.core.units import Address, address_from_hex, hash_from_hex, to_hex
+from keeper.core.units import address_from_hex, hash_from_hex, to_hex
 
 MONEY_SUFFIXES = ("_wad", "_ray", "_raw", "_base", "_wei", "_scaled", "_shares")
 """An integer whose name ends so is always written as decimal text, whatever its size."""
@@ -104,38 +102,3 @@ def intent_from_row(row: Mapping[str, Any]) -> Intent:
         submitted_block=row["submitted_block"],
         status=IntentStatus(row["status"]),
     )
-
-
-def checkpoint_row(chain: str, market: Address, block: BlockRef, rows: bytes, saved_at: str) -> Row:
-    row: Row = {
-        "chain": chain,
-        "market": to_hex(market),
-        "saved_at": saved_at,
-        "block_number": block.number,
-        "block_hash": to_hex(block.hash),
-        "parent_hash": to_hex(block.parent_hash),
-        "timestamp_s": block.timestamp_s,
-        "base_fee_wei": optional_decimal(block.base_fee_wei),
-        "gas_limit": block.gas_limit,
-        "rows": rows,
-    }
-    return {**row, "checksum": checkpoint_checksum(row)}
-
-
-def checkpoint_checksum(row: Mapping[str, Any]) -> str:
-    """SHA-256 over everything that a checkpoint says."""
-    named = [row[name] for name in ("chain", "market", "block_number", "block_hash", "parent_hash", "timestamp_s")]
-    head = json.dumps([*named, row["base_fee_wei"], row["gas_limit"]], separators=(",", ":"))
-    return hashlib.sha256(head.encode() + b"\n" + row["rows"]).hexdigest()
-
-
-def checkpoint_from_row(row: Mapping[str, Any]) -> tuple[BlockRef, bytes]:
-    block = BlockRef(
-        number=row["block_number"],
-        hash=hash_from_hex(row["block_hash"]),
-        parent_hash=hash_from_hex(row["parent_hash"]),
-        timestamp_s=row["timestamp_s"],
-        base_fee_wei=int(row["base_fee_wei"]) if row["base_fee_wei"] is not None else None,
-        gas_limit=row["gas_limit"],
-    )
-    return block, row["rows"]

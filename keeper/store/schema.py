@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from keeper.core.errors import StoreError
 from keeper.store.encoding import utc_now, utc_text
-from keeper.store.tables import APPEND_ONLY, SCHEMA_VERSION, metadata, schema
+from keeper.store.tables import APPEND_ONLY, SCHEMA_VERSION, metadata, saved_books, schema
 
+OLDEST_TO_MIGRATE = 1
 BUSY_TIMEOUT_MS = 5_000
 """How long a statement waits for somebody else's lock (a backup, a person's SQLite shell)."""
 
@@ -25,7 +26,7 @@ def prepare(connection: Connection, path: Path) -> None:
     connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     empty = not inspect(connection).get_table_names()
     if not empty:
-        check_version(connection, path)
+        check_version(connection, path, oldest=OLDEST_TO_MIGRATE)
     # Every commit is synced to disk: what is recorded survives a power cut, and grouping keeps that cheap.
     connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     connection.exec_driver_sql("PRAGMA synchronous = FULL")
@@ -35,18 +36,46 @@ def prepare(connection: Connection, path: Path) -> None:
         metadata.create_all(connection, checkfirst=False)
         for trigger in APPEND_ONLY:
             connection.exec_driver_sql(trigger)
-        connection.execute(insert(schema), {"version": SCHEMA_VERSION, "created_at": utc_text(utc_now())})
+        _note_version(connection)
+        connection.exec_driver_sql("COMMIT")
+    elif _version(connection) == 1:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _migrate_saved_books(connection)
+        _note_version(connection)
         connection.exec_driver_sql("COMMIT")
 
 
-def check_version(connection: Connection, path: Path) -> None:
-    """Raises `StoreError` for a file of something else, or of another version."""
+def _note_version(connection: Connection) -> None:
+    connection.execute(insert(schema), {"version": SCHEMA_VERSION, "created_at": utc_text(utc_now())})
+
+
+def _version(connection: Connection) -> int | None:
+    version: int | None = connection.execute(select(func.max(schema.c.version))).scalar_one()
+    return version
+
+
+def _migrate_saved_books(connection: Connection) -> None:
+    """Version 1 kept one saved book per market, and did not say of which chain: it is carried over, and its first reader
+    refuses it in words."""
+    saved_books.create(connection)
+    connection.exec_driver_sql(
+        "INSERT INTO saved_books (chain, market, stage, saved_at, chain_id, protocol, rules, format, block_number,"
+        " block_hash, parent_hash, timestamp_s, base_fee_wei, gas_limit, facts, borrowers, rows, checksum)"
+        " SELECT chain, market, 'book', saved_at, 0, '', '', 1, block_number, block_hash, parent_hash, timestamp_s,"
+        " base_fee_wei, gas_limit, '{}', x'', rows, '' FROM checkpoints"
+    )
+    connection.exec_driver_sql("DROP TABLE checkpoints")
+
+
+def check_version(connection: Connection, path: Path, *, oldest: int = SCHEMA_VERSION) -> None:
+    """Raises `StoreError` for a file of something else, or of a version that is newer than this keeper's or older than
+    `oldest`."""
     tables = inspect(connection).get_table_names()
     if not tables:
         raise StoreError(f"store {path}: it is empty: the keeper that makes it has only just begun; try again")
     if schema.name not in tables:
         raise StoreError(f"store {path}: this SQLite file belongs to something else: name another file")
-    version = connection.execute(select(func.max(schema.c.version))).scalar_one()
+    version = _version(connection)
     if version is None:
         raise StoreError(f"store {path}: it does not say its version: restore it from a backup, or name another file")
     if version > SCHEMA_VERSION:
@@ -54,10 +83,9 @@ def check_version(connection: Connection, path: Path) -> None:
             f"store {path}: written by a newer keeper (version {version}, this one knows {SCHEMA_VERSION}):"
             " upgrade the keeper, or name another file"
         )
-    if version < SCHEMA_VERSION:
-        raise StoreError(
-            f"store {path}: version {version} is too old (this keeper knows {SCHEMA_VERSION}): name another file"
-        )
+    if version < oldest:
+        fix = "start the keeper once to bring it up to date" if version >= OLDEST_TO_MIGRATE else "name another file"
+        raise StoreError(f"store {path}: version {version} is too old (this keeper knows {SCHEMA_VERSION}): {fix}")
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""The store: one SQLite file with the journal, the standings, the book's checkpoints and the signers' intents."""
+"""The store: one SQLite file with the journal, the standings, the saved books and the signers' intents."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,27 +14,21 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from keeper.core.block import BlockRef
+from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
-from keeper.core.events import Event, Kind, Severity
+from keeper.core.events import Event
 from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
 from keeper.core.standing import Standing
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.store import encoding
+from keeper.store.checkpoints import SavedBooks
 from keeper.store.lock import writer_lock
 from keeper.store.schema import prepare, store_errors
 from keeper.store.standing_log import StandingLog
-from keeper.store.tables import checkpoints, events, intents
+from keeper.store.tables import events, intents
 from keeper.store.writer import Writer
 
-log = logging.getLogger(__name__)
-
 _RECORD = events.insert()
-_SAVE = insert(checkpoints)
-_SAVE = _SAVE.on_conflict_do_update(
-    index_elements=[checkpoints.c.chain, checkpoints.c.market],
-    set_={column.name: column for column in _SAVE.excluded if column.name not in ("chain", "market")},
-)
 _INTEND = insert(intents)
 _INTEND = _INTEND.on_conflict_do_update(
     index_elements=[intents.c.transaction_hash],
@@ -68,6 +61,7 @@ class Store:
         self._writer = writer
         self._standing = standing
         self._now = now
+        self._books = SavedBooks(path, connection, self._reading, writer, now)
 
     @classmethod
     @asynccontextmanager
@@ -115,37 +109,17 @@ class Store:
         await self._writer.hand_over(*self._standing.judged(chain, market, block_number, standing))
 
     # -- Checkpoints -------------------------------------------------------------------------------------------------
-    async def save(self, chain: str, market: Address, block: BlockRef, rows: bytes) -> None:
-        """Replaces the market's last checkpoint; handed over."""
-        saved_at = encoding.utc_text(self._now())
-        await self._writer.hand_over((_SAVE, [encoding.checkpoint_row(chain, market, block, rows, saved_at)]))
+    async def save(self, checkpoint: Checkpoint) -> bool:
+        """See `SavedBooks.save`."""
+        return await self._books.save(checkpoint)
 
-    async def load(self, chain: str, market: Address) -> tuple[BlockRef, bytes] | None:
-        """None when there is none, or when it is damaged (journaled: the book can always be rebuilt from the chain)."""
-        await self._writer.write_through()
-        query = select(checkpoints).where(checkpoints.c.chain == chain, checkpoints.c.market == to_hex(market))
-        async with self._reading:
-            with store_errors(self.path):
-                found = (await self._connection.execute(query)).one_or_none()
-        if found is None:
-            return None
-        row = found._asdict()
-        if encoding.checkpoint_checksum(row) == row["checksum"]:
-            return encoding.checkpoint_from_row(row)
-        detail = "the saved book does not match its checksum: it will be rebuilt from the chain"
-        await self.record(
-            [
-                Event(
-                    Kind.TROUBLE,
-                    chain,
-                    market=market,
-                    severity=Severity.WARNING,
-                    fields={"error": "DamagedCheckpoint", "detail": detail},
-                )
-            ]
-        )
-        log.warning("store %s: %s", self.path, detail)
-        return None
+    async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
+        """See `SavedBooks.load`."""
+        return await self._books.load(chain, market)
+
+    async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
+        """See `SavedBooks.set_aside`."""
+        await self._books.set_aside(checkpoint, cause)
 
     # -- Intents -----------------------------------------------------------------------------------------------------
     async def open_intents(self, chain_id: int, signer: Address) -> Sequence[Intent]:
@@ -163,10 +137,10 @@ class Store:
                 found = (await self._connection.execute(query)).all()
         return [encoding.intent_from_row(row._asdict()) for row in found]
 
-    async def record_intent(self, intent: Intent) -> None:
+    async def record_intents(self, intents: Sequence[Intent]) -> None:
         """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status."""
-        row = encoding.intent_row(intent, encoding.utc_text(self._now()))
-        await self._writer.write_through((_INTEND, [row]))
+        recorded_at = encoding.utc_text(self._now())
+        await self._writer.write_through((_INTEND, [encoding.intent_row(intent, recorded_at) for intent in intents]))
 
     async def mark_intent(
         self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None

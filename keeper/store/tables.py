@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -97,21 +97,34 @@ standing = Table(
 Index("standing_by_borrower", standing.c.borrower)
 Index("standing_open", standing.c.chain, standing.c.market, sqlite_where=standing.c.ended.is_(None))
 
-checkpoints = Table(
-    "checkpoints",
+saved_books = Table(
+    "saved_books",
     metadata,
-    Column("chain", Text, primary_key=True),
-    Column("market", Text, primary_key=True),
+    # Checkpoints of a market. Of each stage the newest is kept, and one far enough behind it to outlast a reorg.
+    Column("id", Integer, primary_key=True),
+    Column("chain", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("stage", Text, nullable=False),
     Column("saved_at", Text, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("rules", Text, nullable=False),
+    Column("format", Integer, nullable=False),
     Column("block_number", BigInteger, nullable=False),
     Column("block_hash", Text, nullable=False),
     Column("parent_hash", Text, nullable=False),
     Column("timestamp_s", BigInteger, nullable=False),
     Column("base_fee_wei", Text),
     Column("gas_limit", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("borrowers", LargeBinary, nullable=False),
     Column("rows", LargeBinary, nullable=False),
     Column("checksum", Text, nullable=False),
+    # A checkpoint that was refused stays, with when and why; it is never used again.
+    Column("aside_at", Text),
+    Column("cause", Text),
 )
+Index("saved_books_in_use", saved_books.c.chain, saved_books.c.market, sqlite_where=saved_books.c.aside_at.is_(None))
 
 intents = Table(
     "intents",

@@ -6,11 +6,13 @@ from keeper.app.parts import NullCheckpoints
 from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
 from keeper.core.block import BlockRef
+from keeper.core.checkpoint import Start
 from keeper.core.lending import Position
 from keeper.core.units import Address
 from keeper.devnet.market import Bed
 from keeper.pipeline.market import Advance, MarketFollower
 from keeper.pipeline.verify import chain_answers
+from keeper.ports import Checkpoints
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
@@ -19,12 +21,21 @@ from keeper.protocols.aave_v3.state import State
 class Following:
     """Client and follower of a bed's market."""
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(
+        self, bed: Bed, *, start: Start = Start.SNAPSHOT, checkpoints: Checkpoints | None = None, log_span: int = 500
+    ) -> None:
         self._rpc = bed.chain.rpc
         self.adapter = AaveV3()
-        self.client = ChainClient(self._rpc, poll_s=0.05, fee_cap_wei=10**12, priority_percentile=50, log_span=500)
+        self.client = ChainClient(self._rpc, poll_s=0.05, fee_cap_wei=10**12, priority_percentile=50, log_span=log_span)
         self.follower: MarketFollower[Market, State] = MarketFollower(
-            self.client, "bed", self.adapter, bed.deployment.addresses_provider, NullCheckpoints(), self._from_the_start
+            self.client,
+            "bed",
+            self.adapter,
+            bed.deployment.addresses_provider,
+            checkpoints or NullCheckpoints(),
+            self._from_the_start,
+            chain_id=bed.deployment.chain_id,
+            start=start,
         )
         self.rewound = 0
 

@@ -37,6 +37,7 @@ DOLLAR = 10**8
 PRICES = {WETH: 2_000 * DOLLAR, WBTC: 50_000 * DOLLAR, USDC: DOLLAR, DAI: DOLLAR}
 LIQUIDATOR = Address(b"\x11" * 20)
 CHAIN = "toy"
+CHAIN_ID = 77
 
 
 def borrower(number: int) -> Address:
@@ -195,7 +196,7 @@ class Scene:
         async def first_block(entry: Address) -> int:
             return 1
 
-        return MarketFollower(self.chain, CHAIN, adapter, entry, self.checkpoints, first_block)
+        return MarketFollower(self.chain, CHAIN, adapter, entry, self.checkpoints, first_block, chain_id=CHAIN_ID)
 
     # -- heads ---------------------------------------------------------------------------------------------------
 

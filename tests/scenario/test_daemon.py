@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from keeper.core.events import Kind, Severity
 from keeper.core.order import Order, Simulation, Submission
 from keeper.core.standing import ORDERED
 from keeper.core.units import WAD
-from keeper.pipeline.market import unwatched
+from keeper.pipeline.progress import unwatched
 from keeper.pipeline.supervise import follow_chain
 from keeper.pipeline.tasks import together
 from tests.scenario.scene import USDC, WETH, Scene, borrower, opens, price, toy_pool
@@ -104,7 +104,7 @@ async def test_what_nobody_foresaw_is_told_loudly_and_the_chain_goes_on() -> Non
 async def test_a_configuration_error_ends_it() -> None:
     scene = Scene()
 
-    async def refuse(order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+    async def refuse(ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
         raise ConfigError("no anvil here")
 
     scene.live.submit = refuse  # type: ignore[method-assign]

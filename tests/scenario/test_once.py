@@ -11,7 +11,7 @@ from keeper.core.errors import ChainError, Defect, KeeperError, MarketError
 from keeper.core.lending import Side
 from keeper.pipeline import supervise
 from keeper.pipeline.loop import ChainLoop, Round
-from keeper.pipeline.market import unwatched
+from keeper.pipeline.progress import unwatched
 from keeper.pipeline.supervise import OnceResult, run_once
 from tests.scenario.scene import USDC, WBTC, WETH, Scene, borrower, moves, opens, pool_address, price, toy_pool
 from tests.toy_arithmetic import ToyRules

@@ -13,7 +13,7 @@ from keeper.core.lending import Side
 from keeper.core.order import Outcome, Submission
 from keeper.core.standing import ORDERED
 from keeper.core.units import WAD
-from keeper.pipeline import loop as loop_module
+from keeper.pipeline import acting, attempts
 from keeper.pipeline.loop import Round
 from tests.scenario.scene import (
     DAI,
@@ -224,7 +224,7 @@ async def test_an_outcome_that_stays_unreadable_is_given_up_once_nothing_can_be_
     await scene.head()
     await scene.head()
     assert scene.orders_for(FIRST) == 2
-    assert scene.loop._unread == {}
+    assert scene.loop._attempts._unread == {}
 
 
 async def test_a_market_whose_logs_do_not_decode_does_not_hold_up_the_other() -> None:
@@ -246,8 +246,8 @@ def malformed(*_: object) -> object:
 
 async def test_what_is_remembered_does_not_grow_with_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """One market never gets to the head; in the other somebody falls and is restored over and over."""
-    monkeypatch.setattr(loop_module, "MOST_UNREPORTED", 8)
-    monkeypatch.setattr(loop_module, "NAMES_KEPT_BLOCKS", 10)
+    monkeypatch.setattr(attempts, "MOST_UNREPORTED", 8)
+    monkeypatch.setattr(acting, "NAMES_KEPT_BLOCKS", 10)
     scene = Scene(pools=[toy_pool(0), toy_pool(1)])
     scene.adapters[0].decode_state = malformed  # type: ignore[assignment]
     for number in range(1, 31):
@@ -258,14 +258,14 @@ async def test_what_is_remembered_does_not_grow_with_the_days(monkeypatch: pytes
             with pytest.raises(MalformedResponse):
                 await scene.head(price(WETH, 1_800, market=1))
     assert len(scene.events(Kind.RESTORED)) == 30
-    state = scene.loop
+    state, actor = scene.loop._attempts, scene.loop._actor
     kept = (
         state._submitted,
         state._settled,
-        state._names,
+        actor._names,
         state._decided_on,
         state._done,
-        state._behind,
+        actor._behind,
         state._unread,
     )
     assert all(len(each) <= 12 for each in kept), [len(each) for each in kept]
@@ -373,7 +373,7 @@ def after_calls(good: int, function: Callable[..., int | None]) -> Callable[...,
 async def test_a_stopped_market_is_not_saved_half_applied() -> None:
     scene = Scene()
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
-    saved = scene.checkpoints.saved[entry_of(0)]
+    saved = scene.checkpoints.books(entry_of(0))
 
     def nonsense(draft: Draft) -> None:
         draft.emit(pool_address(0), "Moved", account=FIRST.hex(), reserve=USDC, side="debt", scaled=-(10**30))
@@ -381,7 +381,8 @@ async def test_a_stopped_market_is_not_saved_half_applied() -> None:
     scene.world.mine(moves(FIRST, Side.DEBT, USDC, 1))
     await scene.head(nonsense)
     await scene.followers[0].save_checkpoint()
-    assert scene.checkpoints.saved[entry_of(0)] == saved
+    assert saved
+    assert scene.checkpoints.books(entry_of(0)) == saved
     scene.start()
     await scene.head()
     assert "would hold" in scene.loop.stopped[entry_of(0)]

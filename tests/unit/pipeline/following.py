@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from keeper.core.checkpoint import Start
 from keeper.core.lending import Position
 from keeper.core.units import Address
-from keeper.pipeline.market import Advance, MarketFollower, unwatched
-from tests.scenario.scene import CHAIN, entry_of, pool_address, toy_pool
+from keeper.pipeline.market import Advance, MarketFollower
+from keeper.pipeline.progress import unwatched
+from tests.scenario.scene import CHAIN, CHAIN_ID, entry_of, pool_address, toy_pool
 from tests.toy_arithmetic import ToyMarket, ToyRules, ToyState
 from tests.toy_market import ToyAdapter
 from tests.toy_ports import Faults, MemoryCheckpoints, ToyChain
@@ -18,7 +20,12 @@ class Following:
     """`head` mines a block and follows to it, as the loop does."""
 
     def __init__(
-        self, *, pool: Pool | None = None, known: Mapping[int, Sequence[ToyRules]] | None = None, first_block: int = 1
+        self,
+        *,
+        pool: Pool | None = None,
+        known: Mapping[int, Sequence[ToyRules]] | None = None,
+        first_block: int = 1,
+        way: Start = Start.SNAPSHOT,
     ) -> None:
         pool = pool or toy_pool()
         self.world = World(pool)
@@ -26,6 +33,7 @@ class Following:
         self.checkpoints = MemoryCheckpoints(self.faults)
         self.known = known or {1: [pool.rules]}
         self.first_block = first_block
+        self.way = way
         self.started = False
         self.restart()
 
@@ -36,7 +44,14 @@ class Following:
 
         self.chain = ToyChain(self.world, self.faults)
         self.follower: MarketFollower[ToyMarket, ToyState] = MarketFollower(
-            self.chain, CHAIN, ToyAdapter(self.known), entry_of(0), self.checkpoints, first_block
+            self.chain,
+            CHAIN,
+            ToyAdapter(self.known),
+            entry_of(0),
+            self.checkpoints,
+            first_block,
+            chain_id=CHAIN_ID,
+            start=self.way,
         )
         self.started = False
 

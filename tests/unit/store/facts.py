@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from keeper.core.block import BlockRef, Call, Log
+from keeper.core.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Stage
 from keeper.core.lending import Health, LiquidationEvent, Pair, Position, Quote
 from keeper.core.order import (
     Answer,
@@ -44,6 +46,23 @@ def block(number: int) -> BlockRef:
         base_fee_wei=7,
         gas_limit=30_000_000,
     )
+
+
+def checkpoint(number: int, stage: Stage = Stage.BOOK, **changes: Any) -> Checkpoint:
+    plain = Checkpoint(
+        chain=CHAIN,
+        chain_id=31_337,
+        market=MARKET,
+        protocol="toy",
+        rules="toy 1",
+        format=CHECKPOINT_FORMAT,
+        stage=stage,
+        block=block(number),
+        facts='{"indexes_ray":{}}',
+        borrowers=b"",
+        rows=b"rows",
+    )
+    return replace(plain, **changes)
 
 
 def health(health_factor_wad: int) -> Health:

@@ -22,7 +22,7 @@ import asyncio, itertools, sys
 from pathlib import Path
 from keeper.store import Store
 from tests.unit.store.test_store import intent, seen
-from tests.unit.store.facts import CHAIN, MARKET, BORROWER, block, standing
+from tests.unit.store.facts import CHAIN, MARKET, BORROWER, checkpoint, standing
 
 async def main() -> None:
     first = int(sys.argv[2])
@@ -30,8 +30,8 @@ async def main() -> None:
         for number in itertools.count(first):
             await store.record([seen(number), seen(number)])
             await store.record_standing(CHAIN, MARKET, number, {BORROWER: standing()})
-            await store.save(CHAIN, MARKET, block(number), bytes(20_000))
-            await store.record_intent(intent(number))
+            await store.save(checkpoint(number, rows=bytes(20_000)))
+            await store.record_intents([intent(number)])
             print(number, flush=True)
 
 asyncio.run(main())

@@ -14,15 +14,12 @@ from keeper.core.units import Address, Hash32
 from keeper.store.encoding import (
     LARGEST_EXACT_NUMBER,
     MONEY_SUFFIXES,
-    checkpoint_checksum,
-    checkpoint_from_row,
-    checkpoint_row,
     fields_text,
     intent_from_row,
     intent_row,
     utc_text,
 )
-from tests.unit.store.facts import ATTEMPT, BORROWER, CHAIN, LIQUIDATOR, MARKET, block
+from tests.unit.store.facts import ATTEMPT, BORROWER, LIQUIDATOR
 
 
 @given(amount=st.integers(min_value=-(2**256), max_value=2**256), suffix=st.sampled_from(MONEY_SUFFIXES))
@@ -71,11 +68,3 @@ def test_an_intent_comes_back_as_it_went_in(borrower: Address | None) -> None:
         IntentStatus.UNKNOWN,
     )
     assert intent_from_row(intent_row(intent, "now")) == intent
-
-
-def test_a_checkpoint_comes_back_as_it_went_in_and_any_change_breaks_its_checksum() -> None:
-    row = checkpoint_row(CHAIN, MARKET, block(9), b"rows", "now")
-    assert checkpoint_from_row(row) == (block(9), b"rows")
-    assert checkpoint_checksum(row) == row["checksum"]
-    for name, other in [("rows", b"Rows"), ("block_number", 10), ("timestamp_s", 1), ("base_fee_wei", None)]:
-        assert checkpoint_checksum({**row, name: other}) != row["checksum"], name

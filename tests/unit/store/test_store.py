@@ -22,7 +22,6 @@ from tests.unit.store.facts import (
     MARKET,
     OTHER_BORROWER,
     OTHER_MARKET,
-    block,
     standing,
 )
 
@@ -182,39 +181,13 @@ async def test_a_health_that_is_not_known_is_stored_as_such(path: Path) -> None:
         assert [row.last_health_wad for row in reader.standing()] == [None]
 
 
-# -- checkpoints ---------------------------------------------------------------------------------------------------
-async def test_the_last_checkpoint_of_a_market_comes_back_whole(path: Path) -> None:
-    rows = bytes(range(256)) * 1000
-    async with Store.open(path) as store:
-        assert await store.load(CHAIN, MARKET) is None
-        await store.save(CHAIN, MARKET, block(5), b"old")
-        await store.save(CHAIN, MARKET, replace(block(9), base_fee_wei=None), rows)
-        await store.save(CHAIN, OTHER_MARKET, block(2), b"other")
-        assert await store.load(CHAIN, MARKET) == (replace(block(9), base_fee_wei=None), rows)
-    async with Store.open(path) as store:
-        assert await store.load(CHAIN, MARKET) == (replace(block(9), base_fee_wei=None), rows)
-        assert await store.load("elsewhere", MARKET) is None
-
-
-async def test_a_damaged_checkpoint_counts_as_none_and_is_journaled(path: Path) -> None:
-    async with Store.open(path) as store:
-        await store.save(CHAIN, MARKET, block(5), b"rows")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE checkpoints SET rows = x'00'")
-    async with Store.open(path) as store:
-        assert await store.load(CHAIN, MARKET) is None
-    with StoreReader.open(path) as reader:
-        (event,) = reader.events()
-    assert (event.kind, event.severity, event.fields["error"]) == ("trouble", "warning", "DamagedCheckpoint")
-
-
 # -- intents -------------------------------------------------------------------------------------------------------
 async def test_open_intents_come_back_by_nonce_then_in_the_order_recorded(path: Path) -> None:
     async with Store.open(path) as store:
         for nonce, name in [(8, 80), (7, 70), (7, 71)]:
-            await store.record_intent(intent(nonce, name))
-        await store.record_intent(replace(intent(1, 90), chain_id=1))
-        await store.record_intent(replace(intent(1, 91), signer=BORROWER))
+            await store.record_intents([intent(nonce, name)])
+        await store.record_intents([replace(intent(1, 90), chain_id=1)])
+        await store.record_intents([replace(intent(1, 91), signer=BORROWER)])
     async with Store.open(path) as store:
         found = await store.open_intents(31_337, LIQUIDATOR)
     assert [(each.nonce, each.transaction_hash[-1]) for each in found] == [(7, 70), (7, 71), (8, 80)]
@@ -224,7 +197,7 @@ async def test_open_intents_come_back_by_nonce_then_in_the_order_recorded(path: 
 @pytest.mark.parametrize("status", list(IntentStatus))
 async def test_a_settled_intent_is_no_longer_open(path: Path, status: IntentStatus) -> None:
     async with Store.open(path) as store:
-        await store.record_intent(intent(7))
+        await store.record_intents([intent(7)])
         await store.mark_intent(intent(7).transaction_hash, status, 101)
         expected = [replace(intent(7), status=status)] if status in OPEN_STATUSES else []
         assert list(await store.open_intents(31_337, LIQUIDATOR)) == expected
@@ -234,9 +207,9 @@ async def test_a_settled_intent_is_no_longer_open(path: Path, status: IntentStat
 
 async def test_the_same_bytes_again_are_the_same_intent_open_again(path: Path) -> None:
     async with Store.open(path) as store:
-        await store.record_intent(intent(7))
+        await store.record_intents([intent(7)])
         await store.mark_intent(intent(7).transaction_hash, IntentStatus.REFUSED)
-        await store.record_intent(replace(intent(7), attempt="101-b0b0b0b0", submitted_block=101))
+        await store.record_intents([replace(intent(7), attempt="101-b0b0b0b0", submitted_block=101)])
         (found,) = await store.open_intents(31_337, LIQUIDATOR)
     assert (found.attempt, found.submitted_block, found.status) == ("101-b0b0b0b0", 101, IntentStatus.INTENDED)
 
@@ -245,13 +218,13 @@ async def test_marking_what_was_never_recorded_is_a_defect_and_stops_nobody_else
     async with Store.open(path) as store:
         with pytest.raises(Defect, match="no intent was recorded"):
             await store.mark_intent(Hash32(b"\x09" * 32), IntentStatus.MINED, 5)
-        await store.record_intent(intent(7))
+        await store.record_intents([intent(7)])
         assert len(await store.open_intents(31_337, LIQUIDATOR)) == 1
 
 
 async def test_only_the_owner_may_read_signed_transactions(path: Path) -> None:
     async with Store.open(path) as store:
-        await store.record_intent(intent(1))
+        await store.record_intents([intent(1)])
         modes = {each.name: each.stat().st_mode & 0o077 for each in path.parent.iterdir()}
     assert set(modes) == {"keeper.db", "keeper.db-wal", "keeper.db-shm", "keeper.db.lock"}
     assert set(modes.values()) == {0}, modes

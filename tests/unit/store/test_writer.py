@@ -71,14 +71,14 @@ async def test_while_the_disk_refuses_journal_rows_wait_and_intents_fail(path: P
         with locked(path):
             await store.record([seen(1)])
             with pytest.raises(StoreError, match="locked"):
-                await store.record_intent(intent(1))
+                await store.record_intents([intent(1)])
             await store.record([seen(2)])
             with pytest.raises(StoreError, match="close that program"):
-                await store.record_intent(intent(2))
+                await store.record_intents([intent(2)])
             assert "\n" not in str(await until_trouble(store))
         await store.record([seen(3)])
         assert await until_trouble(store, over=True) is None
-        await store.record_intent(intent(3))
+        await store.record_intents([intent(3)])
         assert [each.nonce for each in await store.open_intents(1, LIQUIDATOR)] == [3]
     assert blocks(path) == [1, 2, 3]
 
@@ -129,7 +129,7 @@ async def test_many_intents_share_their_commits(path: Path) -> None:
         statements: list[str] = []
         engine = store._writer._connection.engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-        await asyncio.gather(*(store.record_intent(intent(nonce)) for nonce in range(500)))
+        await asyncio.gather(*(store.record_intents([intent(nonce)]) for nonce in range(500)))
         assert statements.count("COMMIT") < 50
         assert len(await store.open_intents(1, LIQUIDATOR)) == 500
 
@@ -159,12 +159,12 @@ async def test_a_statement_that_can_never_work_is_a_defect_for_everybody_after_i
 
 async def test_a_caller_that_gives_up_waiting_breaks_nothing(path: Path) -> None:
     async with impatient_store(path) as store:
-        waiting = [asyncio.ensure_future(store.record_intent(intent(nonce))) for nonce in range(5)]  # noqa: TID251
+        waiting = [asyncio.ensure_future(store.record_intents([intent(nonce)])) for nonce in range(5)]  # noqa: TID251
         await asyncio.sleep(0)
         for each in waiting[::2]:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        await store.record_intent(intent(9))
+        await store.record_intents([intent(9)])
         nonces = {each.nonce for each in await store.open_intents(1, LIQUIDATOR)}
     assert nonces >= {1, 3, 9}
 
@@ -199,4 +199,4 @@ async def test_a_closed_store_takes_nothing(path: Path) -> None:
     with pytest.raises(StoreError, match="closed"):
         await store.record([seen(1)])
     with pytest.raises(StoreError, match="closed"):
-        await store.record_intent(intent(1))
+        await store.record_intents([intent(1)])

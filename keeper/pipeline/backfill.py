@@ -1,0 +1,199 @@
+"""A book that has to be built: who ever borrowed, and under `logs` every row, from the market's first block on.
+
+`snapshot` searches the logs that name borrowers; their rows are then read. `logs` replays every log for every account, so
+that nobody's row is read; accounts that never borrowed leave the book at the end, since nobody can liquidate them and their
+next step is seen anyhow. Both ways lead to the same book.
+
+How far it came is saved every few seconds under the hash of the block that it stands at. A process that is killed goes on
+there; where that block is no longer on the chain, from an older mark, and else from the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from itertools import groupby
+from typing import Generic, TypeVar
+
+from keeper.book.book import Book
+from keeper.core.block import BlockRef, Log
+from keeper.core.checkpoint import Start
+from keeper.core.errors import Defect
+from keeper.core.lending import BookEvent, LendingAdapter, LogFilter, MarketChanged, Position
+from keeper.core.units import Address, to_hex
+from keeper.pipeline.progress import Progress
+from keeper.pipeline.saved import Mark, Shelf
+from keeper.ports import Chain
+
+Market = TypeVar("Market")
+State = TypeVar("State")
+
+MARK_EVERY_S = 5.0
+"""So much of the search is done twice after a kill; more only when saving itself takes long."""
+MARK_COST = 20
+"""At most one part in so many of the time goes into marks."""
+
+
+class BackFill(Generic[Market, State]):
+    """One market's. `run` may be cut short at any await and be called again: it goes on from where it got."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        adapter: LendingAdapter[Market, State],
+        shelf: Shelf[Market, State],
+        first_block: Callable[[], Awaitable[int]],
+        start: Start,
+    ) -> None:
+        self.borrowers: set[Address] = set()
+        """Everybody known to have borrowed. Nobody ever leaves: what is watched never shrinks."""
+        self.replaying = start is Start.LOGS
+        """Whether the book holds the rows at the block that was reached; else they are to be read."""
+        self.notices: list[str] = []
+        """What a person should hear: why a replay was given up."""
+        self._chain = chain
+        self._adapter = adapter
+        self._shelf = shelf
+        self._first_block = first_block
+        self._start = start
+        self._floor: int | None = None
+        """The block before the market's first."""
+        self._reached: int | None = None
+        self._moved: set[Address] = set()
+        """Contracts that have moved something in the replay: another implementation of theirs may have other rules."""
+        self._marked_s = 0.0
+        self._mark_took_s = 0.0
+
+    async def run(self, market: Market, book: Book, head: BlockRef, progress: Progress) -> None:
+        """Up to `head`. Afterwards `borrowers` is complete, and the book holds their rows if it was a replay."""
+        if self._floor is None:
+            self._floor = await self._first_block() - 1
+        if self._reached is None:
+            await self._begin(book, head, self._floor)
+        self._reached = max(self._reached or 0, self._floor)
+        if self.replaying:
+            await self._each_chunk(self._adapter.log_filter(market), market, book, head, progress)
+        if not self.replaying:
+            await self._each_chunk(self._adapter.borrower_filter(market), market, book, head, progress)
+            book.load([], head.number)
+        else:
+            book.load([book.position(account) for account in book.accounts() if account in self.borrowers], head.number)
+
+    def rewind(self, common_block: int, book: Book) -> None:
+        """Nothing after `common_block` counts."""
+        if self._reached is None or common_block >= self._reached:
+            return
+        if self.replaying and book.can_unwind_to(common_block):
+            book.unwind(common_block)
+        elif self.replaying:
+            self._give_up_replay(f"a reorg to block {common_block} is deeper than what can be unwound")
+        self._reached = common_block
+
+    def go_on_from(self, known: Iterable[Address], searched_block: int | None) -> None:
+        """The book is to be built anew, by search: these accounts are known, and everybody up to `searched_block`. With None
+        nothing is known of the others: the search begins at the market's first block again."""
+        self.borrowers.update(known)
+        self._reached, self.replaying = searched_block, False
+
+    def distrust_replay(self, why: str, searched_block: int) -> None:
+        """The chain does not confirm what was replayed up to this block: take it by snapshot."""
+        self._give_up_replay(why)
+        self._reached = searched_block
+
+    @property
+    def kind(self) -> Start:
+        """How the book that `run` left was built."""
+        return Start.LOGS if self.replaying else Start.SNAPSHOT
+
+    def take_known(self) -> set[Address]:
+        """Everybody known, handed over to whoever watches them from now on."""
+        known, self.borrowers = self.borrowers, set()
+        return known
+
+    async def _begin(self, book: Book, head: BlockRef, floor: int) -> None:
+        mark = await self._shelf.newest_mark(head)
+        if mark is None:
+            self._reached = floor
+            self.replaying = self._start is Start.LOGS
+            book.load([], floor)
+            return
+        self.borrowers |= mark.borrowers
+        self.replaying = self._start is Start.LOGS and mark.load_rows is not None
+        if self.replaying and mark.load_rows is not None:
+            mark.load_rows(book)
+            self._moved = set(mark.moved)
+        self._reached = mark.block.number
+
+    async def _each_chunk(
+        self, log_filter: LogFilter, market: Market, book: Book, head: BlockRef, progress: Progress
+    ) -> None:
+        assert self._reached is not None, "it has begun"
+        first, replaying = self._reached + 1, self.replaying
+        self._marked_s = asyncio.get_running_loop().time()
+        async with aclosing(self._chain.logs(log_filter, first, head)) as chunks:
+            async for reached, logs in chunks:
+                self._note_borrowers(market, logs)
+                if self.replaying:
+                    self._replay(market, book, logs)
+                self._reached = reached
+                progress(first, reached, head.number)
+                if self.replaying is not replaying:
+                    return
+                if reached < head.number:
+                    await self._mark_when_due(market, book, head)
+
+    def _note_borrowers(self, market: Market, logs: Sequence[Log]) -> None:
+        for log in logs:
+            borrower = self._adapter.decode_borrower(market, log)
+            if borrower is not None:
+                self.borrowers.add(borrower)
+
+    # -- replay --------------------------------------------------------------------------------------------------
+
+    def _replay(self, market: Market, book: Book, logs: Sequence[Log]) -> None:
+        """Every account enters at its first log, with nothing: whatever it has, a log gave it."""
+        for number, block_logs in groupby(logs, key=lambda log: log.block_number):
+            events: list[BookEvent] = []
+            for log in block_logs:
+                decoded = self._adapter.decode_log(market, log)
+                why = self._cannot_be_replayed(log, decoded)
+                if why is not None:
+                    self._give_up_replay(why)
+                    return
+                events.extend(decoded)
+            accounts = {event.account for event in events if not isinstance(event, MarketChanged)}
+            unseen = [Position(account, {}, {}, frozenset(), 0) for account in accounts if account not in book]
+            book.enter(number - 1, unseen)
+            book.apply(number, events)
+
+    def _cannot_be_replayed(self, log: Log, decoded: Sequence[BookEvent]) -> str | None:
+        """Why the rules of today may not be those under which balances have moved before this log."""
+        for event in decoded:
+            if not isinstance(event, MarketChanged):
+                self._moved.add(log.address)
+                continue
+            replaced = self._moved if event.contract is None else self._moved & {event.contract}
+            if event.breaks_replay or (event.code_changed and replaced):
+                of = f" of {to_hex(event.contract)}" if event.contract is not None else ""
+                return f"{event.event}{of} in block {log.block_number}, after balances had moved"
+        return None
+
+    def _give_up_replay(self, why: str) -> None:
+        self.notices.append(f"the market's past cannot be replayed ({why}): rows are read from the chain instead")
+        self.replaying = False
+
+    # -- marks ---------------------------------------------------------------------------------------------------
+
+    async def _mark_when_due(self, market: Market, book: Book, head: BlockRef) -> None:
+        clock = asyncio.get_running_loop().time
+        if clock() - self._marked_s < max(MARK_EVERY_S, MARK_COST * self._mark_took_s):
+            return
+        if self._reached is None:
+            raise Defect("a mark before anything was searched")
+        begun_s = clock()
+        block = await self._chain.ancestor(self._reached, head)
+        rows = book if self.replaying else None
+        await self._shelf.save_mark(Mark(block, frozenset(self.borrowers), tuple(sorted(self._moved))), market, rows)
+        self._marked_s = clock()
+        self._mark_took_s = self._marked_s - begun_s
