@@ -5,7 +5,7 @@ Collateral is raw as stored; debt is scaled by an index that grows linearly. Uni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.core.lending import (
@@ -13,8 +13,10 @@ from keeper.core.lending import (
     Position,
     Quote,
     Refusal,
+    Side,
 )
 from keeper.core.outcome import Reason, Skip
+from keeper.core.screening import Fraction, ScreenColumn, ScreenTerms
 from keeper.core.units import BPS, HEALTH_ONE_WAD, NO_DEBT_HEALTH_WAD, RAY, WAD, Address
 
 CLOSE_FACTOR_HEALTH_WAD = 95 * WAD // 100
@@ -116,6 +118,22 @@ def value_position(state: ToyState, position: Position, timestamp_s: int) -> Hea
         ltv_bps=ltv_bps,
         weighted_collateral_base_bps=weighted,
     )
+
+
+def screen_terms_of(state: ToyState, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
+    """One raw unit of collateral, one scaled unit of debt; one bp less of collateral where the average is floored."""
+    weights: list[Fraction | None] = []
+    floored = state.market.rules.floored
+    for side, reserve_id, _ in columns:
+        price_base, reserve = state.prices_base[reserve_id], state.market.reserves[reserve_id]
+        index_ray = state.debt_index_ray(reserve_id, timestamp_s)
+        if price_base is None or (index_ray < RAY if side is Side.DEBT else floored and not reserve.threshold_bps):
+            weights.append(None)
+        elif side is Side.DEBT:
+            weights.append((index_ray * price_base * BPS, RAY * reserve.unit))
+        else:
+            weights.append((price_base * (reserve.threshold_bps - floored), reserve.unit))
+    return ScreenTerms(weights, leg_margin_base_bps=BPS, row_margin_base_bps=0)
 
 
 @dataclass(frozen=True, slots=True)

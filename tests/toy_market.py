@@ -32,8 +32,18 @@ from keeper.core.lending import (
     Side,
 )
 from keeper.core.outcome import Reason, Skip
+from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import RAY, UINT256_MAX, Address
-from tests.toy_arithmetic import ToyMarket, ToyReserve, ToyRules, ToyState, refused, terms_of, value_position
+from tests.toy_arithmetic import (
+    ToyMarket,
+    ToyReserve,
+    ToyRules,
+    ToyState,
+    refused,
+    screen_terms_of,
+    terms_of,
+    value_position,
+)
 
 
 def ask(function: str, **arguments: str | int) -> bytes:
@@ -240,6 +250,9 @@ class ToyAdapter:
             if value_base or debt_base:
                 found.append(Exposure(reserve.asset, price_base, value_base * reserve.threshold_bps, debt_base))
         return found
+
+    def screen_terms(self, state: ToyState, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
+        return screen_terms_of(state, columns, timestamp_s)
 
     def health_is_floored(self, state: ToyState) -> bool:
         return state.market.rules.floored

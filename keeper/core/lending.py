@@ -22,6 +22,7 @@ from keeper.core.book_events import (
     Side,
 )
 from keeper.core.outcome import Skip
+from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import Address
 
 __all__ = [
@@ -303,6 +304,10 @@ class LendingAdapter(Protocol[Market, State]):
     def exposures(self, state: State, position: Position, timestamp_s: int) -> Sequence[Exposure] | Skip:
         """The position's weighted collateral and debt by the oracle price that they hang on, one entry for each price, none
         for what counts for neither; together they make its `health`. `Skip(unpriceable)` as there."""
+        ...
+
+    def screen_terms(self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
+        """What the columnar screen needs to never miss a borrower whose `health` at that timestamp is below 1 or `Skip`."""
         ...
 
     def health_is_floored(self, state: State) -> bool:

@@ -21,8 +21,9 @@ from keeper.core.lending import (
     ReserveTotals,
 )
 from keeper.core.outcome import Reason, Skip
+from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import bounds, calls, decode, discovery, liquidation, reads, reverts, totals
+from keeper.protocols.aave_v3 import bounds, calls, decode, discovery, liquidation, reads, reverts, screen, totals
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import WITHOUT_DATA, refuse
@@ -212,6 +213,9 @@ class AaveV3:
             return exposures_of(state.at(timestamp_s), position)
         except ArithmeticError:
             return OVERFLOWING
+
+    def screen_terms(self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
+        return screen.screen_terms(state.at(timestamp_s), columns)
 
     def health_is_floored(self, state: State) -> bool:
         return not state.at(state.block.timestamp_s).health_is_exact
