@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from keeper.chain.acceptance import nothing_known
 from keeper.chain.adaptive import AdaptiveSize
 from keeper.chain.after import ReadsAfter
+from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header, read_headers
 from keeper.chain.fees import read_fees
-from keeper.chain.header_chain import HeaderChain
+from keeper.chain.header_chain import DEPTH, HeaderChain, none_known
 from keeper.chain.heads import Stall, heads
 from keeper.chain.logs import MAX_SPAN, read_block_logs, read_logs
+from keeper.chain.pending import PendingFeed
 from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
+from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.errors import BlockUnavailable, ChainError, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
-from keeper.core.units import to_hex
+from keeper.core.units import Address, to_hex
 
 HEADROOM_BPS = 15_000
 """The base fee may grow by half, three full blocks on Ethereum: orders are priced at the whole of it."""
@@ -41,6 +45,11 @@ class ChainClient:
         fee_cap_wei: int,
         priority_percentile: int,
         log_span: int = MAX_SPAN,
+        reorg_depth: int = DEPTH,
+        announced: Announcements | None = None,
+        watchdog: Watchdog | None = None,
+        pending: PendingFeed | None = None,
+        quiet_after_s: float | None = None,
         stall_after_s: float | None = None,
         on_stall: Callable[[Stall], None] | None = None,
         on_error: Callable[[ChainError], None] | None = None,
@@ -50,6 +59,11 @@ class ChainClient:
         self._fee_cap_wei = fee_cap_wei
         self._priority_percentile = priority_percentile
         self._span = AdaptiveSize(log_span)
+        self._reorg_depth = reorg_depth
+        self._announced = announced
+        self._watchdog = watchdog
+        self._pending = pending or PendingFeed(rpc, (), 0)
+        self._quiet_after_s = quiet_after_s
         self._stall_after_s = stall_after_s
         self._on_stall = on_stall
         self._on_error = on_error
@@ -61,10 +75,16 @@ class ChainClient:
         return heads(
             self._rpc,
             interval_s=self._poll_s,
+            quiet_after_s=self._quiet_after_s,
+            announced=self._announced,
+            watchdog=self._watchdog,
             stall_after_s=self._stall_after_s,
             on_stall=self._on_stall,
             on_error=self._on_error,
         )
+
+    def pending(self, to: Collection[Address]) -> AsyncGenerator[PendingTransaction, None]:
+        return self._pending.pending(to)
 
     async def latest(self) -> BlockRef:
         return await read_header(self._rpc, "latest")
@@ -72,13 +92,25 @@ class ChainClient:
     async def extend(self, head: BlockRef) -> int:
         """See `keeper.ports.Chain`. A reorg deeper than the window has nothing in common that we know: 0."""
         if self._headers is None:
-            self._headers = HeaderChain(self._rpc, head)
+            self._headers = HeaderChain(self._rpc, head, depth=self._reorg_depth)
             return head.number
+        known = none_known if self._announced is None else self._announced.find
         try:
-            return (await self._headers.extend(head)).ancestor.number
+            with self._doubting():
+                return (await self._headers.extend(head, known)).ancestor.number
         except ReorgTooDeep:
-            self._headers = HeaderChain(self._rpc, head)
+            self._headers = HeaderChain(self._rpc, head, depth=self._reorg_depth)
             return 0
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """A block that the endpoints do not have may have been announced on a chain that is not theirs."""
+        try:
+            yield
+        except BlockUnavailable:
+            if self._announced is not None:
+                self._announced.doubted = True
+            raise
 
     async def contains(self, block: BlockRef) -> bool:
         try:
@@ -99,7 +131,9 @@ class ChainClient:
         recent = self._headers_after(from_block - 1, to)
         if recent is not None:
             if recent:
-                yield to.number, await read_block_logs(self._rpc, log_filter, recent)
+                with self._doubting():
+                    found = await read_block_logs(self._rpc, log_filter, recent)
+                yield to.number, found
             return
         hash_at = nothing_known if self._headers is None else self._headers.hash_at
         async for chunk in read_logs(self._rpc, log_filter, from_block, to, span=self._span, hash_at=hash_at):
@@ -117,7 +151,8 @@ class ChainClient:
         return found if not found or found[0].number == block_number + 1 else None
 
     async def read(self, calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
-        return await self._reads.read(calls, block)
+        with self._doubting():
+            return await self._reads.read(calls, block)
 
     async def read_after(
         self, calls: Sequence[Call], block: BlockRef, timestamp_s: int, first: Sequence[PendingTransaction] = ()
