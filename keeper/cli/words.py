@@ -33,6 +33,7 @@ REASONS: Mapping[str, str] = {
     Reason.STALE_HEAD: "The newest block was too old to act on.",
     Reason.MARKET_UNVERIFIED: "The market is not verified: our arithmetic did not reproduce the chain's.",
     Reason.CANNOT_SIMULATE: "The node could not try the call out, and nothing is sent untried.",
+    Reason.NODES_DISAGREE: "The nodes that must agree before anything is sent said different things.",
     Reason.SIMULATION_REVERTED: "The node tried the call out, and the contract refused it.",
 }
 """By `Reason` value, and `ordered`."""

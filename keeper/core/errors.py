@@ -14,6 +14,7 @@
     │   ├── MethodUnavailable  the node does not offer the method
     │   ├── ReorgTooDeep       no common ancestor within the configured depth
     │   ├── WrongChain         the node answers for another chain id
+    │   ├── NodesDisagree      nodes that must agree say different things, or too few say anything
     │   └── RpcFailure         any other JSON-RPC error (carries code, message, data)
     ├── MarketError        this market cannot be trusted (unknown revision, stable debt, failed verification)
     │   └── NoMarket           there is no such market at the address
@@ -80,6 +81,10 @@ class ReorgTooDeep(ChainError):
 
 class WrongChain(ChainError):
     """The node answers for another chain than configured."""
+
+
+class NodesDisagree(ChainError):
+    """Nodes that must agree gave different answers to one question, or too few gave any; the message names them."""
 
 
 class RpcFailure(ChainError):

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     MARKET_UNVERIFIED = "market_unverified"
     CANNOT_SIMULATE = "cannot_simulate"
     SIMULATION_REVERTED = "simulation_reverted"
+    NODES_DISAGREE = "nodes_disagree"
 
 
 class Verdict(StrEnum):
