@@ -1,24 +1,22 @@
-"""`keeper run` and `keeper positions`, put together from the rooms."""
+"""`keeper run`, put together from the rooms."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
-from keeper.app.build import Follower, built_chain, followers_of, refusals
+from keeper.app.build import built_chain, refusals
 from keeper.app.daemon import run_for_ever
-from keeper.app.ground import NoneTrusted, reached
+from keeper.app.ground import NoneTrusted
 from keeper.app.keys import KeyRing
-from keeper.app.modes import Acting, Ground, effective_mode
-from keeper.app.parts import BoardWatcher, NullCheckpoints, ObservedJournal
+from keeper.app.modes import Acting, effective_mode
+from keeper.app.parts import BoardWatcher, ObservedJournal
 from keeper.app.plan import RunPlan
 from keeper.app.signals import StopSignals
 from keeper.app.terms import advance_within_s
 from keeper.core import event_build
-from keeper.core.block import BlockRef
-from keeper.core.errors import BlockUnavailable, ConfigError, Defect, KeeperError, MarketError, StoreError
-from keeper.core.valued import Valued
+from keeper.core.errors import ConfigError, Defect, KeeperError, MarketError, StoreError
 from keeper.pipeline.progress import Progress
 from keeper.pipeline.supervise import run_once
 from keeper.pipeline.tasks import leading_error
@@ -32,7 +30,6 @@ from keeper.telemetry.recorder import Recorder
 from keeper.telemetry.redact import Redactor
 
 ONCE_HEAD_TIMEOUT_BLOCKS = 20
-LISTING_TRIES = 5
 DONE, WORK_LEFT, INTERRUPTED = 0, 3, 130
 
 
@@ -149,42 +146,3 @@ async def _once(
         for why in ground.refused.values():
             raise MarketError(why)
         return result.work_left
-
-
-async def list_positions(settings: Settings, progress: Progress = silent) -> list[Valued]:
-    """Every borrower with debt of every configured market, lowest health first. Reads only; the store is not touched."""
-    rows: list[Valued] = []
-    for name, chain in settings.chains.items():
-        async with reached(name, settings, chain) as ground:
-            for follower in followers_of(ground, NullCheckpoints()):
-                rows += await _valued(ground, follower, progress)
-            for why in ground.refused.values():
-                raise MarketError(why)
-    return sorted(
-        rows, key=lambda row: (row.health is not None, row.health and row.health.health_factor_wad, row.borrower)
-    )
-
-
-async def _valued(ground: Ground, follower: Follower, progress: Progress) -> Sequence[Valued]:
-    head = await _caught_up(ground, follower, progress)
-    decimals = len(str(follower.adapter.base_unit(follower.market))) - 1
-    return [
-        Valued(row.borrower, follower.entry, head.number, follower.health(row), decimals)
-        for row in follower.book.positions()
-    ]
-
-
-async def _caught_up(ground: Ground, follower: Follower, progress: Progress) -> BlockRef:
-    """The head that the book stands at. Finding the borrowers may outlast the state that the node keeps of a block: then a
-    newer head is taken, and the search goes on from where it got."""
-    head = ground.head
-    for tries_left in reversed(range(LISTING_TRIES)):
-        try:
-            await ground.client.extend(head)
-            await follower.start(head, progress)
-            break
-        except BlockUnavailable:
-            if not tries_left:
-                raise
-            head = await ground.client.latest()
-    return head

@@ -22,7 +22,7 @@ def positions(
     """List borrowers with their health factor, lowest first."""
     import asyncio
 
-    from keeper.app.run import list_positions
+    from keeper.app.looking import list_positions
     from keeper.cli.positions_view import is_below, parse_health, show_json, show_table
     from keeper.cli.progress import shown_progress
     from keeper.core.errors import ConfigError

@@ -20,7 +20,13 @@ from pathlib import Path
 
 PATIENCE_S = 60.0
 _POLL_S = 0.01
-_PRELOADED = ["keeper.cli", "keeper.app.run", "keeper.cli.positions_view", "keeper.settings.effective"]
+_PRELOADED = [
+    "keeper.cli",
+    "keeper.app.run",
+    "keeper.app.looking",
+    "keeper.cli.positions_view",
+    "keeper.settings.effective",
+]
 _serials = count(1)
 
 
