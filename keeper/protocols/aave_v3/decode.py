@@ -96,8 +96,23 @@ def decode_log(market: Market, log: Log) -> Sequence[BookEvent]:
         return (_decode_pool_log(market, log),)
     change = MARKET_CHANGES.get(topic)
     if change is not None and (token is not None or log.address in market.contracts):
-        return (MarketChanged(change, code_changed=topic in CODE_CHANGES),)
+        return (_changed(market, log, change),)
     return ()
+
+
+def _changed(market: Market, log: Log, change: str) -> MarketChanged:
+    """Whose code a log replaces: of a proxy itself, of the pool, or of the proxy that it names."""
+    topic = log.topics[0]
+    if topic not in CODE_CHANGES:
+        # What a reserve's tokens said before it was dropped is not among the logs of those that are left.
+        return MarketChanged(change, breaks_replay=topic == s.RESERVE_DROPPED_TOPIC)
+    if topic == s.UPGRADED_TOPIC:
+        return MarketChanged(change, code_changed=True, contract=log.address)
+    if topic == s.POOL_UPDATED_TOPIC:
+        return MarketChanged(change, code_changed=True, contract=market.pool)
+    # AddressSetAsProxy(id, proxy, …), ATokenUpgraded(asset, proxy, …) and VariableDebtTokenUpgraded(asset, proxy, …).
+    proxy = topic_address(log.topics[2], change) if len(log.topics) == 4 else None
+    return MarketChanged(change, code_changed=True, contract=proxy)
 
 
 def _decode_token_log(log: Log, reserve_id: int, side: Side) -> Sequence[BookEvent]:

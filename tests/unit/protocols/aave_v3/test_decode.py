@@ -71,8 +71,32 @@ def test_what_discovery_found_may_change(topic: bytes) -> None:
     assert stable is not None
     for emitter in (MARKET.pool, MARKET.provider, MARKET.configurator, MARKET.oracle, RESERVES[0].a_token, stable):
         (event,) = decode.decode_log(MARKET, make_log(emitter, topic, [], b""))
-        assert event == MarketChanged(decode.MARKET_CHANGES[topic], code_changed=topic in decode.CODE_CHANGES)
+        assert isinstance(event, MarketChanged)
+        assert (event.event, event.code_changed) == (decode.MARKET_CHANGES[topic], topic in decode.CODE_CHANGES)
     assert decode.decode_log(MARKET, make_log(OTHER, topic, [], b"")) == ()
+
+
+def test_a_change_of_code_says_whose() -> None:
+    a_token = RESERVES[0].a_token
+    named = [address(1), a_token, address(2)]
+    whose = {
+        decode.decode_log(MARKET, make_log(emitter, topic, topics, b"")): contract
+        for emitter, topic, topics, contract in (
+            (a_token, s.UPGRADED_TOPIC, [address(2)], a_token),
+            (MARKET.provider, s.POOL_UPDATED_TOPIC, [address(1), address(2)], MARKET.pool),
+            (MARKET.configurator, s.A_TOKEN_UPGRADED_TOPIC, named, a_token),
+            (MARKET.provider, s.ADDRESS_SET_AS_PROXY_TOPIC, named, a_token),
+            (MARKET.provider, s.ADDRESS_SET_AS_PROXY_TOPIC, [], None),
+        )
+    }
+    for (event,), contract in whose.items():
+        assert isinstance(event, MarketChanged)
+        assert (event.code_changed, event.contract, event.breaks_replay) == (True, contract, False)
+
+
+def test_what_a_dropped_reserve_held_cannot_be_replayed() -> None:
+    (event,) = decode.decode_log(MARKET, make_log(MARKET.configurator, s.RESERVE_DROPPED_TOPIC, [address(1)], b""))
+    assert event == MarketChanged("ReserveDropped", breaks_replay=True)
 
 
 def test_other_contracts_and_other_events_are_nothing() -> None:
