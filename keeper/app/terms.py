@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from keeper.chain.agreement import Agreement
 from keeper.chain.blocks import read_header
+from keeper.chain.deadlines import Deadlines
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.line import Endpoint
 from keeper.chain.rpc import Rpc
@@ -28,17 +30,29 @@ SHORTEST_INCLUSION_S = 6
 
 def endpoints_of(chain: ChainSettings, chain_id: int | None) -> Endpoints:
     """The node(s) of a chain. Raises `ConfigError` for a URL that is none, without repeating it."""
-    pace = chain.rpc.requests_per_second
+    pace, seconds = chain.rpc.requests_per_second, chain.rpc.deadlines_s
+    deadlines = Deadlines(seconds.head, seconds.state, seconds.logs, seconds.simulate, seconds.send)
     endpoints = [
         Endpoint(
             url.get_secret_value(),
             timeout_s=chain.rpc.timeout_s,
             batch_size=100 if chain.rpc.batch else 1,
             calls_per_s=None if pace is None else max(1, int(pace)),
+            deadlines=deadlines,
         )
         for url in chain.rpc_url
     ]
-    return Endpoints(endpoints, chain_id, deadline_s=3 * chain.rpc.timeout_s)
+    return Endpoints(endpoints, chain_id, deadline_s=3 * chain.rpc.timeout_s, hedged_share=chain.rpc.hedged_share)
+
+
+def final_rpc(name: str, chain: ChainSettings, rpc: Endpoints) -> Endpoints | Agreement:
+    """Who is asked for the last word on an order. Raises `ConfigError` when fewer can agree than must."""
+    if chain.rpc.agreement == 1:
+        return rpc
+    try:
+        return Agreement(rpc, chain.rpc.agreement)
+    except ConfigError as error:
+        raise ConfigError(f"chains.{name}: {error}") from None
 
 
 def expected_chain_id(name: str, chain: ChainSettings, preset: Preset | None) -> int | None:

@@ -78,6 +78,10 @@ class Endpoints:
         """Scheme and host of each endpoint, in order."""
         return tuple(line.label for line in self._lines)
 
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self._lines
+
     async def __aenter__(self) -> Endpoints:
         return self
 

@@ -115,6 +115,16 @@ class Fees(_Model):
     """Which percentile of recent priority fees to pay."""
 
 
+class Deadlines(_Model):
+    """Seconds that one exchange may take, by what it asks for."""
+
+    head: float = Field(2.0, gt=0)
+    state: float = Field(10.0, gt=0)
+    logs: float = Field(20.0, gt=0)
+    simulate: float = Field(10.0, gt=0)
+    send: float = Field(10.0, gt=0)
+
+
 class Rpc(_Model):
     """Manners towards the node."""
 
@@ -124,6 +134,12 @@ class Rpc(_Model):
     log_span: int = Field(10_000, ge=1)
     """Widest block range of one log query to begin with; it adapts downwards by itself."""
     timeout_s: float = Field(20.0, gt=0)
+    """Bounds every deadline."""
+    deadlines_s: Deadlines = Deadlines()
+    hedged_share: float = Field(0.05, ge=0, le=1)
+    """At most this share of reads is put to a second endpoint when the first takes unusually long."""
+    agreement: int = Field(1, ge=1, le=5)
+    """So many endpoints of different hosts must say the same of an order's simulation before it is sent."""
     poll_s: float | None = Field(None, gt=0)
     """How often to ask for a new head; default half the block time, at most 2 s."""
 
