@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
 from keeper.chain.acceptance import nothing_known
-from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize
 from keeper.chain.after import ReadsAfter
 from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header, read_headers
@@ -58,7 +58,7 @@ class ChainClient:
         self._poll_s = poll_s
         self._fee_cap_wei = fee_cap_wei
         self._priority_percentile = priority_percentile
-        self._span = AdaptiveSize(log_span)
+        self._span = AdaptiveSize(log_span, TARGET_BODY_BYTES)
         self._reorg_depth = reorg_depth
         self._announced = announced
         self._watchdog = watchdog
@@ -136,8 +136,10 @@ class ChainClient:
                 yield to.number, found
             return
         hash_at = nothing_known if self._headers is None else self._headers.hash_at
-        async for chunk in read_logs(self._rpc, log_filter, from_block, to, span=self._span, hash_at=hash_at):
-            yield chunk.to_block, chunk.logs
+        chunks = read_logs(self._rpc, log_filter, from_block, to, span=self._span, hash_at=hash_at)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk.to_block, chunk.logs
 
     def _headers_after(self, block_number: int, to: BlockRef) -> list[BlockRef] | None:
         """The few headers above `block_number` up to `to`, linked by parent hash; None when they are many or not known."""

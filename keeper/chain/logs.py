@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from keeper.chain.acceptance import HashAt, RangeCheck, nothing_known
-from keeper.chain.adaptive import AdaptiveSize
+from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize, logs_bytes
+from keeper.chain.flight import MOST_IN_FLIGHT, in_pieces
 from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef, Log
-from keeper.core.errors import BlockUnavailable, ChainError, Defect, MalformedResponse, RangeRefused, RpcTimeout
+from keeper.core.errors import BlockUnavailable, ChainError, Defect, MalformedResponse
 from keeper.core.hexdata import (
     decode_list,
     encode_quantity,
@@ -44,33 +47,25 @@ async def read_logs(
     span: AdaptiveSize | None = None,
     on_progress: Progress | None = None,
     hash_at: HashAt = nothing_known,
-) -> AsyncIterator[LogChunk]:
+    most_in_flight: int = MOST_IN_FLIGHT,
+) -> AsyncGenerator[LogChunk, None]:
     """Chunks in order, from `from_block` up to and including `to`. Pass the same `span` again to keep what it learned.
 
     Each is accepted by the rule of `RangeCheck`; `hash_at` tells the blocks that we follow. Raises `BlockUnavailable` when
     the chain moved (discard what came before), `RangeRefused` when even one block is too much, `MalformedResponse` on odd
     logs.
     """
-    span = span or AdaptiveSize(MAX_SPAN)
+    span = span or AdaptiveSize(MAX_SPAN, TARGET_BODY_BYTES)
     check = RangeCheck(from_block, to, hash_at)
-    first = from_block
-    while first <= to.number:
-        last = min(first + span.size - 1, to.number)
-        try:
-            logs = await _read_range(rpc, log_filter, first, last, check)
-        except (RangeRefused, RpcTimeout):
-            if first == last:
-                raise
-            span.refused(last - first + 1)
-            continue
-        span.accepted(last - first + 1)
-        if last == to.number:
-            await check.confirm(rpc)
-        chunk = LogChunk(first, last, logs)
-        if on_progress is not None:
-            on_progress(chunk, to)
-        yield chunk
-        first = last + 1
+    ask = partial(_read_range, rpc, log_filter, check)
+    async with aclosing(in_pieces(from_block, to.number, ask, span, logs_bytes, most_in_flight)) as pieces:
+        async for first, last, logs in pieces:
+            if last == to.number:
+                await check.confirm(rpc)
+            chunk = LogChunk(first, last, logs)
+            if on_progress is not None:
+                on_progress(chunk, to)
+            yield chunk
 
 
 async def read_block_logs(rpc: Rpc, log_filter: LogFilter, blocks: Sequence[BlockRef]) -> list[Log]:
@@ -92,7 +87,7 @@ async def read_block_logs(rpc: Rpc, log_filter: LogFilter, blocks: Sequence[Bloc
     return sorted(found, key=_place)
 
 
-async def _read_range(rpc: Rpc, log_filter: LogFilter, first: int, last: int, check: RangeCheck) -> tuple[Log, ...]:
+async def _read_range(rpc: Rpc, log_filter: LogFilter, check: RangeCheck, first: int, last: int) -> tuple[Log, ...]:
     criteria = _criteria(log_filter) | {"fromBlock": encode_quantity(first), "toBlock": encode_quantity(last)}
     found, *ends = await rpc.batch([("eth_getLogs", [criteria]), *check.entries()])
     if isinstance(found, ChainError):
