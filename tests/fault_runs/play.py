@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from unittest.mock import patch
 from keeper.app import build
 from keeper.app.plan import RunPlan
 from keeper.app.run import run_keeper
+from keeper.chain.blocks import read_header
 from keeper.core.events import Event, Kind
 from keeper.core.standing import Standing
 from keeper.core.units import Address
@@ -31,9 +32,11 @@ from tests.fault_runs.troubles import LIES, TROUBLES, Provider
 
 BORROWERS = 24
 STEPS = 14
+CALM_BLOCKS = 3
 DEEPEST_REORG = 64
 PATIENCE_S = 60.0
 MOVED = ("WETH", "WBTC", "wstETH")
+UNDECIDED = {"intended", "unknown"}
 ACTIONS = ("supply", "borrow", "repay", "withdraw")
 
 
@@ -83,9 +86,10 @@ async def play(seed: int, folder: Path) -> FaultRun:
             await stack.enter_async_context(provider)
         kept = await keeping(bed, folder, funded=True)
         kept.chain["rpc_url"] = [provider.url for provider in providers]
+        floor_block = await bed.chain.block_number()
         await bed.chain.rpc.request("anvil_mine", [hex(DEEPEST_REORG + 6)])
         honest = await HonestChain.started(bed, [opening.borrower for opening in bed.openings])
-        run = _Run(rng, bed, kept, providers, honest)
+        run = _Run(rng, bed, kept, providers, honest, floor_block)
         return await run.to_its_end(seed, began_s)
 
 
@@ -96,6 +100,8 @@ class _Run:
     kept: Keeping
     providers: Sequence[Provider]
     honest: HonestChain
+    floor_block: int
+    """What the node started from: nothing below it can be taken back."""
     witness: Witness = field(default_factory=Witness)
     troubles: Counter[str] = field(default_factory=Counter)
     reorgs: list[int] = field(default_factory=list)
@@ -122,7 +128,7 @@ class _Run:
 
     async def _played(self, desks: Sequence[Desk]) -> list[str]:
         if self.rng.random() < 0.8:
-            await self._until(lambda: any(event.kind is Kind.CAUGHT_UP for event in self.witness.events))
+            await self._until(self._caught_up)
         for _ in range(STEPS):
             await self._trouble()
             await self._move()
@@ -130,7 +136,11 @@ class _Run:
             await asyncio.sleep(self.rng.uniform(0.02, 0.15))
         for provider in self.providers:
             provider.calm()
+        await self.bed.chain.mine(CALM_BLOCKS)
         return await self._verdict(desks)
+
+    async def _caught_up(self) -> bool:
+        return any(event.kind is Kind.CAUGHT_UP for event in self.witness.events)
 
     # -- what happens ----------------------------------------------------------------------------------------------
     async def _trouble(self) -> None:
@@ -170,6 +180,7 @@ class _Run:
         await rpc.request("evm_setAutomine", [False])
         await self.honest.catch_up()
         head = await self.bed.chain.block_number()
+        depth = min(depth, head - self.floor_block)
         if self.rng.random() < 0.5:
             await rpc.request("anvil_reorg", [depth, []])
         else:
@@ -183,7 +194,7 @@ class _Run:
     async def _verdict(self, desks: Sequence[Desk]) -> list[str]:
         problems = []
         try:
-            await self._until(self._at_rest(desks), mining=True)
+            await self._until(lambda: self._at_rest(desks))
         except TimeoutError:
             problems.append(await self._unrest(desks))
             return problems
@@ -210,28 +221,23 @@ class _Run:
             f" intents {Counter(self.kept.intents().values())}; at last {last}"
         )
 
-    def _at_rest(self, desks: Sequence[Desk]) -> Any:
-        async def at_rest() -> bool:
-            head = await self.bed.chain.block_number()
-            if not desks or desks[-1].follower.applied is None:
-                return False
-            settled = set(self.kept.intents().values()) <= {"mined", "reverted", "refused", "dropped"}
-            return settled and desks[-1].follower.applied.number >= head
+    async def _at_rest(self, desks: Sequence[Desk]) -> bool:
+        """The daemon stands at the head, and no answer to a transaction of its own is owed to it."""
+        applied = desks[-1].follower.applied if desks else None
+        if applied is None or applied.hash != (await read_header(self.bed.chain.rpc, "latest")).hash:
+            return False
+        if not set(self.kept.intents().values()) & UNDECIDED:
+            return True
+        await self.bed.chain.mine()
+        await self.honest.catch_up()
+        return False
 
-        return at_rest
-
-    async def _until(self, true: Any, mining: bool = False) -> None:
+    async def _until(self, true: Callable[[], Awaitable[bool]]) -> None:
         deadline_s = time.monotonic() + PATIENCE_S
-        while True:
-            now = true()
-            if await now if asyncio.iscoroutine(now) else now:
-                return
+        while not await true():
             if time.monotonic() > deadline_s:
                 raise TimeoutError
-            await asyncio.sleep(0.1)
-            if mining and self.rng.random() < 0.2:
-                await self.bed.chain.mine()
-                await self.honest.catch_up()
+            await asyncio.sleep(0.05)
 
 
 @contextmanager
