@@ -142,7 +142,8 @@ class Table:
             page = Page()
             page.append(rows.part(first, min(first + PAGE_ROWS, len(rows))), self.columns.is_debt(), slack=0)
             self.pages.append(page)
-        self._index.replace_all(rows.accounts, np.arange(len(rows), dtype=np.uint32))
+        place, slot = np.divmod(np.arange(len(rows), dtype=np.uint32), np.uint32(PAGE_ROWS))
+        self._index.replace_all(rows.accounts, place << np.uint32(SLOT_BITS) | slot)
         self.borrowers = int(np.count_nonzero(rows.states == WITH_DEBT))
         self.most_entries = int(rows.counts.max(initial=0))
 

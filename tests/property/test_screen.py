@@ -1,0 +1,139 @@
+"""The screen never misses a borrower below 1, nor one that cannot be valued; and names hardly anybody else."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.book.book import Book
+from keeper.core.lending import Position, Side
+from keeper.core.screening import ScreenTerms
+from keeper.core.units import RAY, Address
+from keeper.protocols.aave_v3.state import State
+from tests.property.screening import (
+    DAY_S,
+    RELEASES,
+    USD,
+    at_the_edge,
+    book_of,
+    named_of,
+    random_market,
+    random_rows,
+    sick_of,
+    terms_of,
+)
+from tests.unit.protocols.aave_v3.builders import NOW_S, make_config, make_reserve_state, make_state
+
+SLACK = Fraction(1, 2**41)
+"""Four times the relative bound of the screen: who is named beyond it was named without a cause."""
+
+
+def needs_a_look(row: Position, book: Book, terms: ScreenTerms, slack: Fraction) -> bool:
+    """The screen's condition in exact fractions."""
+    weights = dict(zip(book.columns, terms.weights, strict=True))
+    sums = {Side.COLLATERAL: Fraction(0), Side.DEBT: Fraction(0)}
+    legs = [(Side.COLLATERAL, i, max(0, row.collateral_scaled.get(i, 0) - 1)) for i in row.collateral_enabled]
+    legs += [(Side.DEBT, i, scaled + 1) for i, scaled in row.debt_scaled.items()]
+    for side, reserve_id, bound in legs:
+        weight = weights[side, reserve_id, row.category]
+        if weight is None:
+            return True
+        sums[side] += Fraction(*weight) * bound
+    most = max(
+        len(r.collateral_scaled.keys() | r.collateral_enabled) + len(r.debt_scaled) for r in book.every_position()
+    )
+    margin = most * terms.leg_margin_base_bps + terms.row_margin_base_bps
+    return sums[Side.COLLATERAL] * (1 - slack) < sums[Side.DEBT] * (1 + slack) + margin
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32))
+def test_nobody_below_one_is_missed(release: str, seed: int) -> None:
+    rng = random.Random(seed)
+    state = random_market(rng, release)
+    timestamp_s = NOW_S + rng.choice((0, 1, 12, DAY_S, 400 * DAY_S))
+    rows = random_rows(rng, state, 40, timestamp_s)
+    book = book_of(rows)
+    named = named_of(book, state, timestamp_s)
+    assert sick_of(rows, state, timestamp_s) <= named
+    terms = terms_of(book, state, timestamp_s)
+    with_debt = [row for row in rows if row.debt_scaled]
+    assert named <= {row.borrower for row in with_debt if needs_a_look(row, book, terms, SLACK)}
+    assert {row.borrower for row in with_debt if needs_a_look(row, book, terms, Fraction(0))} <= named
+
+
+def two_reserves(release: str, decimals: int, price_base: int, index_ray: int) -> State:
+    """Reserve 0 to be held, reserve 1 to be owed."""
+    config = make_config(decimals=decimals)
+    held = make_reserve_state(config, price_base=price_base, liquidity_index_ray=index_ray)
+    owed = make_reserve_state(config, price_base=price_base, variable_borrow_index_ray=index_ray)
+    return make_state(release, {0: held, 1: owed})
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("decimals, price_base", [(2, 10 * USD), (0, USD // 10), (2, USD), (18, USD), (18, 1), (6, 7)])
+def test_every_small_position_is_judged_right(release: str, decimals: int, price_base: int) -> None:
+    """One unit of debt, none of collateral, raw units worth ten cents: all of them, not a sample."""
+    for index_ray in (RAY, RAY + 1, RAY * 3 // 2 - 1, 2 * RAY + RAY // 3):
+        state = two_reserves(release, decimals, price_base, index_ray)
+        rows = [
+            Position(Address(bytes([held, owed]) * 10), {0: held} if held else {}, {1: owed}, frozenset({0}), 0)
+            for held in range(14)
+            for owed in range(1, 12)
+        ]
+        named = named_of(book_of(rows), state, NOW_S)
+        sick = sick_of(rows, state, NOW_S)
+        assert sick <= named
+        assert {row.borrower for row in rows if not row.collateral_scaled} <= named, "no collateral is always named"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_stands_far_above_one_is_not_named(release: str) -> None:
+    state = two_reserves(release, 18, 3_000 * USD, RAY * 5 // 4)
+    rows = [
+        Position(Address(bytes([n]) * 20), {0: 10**18 * n}, {1: 7 * 10**17 * n}, frozenset({0}), 0)
+        for n in range(1, 99)
+    ]
+    assert named_of(book_of(rows), state, NOW_S) == set()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 2**32))
+def test_very_large_balances_are_judged_right(release: str, seed: int) -> None:
+    """Balances far beyond 2**53 and 2**64, within a few units of health 1: more digits than a float has."""
+    rng = random.Random(seed)
+    state = two_reserves(release, 18, 3_000 * USD + 1, RAY + rng.randrange(RAY))
+    rows = []
+    for n in range(1, 12):
+        held = rng.randrange(1 << rng.choice((54, 65, 90)))
+        row = Position(Address(bytes([n]) * 20), {0: held + 2}, {1: 1}, frozenset({0}), 0)
+        rows.append(at_the_edge(rng, state, row, NOW_S))
+    assert sick_of(rows, state, NOW_S) <= named_of(book_of(rows), state, NOW_S)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_overflow_in_the_contract_is_named(release: str) -> None:
+    """Where the contract's own arithmetic reverts, the borrower cannot be valued."""
+    state = two_reserves(release, 0, 1 << 150, RAY)
+    row = Position(Address(b"\x01" * 20), {0: 1 << 120}, {1: 1}, frozenset({0}), 0)
+    assert sick_of([row], state, NOW_S) == {row.borrower}
+    assert named_of(book_of([row]), state, NOW_S) == {row.borrower}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_flag_without_a_balance_still_needs_its_price(release: str) -> None:
+    state = two_reserves(release, 18, USD, RAY)
+    asset = state.market.by_id[1].asset
+    healthy = Position(Address(b"\x01" * 20), {0: 10**20}, {0: 10**18}, frozenset({0}), 0)
+    flagged = Position(Address(b"\x02" * 20), {0: 10**20}, {0: 10**18}, frozenset({0, 1}), 0)
+    idle = Position(Address(b"\x03" * 20), {0: 10**20, 1: 5}, {0: 10**18}, frozenset({0}), 0)
+    blind = state.with_prices({asset: None})
+    rows = [healthy, flagged, idle]
+    assert sick_of(rows, blind, NOW_S) == {flagged.borrower}
+    assert named_of(book_of(rows), blind, NOW_S) == {flagged.borrower}
