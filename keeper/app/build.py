@@ -11,6 +11,7 @@ from keeper.app.ground import Listener, reached
 from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
 from keeper.app.parts import FollowedMarkets, preset_check
 from keeper.app.terms import desk_terms, head_age_limit_s
+from keeper.chain.capabilities import Capabilities, probe, slower_ways
 from keeper.chain.deployed import first_code_block
 from keeper.core import event_build
 from keeper.core.checkpoint import Start
@@ -45,6 +46,7 @@ async def built_chain(
     the books are saved."""
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(reached(name, settings, chain, listener))
+        capabilities = await probe(ground.rpc, ground.head)
         followers = followers_of(ground, checkpoints)
         markets = FollowedMarkets(followers, ground.wrapped_native)
         means = await means_for(acting, ground, markets, intents, journal, stack)
@@ -63,7 +65,13 @@ async def built_chain(
             head_age_limit_s(chain, ground.block_s, ground.on_demand),
             await asset_labels(ground),
         )
-        await journal.record([_started(ground, means), *refusals(name, ground.refused, ground.head.number)])
+        await journal.record(
+            [
+                _started(ground, means),
+                *endpoint_events(name, ground.head.number, capabilities),
+                *refusals(name, ground.refused, ground.head.number),
+            ]
+        )
         try:
             yield ground, means, loop
         finally:
@@ -120,6 +128,26 @@ def _started(ground: Ground, means: Means) -> Event:
         keeper=means.liquidator,
         markets=[market.provider for market in ground.markets],
     )
+
+
+def endpoint_events(name: str, block_number: int, found: Sequence[Capabilities]) -> list[Event]:
+    """What each endpoint can do, and what is done otherwise for what it cannot."""
+    events = []
+    for each in found:
+        known = each.trouble is None
+        events.append(
+            event_build.endpoint(
+                name,
+                block_number,
+                each.label,
+                archive=each.archive if known else None,
+                state_depth_blocks=each.state_depth_blocks,
+                batches=each.batches if known else None,
+                simulates=each.simulates if known else None,
+                detail="; ".join(slower_ways(each, found)),
+            )
+        )
+    return events
 
 
 def refusals(name: str, refused: Mapping[Address, str], block_number: int | None = None) -> list[Event]:

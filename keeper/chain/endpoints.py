@@ -137,6 +137,10 @@ class Endpoints:
             if line.label == label:
                 line.health.failed(why, monotonic_s())
 
+    def offers(self, method: str) -> bool:
+        """Whether any endpoint may offer the method: all but those that have said lately that they do not."""
+        return any(not line.lacks([(method, ())]) for line in self.usable())
+
     def health(self) -> tuple[EndpointHealth, ...]:
         return tuple(line.health.shown(line.label) for line in self._lines)
 

@@ -242,6 +242,9 @@ def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:
 _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
     Kind.STARTED: _started,
     Kind.STOPPED: _detail("Stopped"),
+    Kind.ENDPOINT: lambda fields, market, labels: [
+        f"Endpoint {fields['endpoint']}: {plain_text(fields['detail']) or 'does all that is wanted'}."
+    ],
     Kind.CAUGHT_UP: lambda fields, market, labels: [f"Caught up: {fields['borrowers']} borrowers with debt."],
     Kind.REORG: _reorg,
     Kind.MARKET_VERIFIED: _market_verified,

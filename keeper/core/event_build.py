@@ -46,6 +46,35 @@ def stopped(chain: str, detail: str) -> Event:
     return Event(Kind.STOPPED, chain, fields={"detail": detail})
 
 
+def endpoint(
+    chain: str,
+    block_number: int,
+    label: str,
+    *,
+    archive: bool | None,
+    state_depth_blocks: int | None,
+    batches: bool | None,
+    simulates: bool | None,
+    detail: str,
+) -> Event:
+    """`label` is scheme, host and port. None: not known, because it was not reached; `state_depth_blocks` also where it does
+    not matter. `detail` says what is done otherwise for what it lacks."""
+    return Event(
+        Kind.ENDPOINT,
+        chain,
+        block_number,
+        severity=Severity.WARNING if archive is None else Severity.NORMAL,
+        fields={
+            "endpoint": label,
+            "archive": archive,
+            "state_depth_blocks": state_depth_blocks,
+            "batches": batches,
+            "simulates": simulates,
+            "detail": detail,
+        },
+    )
+
+
 def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int) -> Event:
     """`borrowers`: how many have debt in the book."""
     return Event(Kind.CAUGHT_UP, chain, block.number, market, fields={**block_fields(block), "borrowers": borrowers})

@@ -16,6 +16,8 @@ class Kind(StrEnum):
 
     STARTED = "started"
     STOPPED = "stopped"
+    ENDPOINT = "endpoint"
+    """What one RPC endpoint can do, as found at the start, and the slower way taken where it cannot."""
     CAUGHT_UP = "caught_up"
     REORG = "reorg"
     MARKET_VERIFIED = "market_verified"

@@ -44,6 +44,12 @@ EVENTS: Sequence[Event] = (
     event_build.started(CHAIN, version="0.1.0", mode="live", chain_id=1, keeper=LIQUIDATOR, markets=[MARKET]),
     event_build.started(CHAIN, version="0.1.0", mode="dry", chain_id=1, keeper=None, markets=[]),
     event_build.stopped(CHAIN, "asked to"),
+    event_build.endpoint(
+        CHAIN, 9, "http://a", archive=False, state_depth_blocks=128, batches=True, simulates=False, detail="one by one"
+    ),
+    event_build.endpoint(
+        CHAIN, 9, "http://b", archive=None, state_depth_blocks=None, batches=None, simulates=None, detail="not reached"
+    ),
     event_build.caught_up(CHAIN, MARKET, block(9), 500),
     event_build.reorg(CHAIN, block(9), block(8), 7),
     event_build.reorg(CHAIN, block(9), block(8), None),
