@@ -32,6 +32,7 @@ from keeper.core.lending import (
     Side,
 )
 from keeper.core.outcome import Reason, Skip
+from keeper.core.prices import NO_FEEDS, PriceFeeds
 from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import RAY, UINT256_MAX, Address
 from tests.toy_arithmetic import (
@@ -80,6 +81,10 @@ class ToyAdapter:
 
     def candidates(self, market: ToyMarket) -> Sequence[ToyMarket]:
         return [replace(market, rules=rules) for rules in self._known.get(market.revision, ())]
+
+    def discover_feeds(self, market: ToyMarket) -> Generator[Sequence[Call], Sequence[CallResult], PriceFeeds]:
+        yield from ()
+        return NO_FEEDS
 
     def encode_state(self, market: ToyMarket) -> Sequence[Call]:
         return [Call(market.pool, ask("state"))]
@@ -225,6 +230,9 @@ class ToyAdapter:
             state, prices_base={**state.prices_base, **{ids[key]: price for key, price in prices_base.items()}}
         )
 
+    def prices(self, state: ToyState) -> Mapping[Address, int | None]:
+        return {reserve.asset: state.prices_base[reserve_id] for reserve_id, reserve in state.market.reserves.items()}
+
     def encode_prices(self, market: ToyMarket) -> Sequence[Call]:
         return []
 
@@ -258,6 +266,9 @@ class ToyAdapter:
         return state.market.rules.floored
 
     # -- the rest ------------------------------------------------------------------------------------------------
+    def assets(self, market: ToyMarket) -> Sequence[Address]:
+        return [reserve.asset for reserve in market.reserves.values()]
+
     def base_unit(self, market: ToyMarket) -> int:
         return 10**8
 

@@ -14,11 +14,13 @@ from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef
 from keeper.core.errors import ConfigError
 from keeper.core.planner import PlanPolicy
+from keeper.core.price_policy import Action, PricePolicies, PricePolicy, SequencerPolicy
 from keeper.core.target import TargetPolicy
 from keeper.core.units import WAD, Address, address_from_hex
 from keeper.pipeline.desk import Terms
 from keeper.settings import Chain as ChainSettings
 from keeper.settings import Policy
+from keeper.settings import Prices as PriceSettings
 from keeper.settings.presets import Preset
 
 GWEI = 10**9
@@ -129,6 +131,31 @@ def plan_policy(policy: Policy, base_unit: int) -> PlanPolicy:
         only_borrowers=None if only is None else frozenset(map(address_from_hex, only)),
         skip_assets=frozenset(map(address_from_hex, policy.skip_assets)),
     )
+
+
+def price_policies(prices: PriceSettings) -> PricePolicies:
+    """Each asset's own limits where it has any, the chain's otherwise."""
+    default = PricePolicy(Action(prices.action), prices.max_age_s, _bps(prices.max_jump_percent))
+    sequencer = None
+    if prices.sequencer_feed is not None:
+        feed = address_from_hex(prices.sequencer_feed)
+        sequencer = SequencerPolicy(feed, prices.sequencer_grace_s, default.action)
+    return PricePolicies(
+        default=default,
+        by_asset={
+            address_from_hex(asset): PricePolicy(
+                default.action if own.action is None else Action(own.action),
+                default.max_age_s if own.max_age_s is None else own.max_age_s,
+                default.max_jump_bps if own.max_jump_percent is None else _bps(own.max_jump_percent),
+            )
+            for asset, own in prices.by_asset.items()
+        },
+        sequencer=sequencer,
+    )
+
+
+def _bps(percent: Decimal) -> int:
+    return int(percent * 100)
 
 
 def _wad(number: Decimal) -> int:

@@ -22,6 +22,7 @@ from keeper.core.book_events import (
     Side,
 )
 from keeper.core.outcome import Skip
+from keeper.core.prices import PriceFeeds
 from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import Address
 
@@ -188,6 +189,10 @@ class LendingAdapter(Protocol[Market, State]):
         """Everything that is fixed until configuration changes, from one address."""
         ...
 
+    def discover_feeds(self, market: Market) -> Generator[Sequence[Call], Sequence[CallResult], PriceFeeds]:
+        """What stands behind the market's prices; what is not known is left out, never refused."""
+        ...
+
     def encode_state(self, market: Market) -> Sequence[Call]:
         """The reads that one head needs."""
         ...
@@ -288,6 +293,10 @@ class LendingAdapter(Protocol[Market, State]):
         `Defect` for a key that the market does not ask for."""
         ...
 
+    def prices(self, state: State) -> Mapping[Address, int | None]:
+        """What the oracle answered at the state's block, by what it was asked for."""
+        ...
+
     def encode_prices(self, market: Market) -> Sequence[Call]:
         """The reads of the prices alone."""
         ...
@@ -315,6 +324,10 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     # -- writes --------------------------------------------------------------------------------------------------
+    def assets(self, market: Market) -> Sequence[Address]:
+        """Every listed asset, each once."""
+        ...
+
     def base_unit(self, market: Market) -> int:
         """One whole unit of the base currency (1e8 for dollars with 8 decimals)."""
         ...

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from keeper.core.block import BlockRef, CallResult
 from keeper.core.lending import LendingAdapter
+from keeper.pipeline.price_watch import PriceWatch
 from keeper.pipeline.tasks import together
 from keeper.ports import Chain
 
@@ -29,15 +30,22 @@ class StateReader(Generic[Market, State]):
     """Reads what one head adds to a market, in one round trip."""
 
     def __init__(self, chain: Chain, adapter: LendingAdapter[Market, State]) -> None:
+        self.watch = PriceWatch(chain, adapter)
         self._chain = chain
         self._adapter = adapter
 
     async def read(self, market: Market, head: BlockRef, later_s: int) -> HeadReads:
-        now, prices = self._adapter.encode_state(market), self._adapter.encode_prices(market)
-        if not prices or later_s <= head.timestamp_s:
-            return HeadReads(await self._chain.read(now, head), later_s, None)
-        state, later = await together(self._chain.read(now, head), self._chain.read_after(prices, head, later_s))
-        return HeadReads(state, later_s, later)
+        await self.watch.look(market, head)
+        state_calls, round_calls = self._adapter.encode_state(market), self.watch.calls()
+        prices = self._adapter.encode_prices(market)
+        now = self._chain.read([*state_calls, *round_calls], head)
+        later: Sequence[CallResult] | None = None
+        if prices and later_s > head.timestamp_s:
+            answers, later = await together(now, self._chain.read_after(prices, head, later_s))
+        else:
+            answers = await now
+        self.watch.take(answers[len(state_calls) :])
+        return HeadReads(answers[: len(state_calls)], later_s, later)
 
     def decode(self, market: Market, head: BlockRef, reads: HeadReads) -> State:
         """Raises `MalformedResponse`."""

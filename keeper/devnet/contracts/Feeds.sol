@@ -59,14 +59,14 @@ contract Feed {
 
 /// A base feed times a ratio (wad), as liquid-staking tokens are priced. It emits nothing when the base moves.
 contract RatioFeed {
-    Source public immutable base;
+    Source public immutable BASE_TO_USD_AGGREGATOR;
     address public immutable owner;
     uint256 public ratio;
 
     event RatioUpdated(uint256 ratio);
 
     constructor(Source base_, uint256 ratio_) {
-        base = base_;
+        BASE_TO_USD_AGGREGATOR = base_;
         owner = msg.sender;
         ratio = ratio_;
     }
@@ -78,28 +78,28 @@ contract RatioFeed {
     }
 
     function decimals() external view returns (uint8) {
-        return base.decimals();
+        return BASE_TO_USD_AGGREGATOR.decimals();
     }
 
     function latestAnswer() external view returns (int256) {
-        return (base.latestAnswer() * int256(ratio)) / 1e18;
+        return (BASE_TO_USD_AGGREGATOR.latestAnswer() * int256(ratio)) / 1e18;
     }
 
     function latestTimestamp() external view returns (uint256) {
-        return base.latestTimestamp();
+        return BASE_TO_USD_AGGREGATOR.latestTimestamp();
     }
 }
 
 /// The lesser of a base feed and a cap, as stablecoins are priced. It emits nothing when the base moves.
 contract CappedFeed {
-    Source public immutable base;
+    Source public immutable ASSET_TO_USD_AGGREGATOR;
     address public immutable owner;
     int256 public cap;
 
     event CapUpdated(int256 cap);
 
     constructor(Source base_, int256 cap_) {
-        base = base_;
+        ASSET_TO_USD_AGGREGATOR = base_;
         owner = msg.sender;
         cap = cap_;
     }
@@ -111,15 +111,15 @@ contract CappedFeed {
     }
 
     function decimals() external view returns (uint8) {
-        return base.decimals();
+        return ASSET_TO_USD_AGGREGATOR.decimals();
     }
 
     function latestAnswer() external view returns (int256) {
-        int256 answer = base.latestAnswer();
+        int256 answer = ASSET_TO_USD_AGGREGATOR.latestAnswer();
         return answer < cap ? answer : cap;
     }
 
     function latestTimestamp() external view returns (uint256) {
-        return base.latestTimestamp();
+        return ASSET_TO_USD_AGGREGATOR.latestTimestamp();
     }
 }

@@ -21,9 +21,21 @@ from keeper.core.lending import (
     ReserveTotals,
 )
 from keeper.core.outcome import Reason, Skip
+from keeper.core.prices import PriceFeeds
 from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import bounds, calls, decode, discovery, liquidation, reads, reverts, screen, totals
+from keeper.protocols.aave_v3 import (
+    bounds,
+    calls,
+    decode,
+    discovery,
+    feeds,
+    liquidation,
+    reads,
+    reverts,
+    screen,
+    totals,
+)
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.refusals import WITHOUT_DATA, refuse
@@ -39,15 +51,10 @@ OVERFLOWING = Skip(Reason.UNPRICEABLE, "the contract's own arithmetic overflows 
 
 
 class AaveV3:
-    """Implements `LendingAdapter[Market, State]`. Stateless but for a memo of the pairs quoted last.
+    """Implements `LendingAdapter[Market, State]`. Stateless but for a memo of the pairs quoted last."""
 
-    With `max_price_age_s`, a price whose feed was last updated longer ago counts as missing. The protocol itself has no
-    such limit, and of a source that does not tell its age nothing is assumed.
-    """
-
-    def __init__(self, *, max_price_age_s: int | None = None) -> None:
+    def __init__(self) -> None:
         self._memo = TermsMemo()
-        self._max_price_age_s = max_price_age_s
 
     @property
     def protocol(self) -> str:
@@ -56,11 +63,7 @@ class AaveV3:
     # -- reads ---------------------------------------------------------------------------------------------------------
     def discover(self, entry: Address) -> Generator[Sequence[Call], Sequence[CallResult], Market]:
         """From the `PoolAddressesProvider`."""
-        market = yield from discovery.discover(entry)
-        if self._max_price_age_s is None:
-            return market
-        sources = yield from discovery.read_price_sources(market)
-        return replace(market, price_sources=sources, max_price_age_s=self._max_price_age_s)
+        return discovery.discover(entry)
 
     def candidates(self, market: Market) -> Sequence[Market]:
         return [replace(market, profile=profile) for profile in market.candidates]
@@ -68,8 +71,14 @@ class AaveV3:
     def rules_name(self, market: Market) -> str:
         return f"Aave v{market.profile.release} (pool revision {market.pool_revision})"
 
+    def assets(self, market: Market) -> Sequence[Address]:
+        return [reserve.asset for reserve in market.reserves]
+
     def base_unit(self, market: Market) -> int:
         return market.base_currency_unit
+
+    def discover_feeds(self, market: Market) -> Generator[Sequence[Call], Sequence[CallResult], PriceFeeds]:
+        return feeds.discover_feeds(market)
 
     def encode_state(self, market: Market) -> Sequence[Call]:
         return reads.encode_state(market)
@@ -198,6 +207,9 @@ class AaveV3:
 
     def with_prices(self, state: State, prices_base: Mapping[Address, int | None]) -> State:
         return state.with_prices(prices_base)
+
+    def prices(self, state: State) -> Mapping[Address, int | None]:
+        return state.prices_base()
 
     def encode_prices(self, market: Market) -> Sequence[Call]:
         return reads.encode_prices(market)

@@ -94,16 +94,6 @@ def discover(provider: Address) -> Reading[Market]:
     )
 
 
-def read_price_sources(market: Market) -> Reading[dict[int, Address]]:
-    """Where the oracle takes each reserve's price from; reserves without a source are left out. Raises `MarketError`."""
-    answers = yield [call(market.oracle, s.GET_SOURCE_OF_ASSET, reserve.asset) for reserve in market.reserves]
-    sources = {
-        reserve.id: address_result(answer, f"getSourceOfAsset({reserve.label})")
-        for reserve, answer in zip(market.reserves, answers, strict=True)
-    }
-    return {reserve_id: source for reserve_id, source in sources.items() if source != NO_ADDRESS}
-
-
 def _read_addresses(provider: Address) -> Reading[_Addresses]:
     selectors = (s.GET_POOL, s.GET_POOL_CONFIGURATOR, s.GET_PRICE_ORACLE, s.GET_PRICE_ORACLE_SENTINEL)
     answers = yield [call(provider, selector) for selector in selectors]

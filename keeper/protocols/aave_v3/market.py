@@ -64,10 +64,6 @@ class Market:
     reserves: tuple[Reserve, ...]
     """By id."""
     categories: Mapping[int, Category]
-    price_sources: Mapping[int, Address] = field(default_factory=dict)
-    """By reserve id, where the age of prices matters; empty where it does not."""
-    max_price_age_s: int | None = None
-    """Prices that their source last updated longer ago are not used."""
     by_id: Mapping[int, Reserve] = field(init=False, repr=False, compare=False)
     by_asset: Mapping[Address, Reserve] = field(init=False, repr=False, compare=False)
     by_token: Mapping[Address, tuple[int, Side]] = field(init=False, repr=False, compare=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from keeper.core.block import BlockRef, Call, CallResult
@@ -14,11 +13,10 @@ from keeper.protocols.aave_v3 import selectors as s
 from keeper.protocols.aave_v3.market import Market, Reserve, ReserveConfig
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.state import ReserveState, State
-from keeper.protocols.aave_v3.words import WORD, address_result, bounded, call, to_address, to_bool, words
+from keeper.protocols.aave_v3.words import address_result, bounded, call, to_address, to_bool, words
 
 NO_ADDRESS = Address(bytes(20))
 RESERVE_WORDS = 15
-ROUND_WORDS = 5
 GRACE_PERIOD_BITS = 40
 
 Item = TypeVar("Item")
@@ -34,15 +32,13 @@ def _has_sentinel(market: Market) -> bool:
 
 # -- one head ----------------------------------------------------------------------------------------------------------
 def encode_state(market: Market) -> list[Call]:
-    """Oracle and sentinel addresses again, then every reserve, then e-mode price sources, the sentinel's answer, and where
-    it matters the age of each price."""
+    """Oracle and sentinel addresses again, then every reserve, then e-mode price sources and the sentinel's answer."""
     calls = [call(market.provider, s.GET_PRICE_ORACLE), call(market.provider, s.GET_PRICE_ORACLE_SENTINEL)]
     for reserve in market.reserves:
         calls += _encode_reserve(market, reserve)
     calls += [call(market.oracle, s.GET_ASSET_PRICE, source) for _, source in _price_sources(market)]
     if market.sentinel is not None and _has_sentinel(market):
         calls.append(call(market.sentinel, s.IS_LIQUIDATION_ALLOWED))
-    calls += [call(source, s.LATEST_ROUND_DATA) for source in market.price_sources.values()]
     return calls
 
 
@@ -58,36 +54,24 @@ def decode_state(market: Market, block: BlockRef, results: Sequence[CallResult])
         price_base = decode_price(next(answers))
         category_prices[category_id] = price_base if same_oracle else None
     allowed = _liquidation_allowed(market, sentinel, answers)
-    for reserve_id in market.price_sources:
-        age_s = _price_age_s(next(answers), block)
-        if age_s is not None and market.max_price_age_s is not None and age_s > market.max_price_age_s:
-            reserves[reserve_id] = replace(reserves[reserve_id], price_base=None, stale_s=age_s)
     return State(market, block, reserves, category_prices, allowed)
 
 
 def encode_prices(market: Market) -> list[Call]:
     """The prices alone."""
-    return [call(market.oracle, s.GET_ASSET_PRICE, key) for key in _price_keys(market)]
+    return [call(market.oracle, s.GET_ASSET_PRICE, key) for key in price_keys(market)]
 
 
 def decode_prices(market: Market, results: Sequence[CallResult]) -> dict[Address, int | None]:
     """What the oracle answered, by what it was asked for. Raises `MalformedResponse`."""
-    keys = _price_keys(market)
+    keys = price_keys(market)
     return {key: decode_price(result) for key, result in zip(keys, _expect(results, len(keys)), strict=True)}
 
 
-def _price_keys(market: Market) -> list[Address]:
+def price_keys(market: Market) -> list[Address]:
     """What the oracle is asked for: every reserve's asset, then the e-modes' price sources (up to 3.1)."""
     sources = dict.fromkeys(source for _, source in _price_sources(market))
     return [*(reserve.asset for reserve in market.reserves), *sources]
-
-
-def _price_age_s(result: CallResult, block: BlockRef) -> int | None:
-    """Since the feed's last update; None where the source does not tell (an adapter, most often)."""
-    if not result.ok or len(result.returndata) != ROUND_WORDS * WORD:
-        return None
-    updated_at_s = words(result, ROUND_WORDS, "latestRoundData")[3]
-    return block.timestamp_s - updated_at_s
 
 
 def _encode_reserve(market: Market, reserve: Reserve) -> list[Call]:

@@ -5,6 +5,8 @@ Names follow the contracts' own: `getReserveData` is GET_RESERVE_DATA, the event
 
 from __future__ import annotations
 
+from keeper.core import prices
+
 _hex = bytes.fromhex
 
 # PoolAddressesProvider
@@ -58,8 +60,19 @@ VARIABLE_DEBT_TOKEN_UPGRADED_TOPIC = _hex("9439658a562a5c46b1173589df89cf001483d
 # Proxies of the pool, the configurator and the tokens
 UPGRADED_TOPIC = _hex("bc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b")
 
-# Price feeds
-LATEST_ROUND_DATA = _hex("feaf968c")
+# Price feeds: proxy, aggregator
+LATEST_ROUND_DATA = prices.LATEST_ROUND_DATA
+AGGREGATOR = _hex("245a7bfc")
+TRANSMITTERS = _hex("81411834")
+GET_TRANSMITTERS = _hex("666cab8d")
+
+# Adapters over price feeds
+ASSET_TO_USD_AGGREGATOR = _hex("4ebdc284")
+BASE_TO_USD_AGGREGATOR = _hex("d221087c")
+RATIO_PROVIDER = _hex("dc4a4be8")
+ASSET_TO_PEG = _hex("910bb70c")
+PEG_TO_BASE = _hex("de4aedab")
+BASE_TO_PEG = _hex("6753b8c4")
 
 # AaveOracle, PriceOracleSentinel
 GET_ASSET_PRICE = _hex("b3596f07")

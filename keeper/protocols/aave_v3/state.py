@@ -29,9 +29,7 @@ class ReserveState:
     grace_until_s: int
     """No liquidation up to and including this second; 0 before 3.1."""
     price_base: int | None
-    """Per whole token; None when it cannot be read, is zero, or is too old to be used."""
-    stale_s: int | None = None
-    """The age of a price that is too old to be used."""
+    """Per whole token; None when it cannot be read or is zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class State:
         reserves, categories = dict(self.reserves), dict(self.category_prices_base)
         for key in prices_base.keys() & self.market.by_asset.keys():
             reserve_id = self.market.by_asset[key].id
-            reserves[reserve_id] = replace(reserves[reserve_id], price_base=prices_base[key] or None, stale_s=None)
+            reserves[reserve_id] = replace(reserves[reserve_id], price_base=prices_base[key] or None)
         for category_id, key in sources.items():
             if key in prices_base:
                 categories[category_id] = prices_base[key]
@@ -77,17 +75,22 @@ class State:
 
     def with_later_prices(self, timestamp_s: int, prices_base: Mapping[Address, int | None]) -> State:
         """The same block, with the oracle's answers at a later second besides. What cannot be read now is not read later."""
-        own_base: dict[Address, int | None] = {
-            self.market.by_id[i].asset: reserve.price_base for i, reserve in self.reserves.items()
-        }
-        for category_id, price_base in self.category_prices_base.items():
-            own_base[self._source_of(category_id)] = price_base
+        own_base = self.prices_base()
         moved = {
             key: price_base or None if key in self.market.by_asset else price_base
             for key, price_base in prices_base.items()
             if own_base.get(key) is not None and price_base != own_base[key]
         }
         return replace(self, later=Later(timestamp_s, moved) if moved else None)
+
+    def prices_base(self) -> dict[Address, int | None]:
+        """The oracle's answers at the block, by what it was asked for."""
+        found: dict[Address, int | None] = {
+            self.market.by_id[i].asset: reserve.price_base for i, reserve in self.reserves.items()
+        }
+        for category_id, price_base in self.category_prices_base.items():
+            found[self._source_of(category_id)] = price_base
+        return found
 
     def reserve_price_range(self, reserve_id: int, timestamp_s: int) -> PriceRange:
         own_base = self.reserves[reserve_id].price_base

@@ -179,11 +179,7 @@ def _health(
 
 
 def _missing_price(at: Accrued, reserve_id: int) -> Skip:
-    label, stale_s = at.state.market.by_id[reserve_id].label, at.state.reserves[reserve_id].stale_s
-    if stale_s is not None:
-        limit_s = at.state.market.max_price_age_s
-        return Skip(Reason.UNPRICEABLE, f"the price of {label} is {stale_s} s old, the limit is {limit_s} s")
-    return _unpriceable(label)
+    return _unpriceable(at.state.market.by_id[reserve_id].label)
 
 
 def _unpriceable(what: str) -> Skip:

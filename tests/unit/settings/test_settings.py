@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from keeper.app.terms import price_policies
 from keeper.core.errors import ConfigError
+from keeper.core.price_policy import Action, PricePolicy, SequencerPolicy
+from keeper.core.units import address_from_hex
 from keeper.settings import load_settings, settings_from_arguments
 from keeper.settings.presets import load_preset, preset_names
 
@@ -119,3 +122,23 @@ def test_one_market_from_arguments() -> None:
     assert settings.chains["chain"].addresses_provider == [PROVIDER]
     with pytest.raises(ConfigError, match="not an address"):
         settings_from_arguments("http://127.0.0.1:8545", "0x12")
+
+
+def test_limits_of_prices_have_moved_and_the_message_says_where(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(written(tmp_path, CHAIN + 'preset = "sepolia"\n[chains.a.policy]\nmax_price_age_s = 60'))
+    message = str(caught.value)
+    assert "chains.a.policy" in message and "max_age_s" in message and "prices" in message
+    assert "\n" not in message
+
+
+def test_an_asset_may_have_limits_of_its_own(tmp_path: Path) -> None:
+    asset = "0x00000000000000000000000000000000000000b0"
+    table = f"[chains.a.prices]\nmax_age_s = 600\n[chains.a.prices.by_asset.{asset}]\naction = 'refuse'\nmax_jump_percent = 2.5"
+    chain = load_settings(written(tmp_path, CHAIN + f'preset = "sepolia"\n{table}')).chains["a"]
+    policies = price_policies(chain.prices)
+    assert policies.default == PricePolicy(Action.WARN, 600, 2_000)
+    assert policies.of(address_from_hex(asset)) == PricePolicy(Action.REFUSE, 600, 250)
+    assert policies.sequencer is None
+    with_feed = chain.prices.model_copy(update={"sequencer_feed": asset})
+    assert price_policies(with_feed).sequencer == SequencerPolicy(address_from_hex(asset), 3_600)

@@ -133,20 +133,6 @@ def test_a_sentinel_that_changed_forbids_until_discovered(release: str) -> None:
     assert reads.decode_state(market, make_block(), answers).liquidation_allowed == (release == "3.7")
 
 
-def test_prices_too_old_for_the_operator_whatever_became_of_the_sentinel() -> None:
-    """Ages are read behind the sentinel's answer, which is there even if the sentinel is another one by now."""
-    feeds = {0: address(0xF0), 5: address(0xF5)}
-    market = replace(market_of("3.6", sentinel=SENTINEL), price_sources=feeds, max_price_age_s=60)
-    now_s = make_block().timestamp_s
-    rounds = [ok(["uint80", "int256", "uint256", "uint256", "uint80"], 1, 1, 0, now_s - age, 1) for age in (61, 60)]
-    for sentinel, allowed in ((SENTINEL, True), (address(0xBAD), False), (NOBODY, False)):
-        answers = [*state_answers(market), *rounds]
-        answers[1] = ok(["address"], to_hex(sentinel))
-        state = reads.decode_state(market, make_block(), answers)
-        assert state.liquidation_allowed == allowed
-        assert [(one.price_base, one.stale_s) for one in state.reserves.values()] == [(None, 61), (8, None)]
-
-
 @pytest.mark.parametrize("answer", [ok(["bool"], False), NO_FUNCTION])
 def test_a_sentinel_that_forbids_or_fails(answer: CallResult) -> None:
     market = market_of("3.6", sentinel=SENTINEL)

@@ -90,12 +90,6 @@ def test_a_price_of_none_or_zero_blinds_and_a_given_one_heals() -> None:
         assert not isinstance(ADAPTER.exposures(without.with_prices({key: 5}), position, NOW_S), Skip)
 
 
-def test_a_given_price_is_not_too_old() -> None:
-    state = made("3.6", {0: replace(make_reserve_state(price_base=None), stale_s=99)})
-    given_price = state.with_prices({state.market.by_id[0].asset: 7}).reserves[0]
-    assert (given_price.price_base, given_price.stale_s) == (7, None)
-
-
 def test_a_key_that_the_oracle_is_not_asked_for_is_a_defect() -> None:
     with pytest.raises(Defect, match="the oracle is not asked for 0x" + "00" * 19 + "99"):
         mode_state(1).with_prices({address(0x99): 1})
