@@ -22,8 +22,8 @@ from keeper.core.lending import Position, Side
 
 MARK = b"keeperbk"
 VERSION = 2
-HEADER = struct.Struct("<8sHHIIQ")
-"""Mark, version, unused, checksum, columns, rows; the number of entries follows from the rows."""
+HEADER = struct.Struct("<8sIIIQ")
+"""Mark, version, checksum, columns, rows; the number of entries follows from the rows."""
 
 COLLATERAL, DEBT = 0, 1
 
@@ -45,7 +45,7 @@ def pack_book(book: Book) -> bytes:
     parts += [block.high.astype("<u8").tobytes() for block in blocks]
     body = b"".join(parts)
     rows = sum(len(block) for block in blocks)
-    return HEADER.pack(MARK, VERSION, 0, zlib.crc32(body), len(kinds), rows) + body
+    return HEADER.pack(MARK, VERSION, zlib.crc32(body), len(kinds), rows) + body
 
 
 def load_packed(book: Book, stored: bytes, block_number: int) -> None:
@@ -57,7 +57,7 @@ def load_packed(book: Book, stored: bytes, block_number: int) -> None:
 def _unpack(stored: bytes) -> Table:
     if len(stored) < HEADER.size or not stored.startswith(MARK):
         raise MalformedResponse("the saved book cannot be read: it is no book of this format")
-    _, version, _, checksum, width, count = HEADER.unpack_from(stored)
+    _, version, checksum, width, count = HEADER.unpack_from(stored)
     if version != VERSION:
         raise MalformedResponse(f"the saved book has format {version}, not {VERSION}")
     if zlib.crc32(memoryview(stored)[HEADER.size :]) != checksum:

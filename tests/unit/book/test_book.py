@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.book.book import Book
-from keeper.book.snapshot import pack_rows, unpack_rows
-from keeper.core.errors import Defect, MalformedResponse
+from keeper.core.errors import Defect
 from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, MarketChanged, Position, Side
 from keeper.core.units import Address
 
@@ -34,6 +33,10 @@ def opened(*, undo_blocks: int = 64) -> Book:
     book = Book(add_only, undo_blocks=undo_blocks)
     book.load([Position(account, {}, {}, frozenset(), 0) for account in ACCOUNTS], 0)
     return book
+
+
+def rows_of(book: Book) -> dict[Address, Position]:
+    return {row.borrower: row for row in book.every_position()}
 
 
 def set_of(book: Book) -> set[Address]:
@@ -143,27 +146,47 @@ def test_unwind_after_apply_restores_the_book(blocks: list[list[BookEvent]], cut
         if number <= cut:
             expected.apply(number, block)
     book.unwind(cut)
-    assert book.rows() == expected.rows()
+    assert rows_of(book) == rows_of(expected)
     assert set_of(book) == set_of(expected)
     for number, block in enumerate(blocks[cut:], start=cut + 1):
         book.apply(number, block)
         expected.apply(number, block)
-    assert book.rows() == expected.rows()
+    assert rows_of(book) == rows_of(expected)
 
 
-@settings(deadline=None, max_examples=50)
-@given(blocks=st.lists(events, min_size=1, max_size=8))
-def test_a_snapshot_brings_every_row_back(blocks: list[list[BookEvent]]) -> None:
+def test_a_balance_beyond_128_bits_is_a_defect() -> None:
     book = opened()
-    for number, block in enumerate(blocks, start=1):
-        book.apply(number, block)
-    restored = Book(add_only)
-    restored.load(unpack_rows(pack_rows(book.rows().values())), 8)
-    assert restored.rows() == book.rows()
-    assert set_of(restored) == set_of(book)
+    book.apply(1, [mint(ACCOUNTS[0], 0, Side.COLLATERAL, 2**128 - 1)])
+    assert book.position(ACCOUNTS[0]).collateral_scaled == {0: 2**128 - 1}
+    with pytest.raises(Defect, match="128 bits"):
+        book.apply(2, [mint(ACCOUNTS[0], 0, Side.COLLATERAL, 1)])
 
 
-@pytest.mark.parametrize("stored", [b"", b"garbage", b"x\x9c\x03\x00\x00\x00\x00\x01"])
-def test_bytes_that_are_no_snapshot_are_refused(stored: bytes) -> None:
-    with pytest.raises(MalformedResponse, match="saved book"):
-        unpack_rows(stored)
+def test_more_balances_than_the_bound_allows_are_a_defect() -> None:
+    row = Position(ACCOUNTS[0], dict.fromkeys(range(200), 1), dict.fromkeys(range(57), 1), frozenset(), 0)
+    with pytest.raises(Defect, match="257 balances"):
+        Book(add_only).enter(1, [row])
+
+
+def test_a_sample_is_of_borrowers_and_the_same_for_the_same_seed() -> None:
+    book, other = Book(add_only), Book(add_only)
+    rows = [Position(Address(bytes([n]) * 20), {0: 1}, {1: n} if n % 3 else {}, frozenset(), 0) for n in range(1, 100)]
+    book.enter(1, rows)
+    other.enter(1, rows[50:])
+    other.enter(1, rows[:50])
+    sample = book.sample(20, seed=7)
+    assert sample == other.sample(20, seed=7)
+    assert sample != book.sample(20, seed=8)
+    assert len({row.borrower for row in sample}) == 20
+    assert all(row.debt_scaled for row in sample)
+    assert {row.borrower for row in book.sample(1_000, seed=7)} == set_of(book)
+    assert Book(add_only).sample(5, seed=7) == []
+
+
+def test_totals_are_exact() -> None:
+    book = opened()
+    large = 2**127 + 2**64 - 1
+    book.enter(1, [Position(account, {0: large}, {1: 3}, frozenset({0}), n) for n, account in enumerate(ACCOUNTS)])
+    book.enter(2, [Position(ACCOUNTS[0], {0: large, 4: 5}, {}, frozenset(), 0)])
+    assert book.totals() == {(0, Side.COLLATERAL): 4 * large, (4, Side.COLLATERAL): 5, (1, Side.DEBT): 9}
+    assert book.borrowers == 3
