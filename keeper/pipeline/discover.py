@@ -21,13 +21,13 @@ async def discover(
     """The market under every set of rules that may be its own, likeliest first. Raises `MarketError` when there is none."""
     steps = adapter.discover(entry)
     results: Sequence[CallResult] | None = None
-    while True:
+    found: Market | None = None
+    while found is None:
         try:
             calls = steps.send(results) if results is not None else next(steps)
+            results = await chain.read(calls, block)
         except StopIteration as done:
-            found: Market = done.value
-            break
-        results = await chain.read(calls, block)
+            found = done.value
     candidates = adapter.candidates(found)
     if not candidates:
         raise MarketError(f"{to_hex(entry)}: no known rules fit this market ({adapter.protocol})")

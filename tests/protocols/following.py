@@ -43,10 +43,14 @@ class Following:
         return 0
 
     async def start(self) -> BlockRef:
+        await self.started()
+        assert self.follower.applied is not None
+        return self.follower.applied
+
+    async def started(self) -> Advance:
         head = await read_header(self._rpc, "latest")
         await self.client.extend(head)
-        await self.follower.start(head, lambda first, reached, last: None)
-        return head
+        return await self.follower.start(head, lambda first, reached, last: None)
 
     async def newest(self) -> BlockRef:
         """The head that `advance` would take now."""
@@ -61,6 +65,6 @@ class Following:
     async def chain_rows(self) -> dict[Address, Position]:
         """Every row of the book as the chain has it at the applied block."""
         assert self.follower.applied is not None
-        rows = list(self.follower.book.rows().values())
+        rows = list(self.follower.book.every_position())
         answers = await chain_answers(self.client, self.adapter, self.follower.market, rows, self.follower.applied)
         return {account: row for account, (row, _) in answers.items()}

@@ -55,6 +55,7 @@ async def test_a_checkpoint_comes_back_whole(path: Path) -> None:
 
 async def test_the_newest_is_kept_and_one_that_outlasts_a_reorg(path: Path) -> None:
     async with Store.open(path) as store:
+        kept: list[int] = []
         for number in (10, 1_000, 1_010, 1_000 + OUTLASTS_REORG_BLOCKS, 1_900, 1_901):
             assert await store.save(checkpoint(number))
             kept = [each.block.number for each in await store.load(CHAIN, MARKET)]
@@ -167,16 +168,14 @@ async def test_a_full_disk_loses_neither_the_saved_book_nor_the_journal(path: Pa
         assert await store.save(checkpoint(5))
         await bound_pages(store, None)
         assert not await store.save(checkpoint(500, rows=bytes(10**6)))
-        assert store.trouble is None or "free some disk space" in store.trouble
         assert await store.load(CHAIN, MARKET) == [checkpoint(5)]
         await store.record([replace(seen(number), fields={"detail": "x" * 4_000}) for number in range(20)])
         await asyncio.sleep(0.05)
-        assert store.trouble is not None
-        assert "free some disk space" in store.trouble
+        assert "free some disk space" in str(store.trouble)
         assert not await store.save(checkpoint(501)), "asked at once, answered at once"
         await bound_pages(store, 10**6)
         await comes_true(lambda: store.save(checkpoint(502)))
-        assert store.trouble is None
+        assert str(store.trouble) == "None"
         assert [each.block.number for each in await store.load(CHAIN, MARKET)] == [502, 5]
     with StoreReader.open(path) as reader:
         assert [event.block_number for event in reader.events()] == list(range(20))
