@@ -75,9 +75,19 @@ def endpoint(
     )
 
 
-def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int) -> Event:
-    """`borrowers`: how many have debt in the book."""
-    return Event(Kind.CAUGHT_UP, chain, block.number, market, fields={**block_fields(block), "borrowers": borrowers})
+def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int, origin: str = "") -> Event:
+    """`borrowers`: how many have debt in the book; `origin`: where the book came from, and how it was proven."""
+    fields: dict[str, Field] = {**block_fields(block), "borrowers": borrowers, "origin": origin}
+    return Event(Kind.CAUGHT_UP, chain, block.number, market, fields=fields)
+
+
+def built(
+    chain: str, market: Address, block: BlockRef, borrowers: int, origin: str, notices: Sequence[str]
+) -> list[Event]:
+    """What a person should hear of a book's history, and the book itself if it was built or loaded for this head: then its
+    origin is not empty."""
+    told = [alert(chain, "history", notice, block_number=block.number, market=market) for notice in notices]
+    return [*told, caught_up(chain, market, block, borrowers, origin)] if origin else told
 
 
 def reorg(chain: str, old: BlockRef, new: BlockRef, ancestor_block: int | None) -> Event:
@@ -135,12 +145,16 @@ def market_changed(chain: str, market: Address, block_number: int, event: str) -
 
 
 def alert(
-    chain: str, key: str, detail: str, *, block_number: int | None = None, market: Address | None = None
+    chain: str,
+    key: str,
+    detail: str,
+    *,
+    block_number: int | None = None,
+    market: Address | None = None,
+    severity: Severity = Severity.ALERT,
 ) -> Event:
     """`key` names the kind of alert: repeated ones of one key are throttled."""
-    return Event(
-        Kind.ALERT, chain, block_number, market, severity=Severity.ALERT, fields={"key": key, "detail": detail}
-    )
+    return Event(Kind.ALERT, chain, block_number, market, severity=severity, fields={"key": key, "detail": detail})
 
 
 def mismatch(chain: str, market: Address, found: Mismatch) -> Event:

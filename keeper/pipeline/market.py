@@ -222,8 +222,6 @@ class MarketFollower(Generic[Market, State]):
         result = await self._follow_or_give_up(head, progress)
         if self._unproven is not None and self._unknown is None and await self._is_refuted(head):
             return await self.advance(head, progress)
-        result.notices, self._back_fill.notices = self._back_fill.notices, []
-        result.origin, self._origin = self._origin, ""
         if self._unknown is not None:
             self.verified, self.refused = None, self._unknown
             raise MarketError(f"{self._unknown}: its borrowers are watched, nothing is liquidated")
@@ -233,6 +231,8 @@ class MarketFollower(Generic[Market, State]):
             result.verified = await self._verify(head, result)
         if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
             await self.save_checkpoint()
+        result.notices, self._back_fill.notices = self._back_fill.notices, []
+        result.origin, self._origin = self._origin, ""
         return result
 
     async def _follow_or_give_up(self, head: BlockRef, progress: Progress) -> Advance:

@@ -88,8 +88,8 @@ class Shelf(Generic[Market, State]):
     async def refutation(
         self, checkpoint: Checkpoint | None, market: Market, state: State, book: Book, block: BlockRef
     ) -> str | None:
-        """Why the book is wrong, by what the chain says at `block`, which book and state stand at; None when all indexes, totals
-        and a sample of rows are equal. The checkpoint is the one that the book came from, if it did."""
+        """Why the book is wrong, by what the chain says at `block`, which book and state stand at; None when all indexes,
+        totals and a sample of rows are equal. The checkpoint is the one that the book came from, if it did."""
         found = [] if checkpoint is None else self._index_differences(checkpoint, market, state, block)
         if not found:
             rows = book.sample(SAMPLE, int.from_bytes(block.hash[:8]))

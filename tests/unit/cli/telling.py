@@ -78,7 +78,7 @@ async def _write(path: Path, heads: Heads, first: Event, now: Callable[[], datet
                     CHAIN, version="0.1.0", mode="live", chain_id=31_337, keeper=LIQUIDATOR, markets=[MARKET]
                 ),
                 first,
-                event_build.caught_up(CHAIN, MARKET, block(90), 512),
+                event_build.caught_up(CHAIN, MARKET, block(90), 512, "snapshot"),
             ]
         )
         previous: Mapping[Address, Standing] = {}

@@ -50,7 +50,7 @@ EVENTS: Sequence[Event] = (
     event_build.endpoint(
         CHAIN, 9, "http://b", archive=None, state_depth_blocks=None, batches=None, simulates=None, detail="not reached"
     ),
-    event_build.caught_up(CHAIN, MARKET, block(9), 500),
+    event_build.caught_up(CHAIN, MARKET, block(9), 500, "snapshot"),
     event_build.reorg(CHAIN, block(9), block(8), 7),
     event_build.reorg(CHAIN, block(9), block(8), None),
     event_build.market_verified(
