@@ -15,7 +15,8 @@ from keeper.cli.config import config_app
 from keeper.cli.demo import demo
 from keeper.cli.explain import explain
 from keeper.cli.journal import journal
-from keeper.cli.positions import positions
+from keeper.cli.map import liquidation_map
+from keeper.cli.positions import NearMayStandAlone, positions
 from keeper.cli.run import run
 from keeper.core.errors import ConfigError, Defect, KeeperError
 
@@ -31,7 +32,8 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
-app.command()(positions)
+app.command(cls=NearMayStandAlone)(positions)
+app.command("map")(liquidation_map)
 app.command()(explain)
 app.command()(journal)
 app.add_typer(config_app, name="config", help="Look at the configuration.")

@@ -81,6 +81,16 @@ def base_text(amount_base: int, base_decimals: int | None) -> str:
     return fixed_text(amount_base, base_decimals, 2)
 
 
+def compact_text(amount_base: int, base_decimals: int) -> str:
+    """``1.23M``: three or four digits of a value, rounded down; ``-`` for 0."""
+    if not amount_base:
+        return "-"
+    for power, sign in ((9, "B"), (6, "M"), (3, "k")):
+        if amount_base >= 10 ** (base_decimals + power):
+            return fixed_text(amount_base, base_decimals + power, 2) + sign
+    return fixed_text(amount_base, base_decimals, 2)
+
+
 def token_text(amount_raw: int, decimals: int | None, symbol: str, digits: int = 6) -> str:
     """``1.25 WETH``: up to `digits` places, but never 0 for something. Without known decimals the raw integer."""
     if decimals is None:
