@@ -6,7 +6,7 @@ else the shortest sequence that reaches it; else the most health that the rules 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ from keeper.core.block import BlockRef
 from keeper.core.lending import Health, LendingAdapter, Pair, Position, Refusal
 from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Clip, Plan, PlannedCall, Window
-from keeper.core.size import PairSizer, Scenario
+from keeper.core.size import ROUNDED_UNITS, PairSizer, Scenario
 from keeper.core.sized import (
     CallSequence,
     Sized,
@@ -75,6 +75,17 @@ class Finish:
     pair: Pair
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A borrower whom no single call brings to the target: what is known of it when the search for a sequence begins."""
+
+    position: Position
+    before: Health
+    scenarios: tuple[Scenario, ...]
+    pairs: tuple[Pair, ...]
+    target_wad: int
+
+
 class Planner(Generic[Market, State]):
     """Plans one head: pure, the same arguments give the same plans."""
 
@@ -100,6 +111,20 @@ class Planner(Generic[Market, State]):
 
     def plan(self, position: Position) -> tuple[Plan, ...] | Skip:
         """Plans for one borrower, best first (the others serve when the best cannot be funded); or why there are none."""
+        begun = self.begin(position)
+        if not isinstance(begun, Unfinished):
+            return begun
+        steps = self.finish(begun)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                plans: tuple[Plan, ...] | Skip = done.value
+                return plans
+
+    def begin(self, position: Position, least_gain_base: int | None = None) -> tuple[Plan, ...] | Skip | Unfinished:
+        """The quick part of `plan`: plans of one call each, or why there can be none at all; `Unfinished` when only a
+        sequence may do. Whoever cannot bring `least_gain_base` even if all of the debt were repaid is not sized."""
         before = self._adapter.health(self._state, position, self._block.timestamp_s)
         if isinstance(before, Skip):
             return before
@@ -115,32 +140,41 @@ class Planner(Generic[Market, State]):
         if isinstance(pairs, Skip):
             return pairs if before.collateral_base else replace(pairs, verdict=Verdict.BAD_DEBT)
         hopeless = self._hopeless(healths[-1], pairs)
+        if hopeless is None and least_gain_base is not None:
+            hopeless = self._too_small(healths[-1], pairs, least_gain_base)
         if hopeless is not None:
             return hopeless
-        return self._restoring(position, before, scenarios, pairs)
-
-    def _restoring(
-        self, position: Position, before: Health, scenarios: tuple[Scenario, ...], pairs: list[Pair]
-    ) -> tuple[Plan, ...] | Skip:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
-        self._pairs = self._weightiest(pairs, scenarios)
+        sized_pairs = tuple(self._weightiest(pairs, scenarios))
         found: list[CallSequence] = [
             (call,)
-            for pair in self._pairs
+            for pair in sized_pairs
             if (call := self._least_call(pair, scenarios, target_wad, (), position)) is not None
         ]
+        begun = Unfinished(position, before, scenarios, sized_pairs, target_wad)
+        return self._ranked(begun, Verdict.REACHES_TARGET, found) if found else begun
+
+    def finish(self, begun: Unfinished) -> Generator[None, None, tuple[Plan, ...] | Skip]:
+        """The long part: sequences. Yields between its steps, so that whoever runs it may do something else meanwhile."""
+        self._pairs = list(begun.pairs)
+        scenarios, position, target_wad = begun.scenarios, begun.position, begun.target_wad
+        found: list[CallSequence] = []
         for calls in range(2, self._policy.most_calls + 1):
             found = found or self._sequences(scenarios, target_wad, calls, position)
-        verdict = Verdict.REACHES_TARGET
-        if not found:
-            best = self._most_health(scenarios, before)
-            if isinstance(best, Skip):
-                return best
-            found = [best]
-            safe = best[-1].worst.health_factor_wad >= HEALTH_ONE_WAD
-            verdict = Verdict.REACHES_SAFETY if safe else Verdict.IMPROVES
-        plans = tuple(self._as_plan(position, before, target_wad, verdict, calls) for calls in rank(found))
+            yield
+        if found:
+            return self._ranked(begun, Verdict.REACHES_TARGET, found)
+        best = self._most_health(scenarios, begun.before)
+        if isinstance(best, Skip):
+            return best
+        safe = best[-1].worst.health_factor_wad >= HEALTH_ONE_WAD
+        return self._ranked(begun, Verdict.REACHES_SAFETY if safe else Verdict.IMPROVES, [best])
+
+    def _ranked(self, begun: Unfinished, verdict: Verdict, found: Sequence[CallSequence]) -> tuple[Plan, ...] | Skip:
+        plans = tuple(
+            self._as_plan(begun.position, begun.before, begun.target_wad, verdict, calls) for calls in rank(found)
+        )
         if self._repaid_base(plans[0]) < self._policy.minimum_repay_base:
             return Skip(Reason.BELOW_MINIMUM, f"repays {self._repaid_base(plans[0])} base", verdict)
         return plans
@@ -210,6 +244,24 @@ class Planner(Generic[Market, State]):
             return Skip(Reason.TOXIC, detail, Verdict.BAD_DEBT)
         lowest = min(pair.threshold_bps * pair.bonus_bps for pair in pairs)
         return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {lowest} e-8", Verdict.TOXIC)
+
+    def _too_small(self, health: Health, pairs: Sequence[Pair], least_gain_base: int) -> Skip | None:
+        """Why no plan can pay, judged by the whole debt: what all calls together repay is at most that, and what they gain at
+        most the largest bonus on it, with a few raw units of each collateral for what the contract rounds in our favour."""
+        bonus_bps = max(pair.bonus_bps for pair in pairs) - BPS
+        rounded_base = 0
+        for asset in {pair.collateral_asset for pair in pairs}:
+            unit_base = self._adapter.value_base_floor(self._state, asset, 1)
+            rounded_base += self._policy.most_calls * ROUNDED_UNITS * (1 + (unit_base or 0))
+        most_base = -(-health.debt_base * max(0, bonus_bps) // BPS) + rounded_base
+        if most_base < least_gain_base:
+            detail = (
+                f"even all of its debt brings at most {most_base} base, the least is {least_gain_base}, gas included"
+            )
+            return Skip(Reason.UNPROFITABLE, detail)
+        if health.debt_base + rounded_base < self._policy.minimum_repay_base:
+            return Skip(Reason.BELOW_MINIMUM, f"owes {health.debt_base} base in all")
+        return None
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keeper.core.block import BlockRef
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address
@@ -13,6 +15,9 @@ class DrySubmitter:
 
     rehearses = True
 
+    async def prepare(self, head: BlockRef) -> None:
+        """Nothing is signed."""
+
     async def follow_up(self, head: BlockRef) -> None:
         """Nothing is ever on its way."""
 
@@ -20,20 +25,22 @@ class DrySubmitter:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
-        return Submission(
-            order=order,
-            mode="dry",
-            submitted_block=head.number,
-            transactions=tuple(
-                SentTransaction(index, transaction_hash=None, nonce=None, answer=Answer.NOT_SENT)
-                for index in range(len(order.calls))
-            ),
-            simulation=simulation,
-        )
+    def room(self, head: BlockRef) -> None:
+        """Without bound: nothing waits for a block."""
+
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
+        return [_submission(order, simulation, head) for order, simulation in ready]
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         return simulated_outcome(submission)
+
+
+def _submission(order: Order, simulation: Simulation, head: BlockRef) -> Submission:
+    transactions = [
+        SentTransaction(index, transaction_hash=None, nonce=None, answer=Answer.NOT_SENT)
+        for index in range(len(order.calls))
+    ]
+    return Submission(order, "dry", head.number, tuple(transactions), simulation)
 
 
 def simulated_outcome(submission: Submission) -> Outcome:

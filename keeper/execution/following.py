@@ -62,17 +62,39 @@ class Following:
             key=lambda intent: intent.nonce,
         )
 
+    @property
+    def may_be_mined(self) -> Sequence[Intent]:
+        """Of the open ones those whose nonce was not used yet at the head looked at last, by nonce: whatever used a nonce is in
+        a block, and no other transaction of that nonce can be mined any more."""
+        used = self._used[1] if self._used is not None else 0
+        return [intent for intent in self.open_intents if intent.nonce >= used]
+
+    async def prepare(self, head: BlockRef) -> int:
+        """How many nonces are used at `head`, and how many with those that the node has in its mempool, by one exchange.
+        Returns the latter."""
+        account = to_hex(self._signer)
+        used, pending = await self._all(
+            [
+                ("eth_getTransactionCount", [account, pinned(head)]),
+                ("eth_getTransactionCount", [account, "pending"]),
+            ]
+        )
+        self._used = head.hash, decode_quantity(used, "the nonce")
+        await self._reopen(head)
+        return decode_quantity(pending, "the pending nonce")
+
     async def load(self, chain_id: int) -> None:
         """Take up what an earlier run left open."""
         for intent in await self._store.open_intents(chain_id, self._signer):
             self._tracked[intent.transaction_hash] = intent
             self._missing_since[intent.transaction_hash] = intent.submitted_block
 
-    async def record(self, intent: Intent) -> None:
-        """Written down when it returns."""
-        await self._store.record_intent(intent)
-        self._tracked[intent.transaction_hash] = intent
-        self._seen.pop(intent.transaction_hash, None)
+    async def record(self, intents: Sequence[Intent]) -> None:
+        """All of them written down when it returns."""
+        await self._store.record_intents(intents)
+        for intent in intents:
+            self._tracked[intent.transaction_hash] = intent
+            self._seen.pop(intent.transaction_hash, None)
 
     async def mark(self, intent: Intent, status: IntentStatus, block_number: int | None = None) -> Intent:
         if intent.status is status:
@@ -86,15 +108,26 @@ class Following:
             self._mined[intent.transaction_hash] = changed, block_number
         return changed
 
+    async def drop(self, intents: Sequence[Intent]) -> None:
+        """Written down, but never sent: their nonces are free."""
+        for intent in intents:
+            await self.mark(intent, IntentStatus.REFUSED)
+            self.forget(intent.transaction_hash)
+
     async def follow(self, transaction_hash: Hash32, head: BlockRef) -> Followed:
         """Where one stands as of `head`."""
         await self._look([transaction_hash], head)
         return self._seen[transaction_hash]
 
     async def follow_open(self, head: BlockRef) -> Sequence[Followed]:
-        """Where everything that is open stands as of `head`, in two exchanges at most."""
+        """Where everything that is open stands as of `head`, in two exchanges at most. What a node has just accepted on top
+        of this very head is not asked for: no block up to it can hold it."""
         await self._reopen(head)
-        hashes = [intent.transaction_hash for intent in self.open_intents]
+        hashes = [
+            intent.transaction_hash
+            for intent in self.open_intents
+            if intent.status is not IntentStatus.SENT or intent.submitted_block != head.number
+        ]
         await self._look(hashes, head)
         return [self._seen[transaction_hash] for transaction_hash in hashes]
 

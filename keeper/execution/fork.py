@@ -6,7 +6,7 @@ window. Nothing is ever sent upstream: the fork only reads from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -78,6 +78,9 @@ class ForkSubmitter:
     ) -> None:
         await self._end()
 
+    async def prepare(self, head: BlockRef) -> None:
+        """Nothing of ours is signed."""
+
     async def follow_up(self, head: BlockRef) -> None:
         """Nothing is ever on its way."""
 
@@ -85,8 +88,21 @@ class ForkSubmitter:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
-        """Raises `Refused` when the fork takes none of it, `ConfigError` when what was launched is no local anvil."""
+    def room(self, head: BlockRef) -> None:
+        """Without bound: the fork mines as many blocks as it needs."""
+
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
+        """`Refused` for an order of which the fork takes nothing. Raises `ConfigError` when what was launched is no local
+        anvil."""
+        answers: list[Submission | Refused] = []
+        for order, simulation in ready:
+            try:
+                answers.append(await self._submit(order, simulation, head))
+            except Refused as refused:
+                answers.append(refused)
+        return answers
+
+    async def _submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
         fork = await self._fork_at(head)
         await self._deal(fork, order)
         sent: list[SentTransaction] = []

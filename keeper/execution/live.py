@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, ConfigError, Defect, Refused
+from keeper.core.errors import ConfigError, Defect, Refused
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address, Hash32
 from keeper.execution.following import Followed
+from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.sender import Sender, Sending
@@ -44,6 +45,11 @@ Upkeep = Callable[[BlockRef], Awaitable[None]]
 
 UPKEEP_EVERY_BLOCKS = 20
 
+SMALL_CALL_GAS = 200_000
+"""Less than any liquidation burns: so many of it fill a block for certain."""
+MOST_IN_FLIGHT = 200
+"""Some chains name a block gas limit without meaning it; and what waits longer than a block or two was planned for nothing."""
+
 
 class LiveSubmitter:
     """`keeper.ports.Submitter` with real transactions."""
@@ -51,10 +57,16 @@ class LiveSubmitter:
     rehearses = False
 
     def __init__(
-        self, permit: LivePermit, sender: Sender, reconciler: Reconciler, upkeep: Upkeep | None = None
+        self,
+        permit: LivePermit,
+        sender: Sender,
+        reconciler: Reconciler,
+        upkeep: Upkeep | None = None,
+        most_in_flight: int | None = None,
     ) -> None:
         self._permit = permit
         self._upkeep = upkeep
+        self._most_in_flight = most_in_flight
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
@@ -78,45 +90,51 @@ class LiveSubmitter:
             self._kept_block = head.number
             await self._upkeep(head)
 
+    async def prepare(self, head: BlockRef) -> None:
+        """Count the nonces."""
+        await self._sender.prepare(head)
+
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined: none of them may get another order."""
         return frozenset(
             intent.borrower
-            for intent in self._sender.following.open_intents
+            for intent in self._sender.following.may_be_mined
             if intent.borrower is not None and intent.status is not IntentStatus.LOST
         )
 
-    async def submit(self, order: Order, simulation: Simulation, head: BlockRef) -> Submission:
-        """Raises `Refused` when nothing is on its way; see `keeper.ports.Submitter`."""
+    def room(self, head: BlockRef) -> int:
+        """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
+        most = self._most_in_flight or min(MOST_IN_FLIGHT, max(1, head.gas_limit // SMALL_CALL_GAS))
+        held = sum(intent.status in HELD for intent in self._sender.following.may_be_mined)
+        return max(0, most - held)
+
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
+        """See `keeper.ports.Submitter`."""
+        sent = await self._sender.send_all([self._sendings(order) for order, _ in ready], head)
+        return [
+            self._submission(order, simulation, head, transactions)
+            for (order, simulation), transactions in zip(ready, sent, strict=True)
+        ]
+
+    def _sendings(self, order: Order) -> list[Sending]:
         if order.chain_id != self._permit.chain_id:
             raise Defect(f"an order for chain {order.chain_id} reached the submitter of {self._permit.chain_id}")
-        sent: list[SentTransaction] = []
-        for index, call in enumerate(order.calls):
-            if sent and sent[-1].answer is not Answer.ACCEPTED:
-                sent.append(SentTransaction(index, None, None, Answer.NOT_SENT))
-                continue
-            sending = Sending(
-                call=call,
-                gas_limit=order.gas_limits[index],
-                fees=order.offer.fees,
-                attempt=order.attempt,
-                borrower=order.borrower,
-                call_index=index,
-            )
-            sent.append(await self._send(sending, head, first=not sent))
+        return [
+            Sending(call, gas_limit, order.offer.fees, order.attempt, order.borrower, index)
+            for index, (call, gas_limit) in enumerate(zip(order.calls, order.gas_limits, strict=True))
+        ]
+
+    def _submission(
+        self, order: Order, simulation: Simulation, head: BlockRef, sent: Sequence[SentTransaction] | Refused
+    ) -> Submission | Refused:
+        if isinstance(sent, Refused):
+            return sent
+        if sent[0].answer is Answer.NOT_SENT:
+            return Refused("not sent, because the node did not accept one before it")
         if sent[0].answer is Answer.REFUSED:
-            raise Refused(sent[0].detail or "the node refused the transaction")
+            return Refused(sent[0].detail or "the node refused the transaction")
         self._settling.update(each.transaction_hash for each in sent if each.transaction_hash is not None)
         return Submission(order, "live", head.number, tuple(sent), simulation)
-
-    async def _send(self, sending: Sending, head: BlockRef, *, first: bool) -> SentTransaction:
-        """After the first call is out, what keeps the next one back is part of the submission instead of an exception."""
-        try:
-            return await self._sender.send(sending, head)
-        except (Refused, ChainError) as error:
-            if first:
-                raise
-            return SentTransaction(sending.call_index, None, None, Answer.NOT_SENT, str(error))
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """None while one of its transactions may still be mined soon. A lost one is given up: the borrower is free for a

@@ -9,13 +9,16 @@ The rule, for one signer on one chain, of which we are the only sender:
   node has not counted yet, and a lost nonce is taken again before any higher one: there is never a hole.
 * While an intent at P or above is undecided (intended or unknown), nothing is sent: it would wait above a possible hole.
   Within a few blocks the undecided one is seen, used, or lost.
+* Several transactions may be sent without awaiting each other's answers, in the order of their nonces. Should one of them be
+  refused while later ones were accepted, its nonce is the lowest one not held: the very next transaction takes it.
 * Taking a lost nonce is safe: of two transactions with one nonce, at most one is mined. For the same reason, a borrower
   with a lost transaction is only given another one on that very nonce, or once the nonce is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus
@@ -25,8 +28,9 @@ UNDECIDED = frozenset({IntentStatus.INTENDED, IntentStatus.UNKNOWN})
 HELD = UNDECIDED | {IntentStatus.SENT}
 
 
-def next_nonce(pending_count: int, open_intents: Iterable[Intent]) -> int:
-    """Raises `Refused` while an undecided intent stands at `pending_count` or above."""
+def free_nonces(pending_count: int, open_intents: Iterable[Intent]) -> Iterator[int]:
+    """The nonces that the next transactions take, ascending. Raises `Refused` while an undecided intent stands at
+    `pending_count` or above."""
     held = set()
     for intent in open_intents:
         if intent.nonce < pending_count or intent.status not in HELD:
@@ -36,10 +40,7 @@ def next_nonce(pending_count: int, open_intents: Iterable[Intent]) -> int:
                 f"nonce {intent.nonce} is undecided since block {intent.submitted_block}: nothing is sent above it"
             )
         held.add(intent.nonce)
-    nonce = pending_count
-    while nonce in held:
-        nonce += 1
-    return nonce
+    return (nonce for nonce in count(pending_count) if nonce not in held)
 
 
 def check_borrower(nonce: int, attempt: str, borrower: Address, open_intents: Iterable[Intent]) -> None:

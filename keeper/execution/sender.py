@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError, Defect
-from keeper.core.hexdata import decode_quantity
+from keeper.core.errors import ChainError, Defect, Refused, StoreError
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.answers import judge_answer, says_nonce_used
 from keeper.execution.following import Followed, Following
-from keeper.execution.nonces import check_borrower, next_nonce
+from keeper.execution.nonces import check_borrower, free_nonces
 from keeper.execution.rpc import Rpc
 from keeper.execution.signing.signer import Signer, TransactionFields
 from keeper.ports import Intents
+
+SEND_WINDOW = 8
+"""So many transactions may be unanswered at a time: no more than these can stand above one that does not arrive."""
+STATUS_OF = {
+    Answer.ACCEPTED: IntentStatus.SENT,
+    Answer.REFUSED: IntentStatus.REFUSED,
+    Answer.UNKNOWN: IntentStatus.UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,25 @@ class Sending:
     attempt: str
     borrower: Address | None
     call_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """What was signed of one order: all of it, or its first calls, and why the next one was not."""
+
+    intents: tuple[Intent, ...]
+    kept_back: Refused | None
+
+    def told(
+        self, order: Sequence[Sending], answers: Mapping[Hash32, SentTransaction]
+    ) -> Sequence[SentTransaction] | Refused:
+        if not self.intents and self.kept_back is not None:
+            return self.kept_back
+        sent = [answers[intent.transaction_hash] for intent in self.intents]
+        for sending in order[len(sent) :]:
+            why = str(self.kept_back) if len(sent) == len(self.intents) else ""
+            sent.append(SentTransaction(sending.call_index, None, None, Answer.NOT_SENT, why))
+        return sent
 
 
 class Sender:
@@ -54,55 +81,115 @@ class Sender:
         self._started = True
         return await self.following.follow_open(head)
 
-    async def send(self, sending: Sending, head: BlockRef) -> SentTransaction:
-        """Sign, write down, send once; the answer says what is proven.
+    async def prepare(self, head: BlockRef) -> None:
+        """Look at the nonces as of `head`; what is sent on it then needs no further reading."""
+        self._counted = head.hash, await self.following.prepare(head)
 
-        Raises `Refused` and `ChainError` only before anything was signed. A `StoreError` may come after the bytes left:
-        the nonce is then undecided, as after a crash."""
+    async def send(self, sending: Sending, head: BlockRef) -> SentTransaction:
+        """One transaction; see `send_all`. Raises `Refused` when it is not even signed."""
+        [answer] = await self.send_all([[sending]], head)
+        if isinstance(answer, Refused):
+            raise answer
+        return answer[0]
+
+    async def send_all(
+        self, orders: Sequence[Sequence[Sending]], head: BlockRef
+    ) -> list[Sequence[SentTransaction] | Refused]:
+        """Sign, write down together, send each once; the answers say what is proven. `Refused` for an order of which nothing
+        was signed. Of one order, a transaction is not sent unless the one before it was accepted.
+
+        Raises `ChainError` only before anything was signed. A `StoreError` may come after bytes left: their nonces are then
+        undecided, as after a crash."""
         if not self._started:
             raise Defect("a sender must look at what an earlier run left open before it takes a nonce")
         async with self._turn:
-            nonce = await self._next_nonce(head)
-            if sending.borrower is not None:
-                check_borrower(nonce, sending.attempt, sending.borrower, self.following.open_intents)
-            signed = self._signer.sign_transaction(
-                TransactionFields(
-                    chain_id=self._chain_id,
-                    nonce=nonce,
-                    call=sending.call,
-                    gas_limit=sending.gas_limit,
-                    max_fee_wei=sending.fees.max_fee_wei,
-                    priority_fee_wei=sending.fees.priority_fee_wei,
-                )
-            )
-            intent = Intent(
+            if self._counted is None or self._counted[0] != head.hash:
+                await self.prepare(head)
+            signed = await self._sign_all(orders, head)
+            intents = [intent for each in signed for intent in each.intents]
+            answers: Mapping[Hash32, SentTransaction] = {}
+            if intents:
+                await self.following.record(intents)
+                answers = await self._broadcast_all(intents)
+            return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
+
+    async def _sign_all(self, orders: Sequence[Sequence[Sending]], head: BlockRef) -> list[_Signed]:
+        """In the order of their nonces; what may not be signed takes none."""
+        assert self._counted is not None, "the nonces were counted"
+        beside = {intent.transaction_hash: intent for intent in self.following.may_be_mined}
+        signed: list[_Signed] = []
+        try:
+            nonces = free_nonces(self._counted[1], beside.values())
+        except Refused as refused:
+            return [_Signed((), refused) for _ in orders]
+        nonce = next(nonces)
+        for order in orders:
+            intents: list[Intent] = []
+            kept_back: Refused | None = None
+            for sending in order:
+                try:
+                    if sending.borrower is not None:
+                        check_borrower(nonce, sending.attempt, sending.borrower, beside.values())
+                except Refused as refused:
+                    kept_back = refused
+                    break
+                intent = self._sign(sending, nonce, head)
+                beside[intent.transaction_hash] = intent  # the same bytes as a lost one's are that one
+                intents.append(intent)
+                nonce = next(nonces)
+                await asyncio.sleep(0)  # a signature takes milliseconds: let the others have their turn
+            signed.append(_Signed(tuple(intents), kept_back))
+        return signed
+
+    def _sign(self, sending: Sending, nonce: int, head: BlockRef) -> Intent:
+        signed = self._signer.sign_transaction(
+            TransactionFields(
                 chain_id=self._chain_id,
-                signer=self.address,
                 nonce=nonce,
-                transaction_hash=signed.hash,
-                raw_transaction=signed.raw,
-                attempt=sending.attempt,
-                borrower=sending.borrower,
-                call_index=sending.call_index,
-                submitted_block=head.number,
+                call=sending.call,
+                gas_limit=sending.gas_limit,
+                max_fee_wei=sending.fees.max_fee_wei,
+                priority_fee_wei=sending.fees.priority_fee_wei,
             )
-            await self.following.record(intent)
-            answer, detail = await self._broadcast(intent)
-            if answer is Answer.REFUSED:
-                self.following.forget(signed.hash)
-                return SentTransaction(sending.call_index, None, None, answer, detail)
-            return SentTransaction(sending.call_index, signed.hash, nonce, answer, detail)
+        )
+        return Intent(
+            chain_id=self._chain_id,
+            signer=self.address,
+            nonce=nonce,
+            transaction_hash=signed.hash,
+            raw_transaction=signed.raw,
+            attempt=sending.attempt,
+            borrower=sending.borrower,
+            call_index=sending.call_index,
+            submitted_block=head.number,
+        )
 
-    async def _next_nonce(self, head: BlockRef) -> int:
-        """Counts once per head, after looking where everything open stands."""
-        if self._counted is None or self._counted[0] != head.hash:
-            await self.following.follow_open(head)
-            answer = await self._rpc.request("eth_getTransactionCount", [to_hex(self.address), "pending"])
-            self._counted = (head.hash, decode_quantity(answer, "the pending nonce"))
-        return next_nonce(self._counted[1], self.following.open_intents)
+    async def _broadcast_all(self, intents: Sequence[Intent]) -> dict[Hash32, SentTransaction]:
+        """By nonce, at most `SEND_WINDOW` unanswered at a time. The first goes alone, and so does a further call of an order:
+        what the account as such is refused for shows before anything stands above it. After one that was not accepted nothing
+        more leaves."""
+        answers: dict[Hash32, SentTransaction] = {}
+        unanswered: deque[asyncio.Task[None]] = deque()
+        errors: list[Exception] = []
+        async with asyncio.TaskGroup() as group:
+            for place, intent in enumerate(intents):
+                alone = place == 1 or (place > 0 and intent.attempt == intents[place - 1].attempt)
+                while len(unanswered) >= (1 if alone else SEND_WINDOW):
+                    await unanswered.popleft()
+                if errors or any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
+                    break
+                unanswered.append(group.create_task(self._broadcast(intent, answers, errors)))
+        if errors:
+            raise errors[0]
+        unsent = [intent for intent in intents if intent.transaction_hash not in answers]
+        for intent in unsent:
+            answers[intent.transaction_hash] = SentTransaction(intent.call_index, None, None, Answer.NOT_SENT)
+        await self.following.drop(unsent)
+        return answers
 
-    async def _broadcast(self, intent: Intent) -> tuple[Answer, str]:
-        """Exactly one send. Whatever is not proven by its answer is looked up once."""
+    async def _broadcast(self, intent: Intent, answers: dict[Hash32, SentTransaction], errors: list[Exception]) -> None:
+        """Exactly one send. Whatever is not proven by its answer is looked up once. Others are under way at the same time:
+        an error waits until they have their answers."""
         result: object
         try:
             result = await self._rpc.request("eth_sendRawTransaction", [to_hex(intent.raw_transaction)])
@@ -111,15 +198,19 @@ class Sender:
         answer = judge_answer(result, intent.transaction_hash)
         if answer is Answer.UNKNOWN:
             answer = await self._look_up(intent, says_nonce_used(result))
-        status = {
-            Answer.ACCEPTED: IntentStatus.SENT,
-            Answer.REFUSED: IntentStatus.REFUSED,
-            Answer.UNKNOWN: IntentStatus.UNKNOWN,
-        }[answer]
-        await self.following.mark(intent, status)
+        detail = str(result) if isinstance(result, ChainError) else ""
+        sent = SentTransaction(intent.call_index, intent.transaction_hash, intent.nonce, answer, detail)
         if answer is not Answer.ACCEPTED:
             self._counted = None
-        return answer, str(result) if isinstance(result, ChainError) else ""
+        if answer is Answer.REFUSED:
+            sent = SentTransaction(intent.call_index, None, None, answer, detail)
+        answers[intent.transaction_hash] = sent
+        try:
+            await self.following.mark(intent, STATUS_OF[answer])
+        except (StoreError, Defect) as error:
+            errors.append(error)
+        if answer is Answer.REFUSED:
+            self.following.forget(intent.transaction_hash)
 
     async def _look_up(self, intent: Intent, nonce_used: bool) -> Answer:
         try:

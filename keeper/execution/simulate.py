@@ -6,8 +6,11 @@ borrower's health, and around its calls each collateral token for our balance: w
 A call that reverts leaves nothing behind by itself; an order of several calls that fails after the first has already
 changed the state, so everything is run again without it, at most `MAX_ROUNDS` times.
 
-When the orders need more gas than one block holds, the simulated block's gas limit is raised; when they need more than
-nodes commonly grant a request (`REQUEST_GAS`), they are split, and the later parts do not see the earlier ones.
+The orders of this head that are on their way already run first, in the order in which they will be mined. When all of it needs
+more gas than one block holds, the simulated block's gas limit is raised; when it needs more than nodes commonly grant a request
+(`REQUEST_GAS`), the orders are split, and of those before a part only as many run as still fit, the latest. What is left
+out belongs to other borrowers: it cannot move this borrower's row, and within one second no index moves either; what it can
+take away is shared money, which the budget counts, and a reserve's liquidity, for which the contract refuses.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.errors import MalformedResponse, MethodUnavailable, NodesDisagree, RpcFailure
 from keeper.core.hexdata import decode_bytes, decode_list, decode_object, decode_quantity
 from keeper.core.order import Order, SimulatedCall, Simulation
 from keeper.core.outcome import Reason, Skip
@@ -50,12 +53,14 @@ class NodeSimulator:
     liquidator: Address
     dealt: DealtFunding | None = None
 
-    async def simulate(self, orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
+    async def simulate(
+        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, before: Sequence[Order] = ()
+    ) -> Sequence[Simulation | Skip]:
         """One answer per order. Raises `ChainError` when the node is unwell; a node that cannot simulate is a skip."""
         answers: dict[str, Simulation | Skip] = {}
         dealt = Dealt((), frozenset())
         if self.dealt is not None:
-            dealt = await self.dealt.deal(needs_of(orders), block)
+            dealt = await self.dealt.deal(needs_of([*before, *orders]), block)
         ready = []
         for order in orders:
             missing = [to_hex(asset) for asset in order.plan.debts_raw if (asset, order.spender) in dealt.undealable]
@@ -63,22 +68,29 @@ class NodeSimulator:
                 answers[order.attempt] = _cannot(order, f"no storage slot was found to deal {', '.join(missing)}")
             else:
                 ready.append(order)
+        ran = list(before)
         for part in split_by_gas(ready):
-            answers.update(await self._cumulatively(part, block, timestamp_s, dealt))
+            answers.update(await self._cumulatively(part, latest_fitting(ran, part), block, timestamp_s, dealt))
+            ran += [order for order in part if isinstance(answers[order.attempt], Simulation)]
         return [answers[order.attempt] for order in orders]
 
     async def _cumulatively(
-        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
+        self, orders: Sequence[Order], before: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
     ) -> dict[str, Simulation | Skip]:
         answers: dict[str, Simulation | Skip] = {}
         running = list(orders)
         for _ in range(MAX_ROUNDS):
             try:
-                results = await self._round(running, block, timestamp_s, dealt)
+                results = await self._round(running, before, block, timestamp_s, dealt)
             except MethodUnavailable:
                 return {order.attempt: _cannot(order, "the node does not offer eth_simulateV1") for order in orders}
             except RpcFailure as failure:
                 return {order.attempt: _cannot(order, str(failure)) for order in orders}
+            except NodesDisagree as error:
+                skipped = {
+                    order.attempt: Skip(Reason.NODES_DISAGREE, str(error), order.plan.verdict) for order in running
+                }
+                return answers | skipped
             halfway = next((place for place, result in enumerate(results) if result.halfway), None)
             trusted = len(running) if halfway is None else halfway + 1
             for order, result in zip(running[:trusted], results[:trusted], strict=True):
@@ -95,32 +107,39 @@ class NodeSimulator:
         return answers
 
     async def _round(
-        self, orders: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
+        self, orders: Sequence[Order], before: Sequence[Order], block: BlockRef, timestamp_s: int, dealt: Dealt
     ) -> Sequence[_Result]:
         if not orders:
             return []
-        calls: list[dict[str, str]] = []
+        calls = [call for order in before for call in self._calls(order)]
+        first = len(calls)
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
             health = handle.adapter.encode_health(handle.market, order.borrower)
             balances = [self._entry(Call(asset, encode_balance_of(self.liquidator))) for asset in _seized(order)]
             calls += balances
-            for call, gas_limit in zip(order.calls, order.gas_limits, strict=True):
-                calls.append(self._entry(call) | {"gas": hex(gas_limit)})
+            calls += self._calls(order)
             calls.append(self._entry(health))
             calls += balances
-        request = simulation_request(calls, block, timestamp_s, needed_gas(orders), dealt)
+        request = simulation_request(calls, block, timestamp_s, needed_gas(orders, before), dealt)
         answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
         blocks = decode_list(answer, "simulation")
         entries = decode_list(decode_object(blocks[0] if blocks else None, "simulated block").get("calls"), "calls")
         if len(entries) != len(calls):
             raise MalformedResponse(f"{len(calls)} simulated calls were answered with {len(entries)} results")
         results = []
+        entries = entries[first:]
         for order in orders:
             width = len(order.calls) + 1 + 2 * len(_seized(order))
             own, entries = entries[:width], entries[width:]
             results.append(self._judge(order, [_decode_call(entry) for entry in own]))
         return results
+
+    def _calls(self, order: Order) -> list[dict[str, str]]:
+        return [
+            self._entry(call) | {"gas": hex(gas_limit)}
+            for call, gas_limit in zip(order.calls, order.gas_limits, strict=True)
+        ]
 
     def _entry(self, call: Call) -> dict[str, str]:
         return {"from": to_hex(self.liquidator), "to": to_hex(call.target), "input": to_hex(call.calldata)}
@@ -183,10 +202,19 @@ def _any_ok(calls: Sequence[_CallAnswer]) -> bool:
     return any(call.ok for call in calls)
 
 
-def needed_gas(orders: Sequence[Order]) -> int:
-    """What the orders are expected to burn, with room for the largest of their gas limits."""
+def needed_gas(orders: Sequence[Order], before: Sequence[Order] = ()) -> int:
+    """What the orders are expected to burn, those before them included, with room for the largest of all gas limits."""
     burnt = sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
-    return burnt + max((limit for order in orders for limit in order.gas_limits), default=0)
+    burnt += sum(sum(order.offer.gas) for order in before)
+    return burnt + max((limit for order in (*before, *orders) for limit in order.gas_limits), default=0)
+
+
+def latest_fitting(before: Sequence[Order], orders: Sequence[Order]) -> Sequence[Order]:
+    """Of those before, the latest that fit into one request together with these orders."""
+    first = 0
+    while first < len(before) and needed_gas(orders, before[first:]) > REQUEST_GAS:
+        first += 1
+    return before[first:]
 
 
 def split_by_gas(orders: Sequence[Order]) -> list[list[Order]]:

@@ -5,27 +5,28 @@ Awaits nothing: funds and fees come in as values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.core.block import BlockRef
-from keeper.core.lending import Position
+from keeper.core.lending import Health, Position
 from keeper.core.order import FeeQuote, Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, Window
-from keeper.core.planner import Planner, PlanPolicy
-from keeper.core.profit import price_plan
-from keeper.core.standing import Funds
+from keeper.core.planner import Planner, PlanPolicy, Unfinished
+from keeper.core.price_policy import Concern, PricePolicies
+from keeper.core.profit import gas_cost_base, price_plan
 from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.market import MarketFollower
+from keeper.pipeline.price_judge import PriceJudge
+from keeper.pipeline.ready import Ready
+from keeper.pipeline.round import Moment
 
 SIMULATION_GAS = 3_000_000
 """What each call may burn in a simulation, or three times its estimate: a borrower may hold every asset there is. The gas
 limit then follows from what it burnt."""
-
-FundKey = tuple[Address, Address]
-"""(debt asset, who pulls it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Terms:
     wrapped_native: Address | None
     inclusion_s: int
     """How long after its head a plan must hold."""
+    prices: PricePolicies = field(default_factory=PricePolicies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,59 +50,15 @@ class Candidate:
     offers: tuple[Offer, ...]
 
 
-@dataclass(slots=True)
-class Budget:
-    """What is left to spend at one head, shared by all its orders."""
-
-    funds: Mapping[FundKey, Funds]
-    gas_money_wei: int | None
-    reserved_raw: dict[FundKey, int] = field(default_factory=dict)
-    """Promised to orders that are under way or admitted at this head: they share the balance, and each spender's orders
-    its allowance."""
-
-    def take(self, plan: Plan, spender: Address, gas_wei: int) -> Skip | None:
-        """Reserve what the plan needs; or why that is not possible."""
-        for asset, needed_raw in plan.debts_raw.items():
-            funds = self.funds.get((asset, spender))
-            if funds is None:
-                return Skip(Reason.NO_INVENTORY, f"balance of 0x{asset.hex()} is not known", plan.verdict)
-            promised_raw = sum(raw for (each, _), raw in self.reserved_raw.items() if each == asset)
-            refusal = shortage(asset, needed_raw, funds, promised_raw, self.reserved_raw.get((asset, spender), 0))
-            if refusal is not None:
-                return Skip(refusal.reason, refusal.detail, plan.verdict)
-        if self.gas_money_wei is not None and self.gas_money_wei < gas_wei:
-            return Skip(Reason.NO_INVENTORY, f"gas may cost {gas_wei} wei, {self.gas_money_wei} are left", plan.verdict)
-        self.reserve(plan, spender)
-        if self.gas_money_wei is not None:
-            self.gas_money_wei -= gas_wei
-        return None
-
-    def reserve(self, plan: Plan, spender: Address) -> None:
-        """Promise what the plan may pull."""
-        for asset, needed_raw in plan.debts_raw.items():
-            self.reserved_raw[asset, spender] = self.reserved_raw.get((asset, spender), 0) + needed_raw
-
-
-def shortage(asset: Address, needed_raw: int, funds: Funds, reserved_raw: int, allotted_raw: int) -> Skip | None:
-    """Why `needed_raw` of an asset cannot be promised; None when it can. `reserved_raw` of the balance and `allotted_raw` of
-    the allowance are promised already."""
-    if funds.balance_raw is not None and funds.balance_raw - reserved_raw < needed_raw:
-        if funds.balance_raw >= needed_raw:
-            return Skip(Reason.RESERVED, f"{reserved_raw} of {funds.balance_raw} raw of 0x{asset.hex()} are promised")
-        return Skip(Reason.NO_INVENTORY, f"needs {needed_raw} raw of 0x{asset.hex()}, has {funds.balance_raw}")
-    if funds.allowance_raw is not None and funds.allowance_raw - allotted_raw < needed_raw:
-        return Skip(
-            Reason.NO_ALLOWANCE, f"needs an allowance of {needed_raw} raw of 0x{asset.hex()}, has {funds.allowance_raw}"
-        )
-    return None
-
-
 class Desk:
     """Decides for one market; keeps nothing between heads."""
 
     def __init__(self, follower: MarketFollower[Any, Any], terms: Terms, chain_id: int, liquidator: Address) -> None:
         self.follower = follower
         self.terms = terms
+        self.prices = PriceJudge(terms.prices, follower.reader.watch)
+        self.ready = Ready()
+        """Plans for prices that are about to come."""
         self._chain_id = chain_id
         self._liquidator = liquidator
 
@@ -108,40 +66,86 @@ class Desk:
     def market(self) -> Address:
         return self.follower.entry
 
-    def below_one(self) -> dict[Address, int | Skip]:
-        """Every borrower below 1 at the applied block with its health; `Skip` for one that cannot be valued."""
+    def named(self) -> Sequence[Address]:
+        """Everybody who may be below 1 at the applied block, the largest debt first; `health_of` says who is."""
         block = self.follower.applied
         assert block is not None, "a market is judged after it was followed"
         adapter, state = self.follower.adapter, self.follower.state
-        sick: dict[Address, int | Skip] = {}
+        owed_base: dict[Address, int] = {}
         for position in self.follower.book.positions():
             health = adapter.health(state, position, block.timestamp_s)
             if isinstance(health, Skip):
-                sick[position.borrower] = health
+                owed_base[position.borrower] = 0
             elif health.health_factor_wad < HEALTH_ONE_WAD:
-                sick[position.borrower] = health.health_factor_wad
-        return sick
+                owed_base[position.borrower] = health.debt_base
+        return sorted(owed_base, key=lambda borrower: (-owed_base[borrower], borrower))
+
+    def health_of(self, borrower: Address) -> Health | Skip:
+        """At the applied block's own timestamp, exactly; `Skip` for one that cannot be valued."""
+        block = self.follower.applied
+        assert block is not None, "a market is judged after it was followed"
+        return self.follower.adapter.health(
+            self.follower.state, self.follower.book.position(borrower), block.timestamp_s
+        )
+
+    def doubts(self, head: BlockRef) -> list[Concern]:
+        """What is newly wrong with the prices of this head, by the operator's policies."""
+        return self.prices.judge(self.follower.adapter.prices(self.follower.state), head)
 
     def latest_s(self, head: BlockRef, now_s: int) -> int:
-        """Until when the plans of a head must hold; fixed before the head is read, because prices are read as of it."""
-        return max(head.timestamp_s, now_s) + self.terms.inclusion_s
+        """Until when the plans of a head must hold; fixed before the head is read, because prices are read as of it.
 
-    def candidate(self, borrower: Address, head: BlockRef, now_s: int, fees: FeeQuote) -> Candidate | Skip:
-        """Plans for one borrower that pay; or why there are none.
+        They hold from the head's own time on: a chain that mines on demand may stamp its next block long after its head."""
+        inclusion_s = self.terms.inclusion_s
+        return self.ready.window_end_s(head, max(head.timestamp_s, now_s) + inclusion_s, inclusion_s // 3)
 
-        They hold from the head's own time until the inclusion window after now: a chain that mines on demand may stamp
-        its next block long after its head."""
+    def window(self, moment: Moment) -> Window:
+        """The one window of a head: every wave is planned in it, and simulated at its end."""
+        head = moment.head
+        return Window(head.timestamp_s, self.follower.latest_s or self.latest_s(head, int(moment.now_s)))
+
+    def begin(self, borrower: Address, moment: Moment) -> Candidate | Skip | Unfinished:
+        """What one call each can do for a borrower, and pays; or why nothing does; or that only a sequence may."""
         adapter, state = self.follower.adapter, self.follower.state
         position = self.follower.book.position(borrower)
-        window = Window(head.timestamp_s, self.follower.latest_s or self.latest_s(head, now_s))
-        planner = Planner(adapter, state, self.market, head, window, self._liquidator, self.terms.policy)
-        plans = planner.plan(position)
-        if isinstance(plans, Skip):
-            return plans
+        doubted = self.prices.refusal(adapter.relevant_prices(state, position))
+        if doubted is not None:
+            return doubted
+        window, target = self.window(moment), self.terms.policy.target
+        ready = self.ready.find(adapter, state, position, moment.head, window, target)
+        if ready is not None:
+            return self._candidate(position, ready, moment.fees)
+        begun = self._planner(moment).begin(position, self._least_gain_base(position, moment.fees))
+        return begun if isinstance(begun, Skip | Unfinished) else self._candidate(position, begun, moment.fees)
+
+    def finish(self, begun: Unfinished, moment: Moment) -> Generator[None, None, Candidate | Skip]:
+        """Sequences for a borrower whom no single call restores; long, so it yields between its steps."""
+        plans = yield from self._planner(moment).finish(begun)
+        return plans if isinstance(plans, Skip) else self._candidate(begun.position, plans, moment.fees)
+
+    def _planner(self, moment: Moment) -> Planner[Any, Any]:
+        return self.planner(self.follower.state, moment.head, self.window(moment))
+
+    def planner(self, state: Any, block: BlockRef, window: Window) -> Planner[Any, Any]:
+        """Plans on a state that need not be the follower's."""
+        adapter, policy = self.follower.adapter, self.terms.policy
+        return Planner(adapter, state, self.market, block, window, self._liquidator, policy)
+
+    def _least_gain_base(self, position: Position, fees: FeeQuote) -> int | None:
+        """What even the smallest order must bring: the gas of one call, and the profit asked for. None while the fees are
+        not to be paid anyhow, or nothing prices gas: then that is the reason, not the size."""
+        native_price_base = self._native_price_base()
+        if native_price_base is None or fees.base_fee_wei + fees.priority_fee_wei > self.terms.fee_cap_wei:
+            return None
+        gas = self.follower.adapter.estimated_gas(position)
+        return gas_cost_base(gas, fees.max_fee_wei, native_price_base) + self.terms.min_profit_base
+
+    def _candidate(self, position: Position, plans: Sequence[Plan], fees: FeeQuote) -> Candidate | Skip:
+        """Those of the plans that pay."""
         native_price_base = self._native_price_base()
         if native_price_base is None:
             return Skip(Reason.UNPRICEABLE, "the native coin has no price: set wrapped_native to one of the reserves")
-        gas = adapter.estimated_gas(position)
+        gas = self.follower.adapter.estimated_gas(position)
         offers: list[Offer] = []
         refusal: Skip | None = None
         for plan in plans:
@@ -198,14 +202,25 @@ class Desk:
         limits = tuple(gas_limit(used) for used in gas)
         return Order(order.attempt, order.chain_id, priced, order.spender, order.calls, limits)
 
+    def promise(self, order: Order, budget: Budget) -> None:
+        """Set aside what an order may pull and burn."""
+        budget.reserve(order.plan, order.spender, self.gas_wei(order.offer))
+
+    def free(self, order: Order, budget: Budget) -> None:
+        """Take that back."""
+        budget.release(order.plan, order.spender, self.gas_wei(order.offer))
+
     def gas_wei(self, offer: Offer) -> int:
         """What a node wants to see in the account before it takes the order's transactions."""
         return sum(gas_limit(gas) for gas in offer.gas) * offer.fees.max_fee_wei
 
-    def fund_keys(self, candidates: Sequence[Candidate]) -> list[FundKey]:
-        spender = self.follower.adapter.spender(self.follower.market)
-        assets = {asset for candidate in candidates for offer in candidate.offers for asset in offer.plan.debts_raw}
-        return [(asset, spender) for asset in sorted(assets)]
+    def fund_keys(self) -> list[FundKey]:
+        """Every asset that a plan of this market may repay, with who pulls it; none before the market is discovered."""
+        if not self.follower.built:
+            return []
+        adapter, market = self.follower.adapter, self.follower.market
+        spender = adapter.spender(market)
+        return [(asset, spender) for asset in adapter.assets(market)]
 
     def _price(self, plan: Plan, gas: tuple[int, ...], fees: FeeQuote, native_price_base: int) -> Offer | Skip:
         return price_plan(plan, gas, fees, native_price_base, self.terms.min_profit_base, self.terms.fee_cap_wei)

@@ -31,6 +31,7 @@ TRANSIENT = frozenset(
         Reason.MARKET_UNVERIFIED,
         Reason.CANNOT_SIMULATE,
         Reason.SIMULATION_REVERTED,
+        Reason.NODES_DISAGREE,
         Reason.UNPRICEABLE,
     }
 )
@@ -55,9 +56,10 @@ class Moment:
 
     head: BlockRef
     now_s: float
+    """When the round began, before anything of the head was read."""
     fees: FeeQuote
     busy: frozenset[Address]
-    """Borrowers with a transaction on its way."""
+    """Borrowers with a transaction that may still be mined on top of the head."""
 
 
 def unused_name(name: str, used: Container[str]) -> str:

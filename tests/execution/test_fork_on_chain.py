@@ -28,6 +28,7 @@ from keeper.execution.slots import SlotFinder
 from keeper.store.store import Store
 from tests.execution.rig import KEEPER, WINDOW_S, Rig, rigged
 from tests.faults import FaultProxy
+from tests.submitting import submit
 
 
 def launching(url: str) -> Launch:
@@ -79,7 +80,7 @@ async def test_orders_execute_on_the_fork_and_the_base_does_not_notice(bed: Bed)
         async with forking(rig, proxy.url) as (submitter, simulator):
             ready = await simulated(rig, simulator, await rig.orders(KEEPER))
             before, head = await fingerprint(bed), await rig.head()
-            submissions = [await submitter.submit(order, simulation, head) for order, simulation in ready]
+            submissions = [await submit(submitter, order, simulation, head) for order, simulation in ready]
             outcomes = [await submitter.settle(submission, head) for submission in submissions]
             assert await fingerprint(bed) == before
         assert len(outcomes) >= 3
@@ -103,14 +104,14 @@ async def test_the_figures_are_those_of_a_live_run(bed: Bed, tmp_path: Path) -> 
         async with forking(rig, bed.url) as (submitter, simulator):
             ready = await simulated(rig, simulator, await rig.orders(KEEPER, most=3))
             head = await rig.head()
-            forked = [await submitter.submit(order, simulation, head) for order, simulation in ready]
+            forked = [await submit(submitter, order, simulation, head) for order, simulation in ready]
             on_fork = [await submitter.settle(submission, head) for submission in forked]
         chain_id = bed.deployment.chain_id
         permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
         live = LiveSubmitter(permit, Sender(rig.rpc, rig.signer(tmp_path), store, chain_id), rig.reconciler)
         await live.start(head)
         await bed.chain.rpc.request("evm_setAutomine", [False])
-        sent = [await live.submit(order, simulation, head) for order, simulation in ready]
+        sent = [await submit(live, order, simulation, head) for order, simulation in ready]
         assert on_fork[0] is not None
         mined_at_s = on_fork[0].mined[0].block.timestamp_s
         await bed.chain.rpc.request("evm_setNextBlockTimestamp", [mined_at_s])
@@ -128,12 +129,12 @@ async def test_the_next_head_is_forked_anew_and_nothing_told_is_lost(bed36: Bed)
         async with forking(rig, bed36.url) as (submitter, simulator):
             [(order, simulation), *_] = await simulated(rig, simulator, await rig.orders(KEEPER))
             first_head = await rig.head()
-            first = await submitter.submit(order, simulation, first_head)
+            first = await submit(submitter, order, simulation, first_head)
             await bed36.chain.mine(1, seconds=12)
             [again] = [each for each in await rig.orders(KEEPER) if each.borrower == order.borrower]
             [(again, simulation)] = await simulated(rig, simulator, [again])
             second_head = await rig.head()
-            second = await submitter.submit(again, simulation, second_head)
+            second = await submit(submitter, again, simulation, second_head)
             outcomes = [await submitter.settle(each, second_head) for each in (first, second)]
             assert [outcome.mined[0].block.number for outcome in outcomes if outcome] == [
                 first_head.number + 1,
@@ -149,8 +150,8 @@ async def test_an_order_that_reverts_on_the_fork_says_why(bed36: Bed) -> None:
             [(order, simulation), *_] = await simulated(rig, simulator, await rig.orders(KEEPER))
             head = await rig.head()
             again = replace(order, attempt="again")
-            first = await submitter.submit(order, simulation, head)
-            second = await submitter.submit(again, simulation, head)
+            first = await submit(submitter, order, simulation, head)
+            second = await submit(submitter, again, simulation, head)
             outcomes = [await submitter.settle(each, head) for each in (first, second)]
             assert outcomes[1] is not None
             assert outcomes[1].mined[0].revert == "HealthFactorNotBelowThreshold"
@@ -166,9 +167,9 @@ async def test_a_head_that_is_not_on_the_chain_any_more_is_not_rehearsed(bed36: 
             [(order, simulation), *_] = await simulated(rig, simulator, await rig.orders(KEEPER))
             gone = replace(await rig.head(), hash=Hash32(b"\x13" * 32))
             with pytest.raises(BlockUnavailable):
-                await submitter.submit(order, simulation, gone)
+                await submit(submitter, order, simulation, gone)
             head = await rig.head()
-            submission = await submitter.submit(order, simulation, head)
+            submission = await submit(submitter, order, simulation, head)
             outcome = await submitter.settle(submission, head)
             assert outcome is not None
             assert outcome.restored
@@ -180,12 +181,12 @@ async def test_a_fork_that_died_is_told_and_replaced(bed36: Bed) -> None:
         async with forking(rig, bed36.url) as (submitter, simulator):
             [(order, simulation), *_] = await simulated(rig, simulator, await rig.orders(KEEPER))
             head = await rig.head()
-            submission = await submitter.submit(order, simulation, head)
+            submission = await submit(submitter, order, simulation, head)
             await submitter._end()
             outcome = await submitter.settle(submission, head)
             assert outcome is not None
             assert (outcome.restored, outcome.mined, outcome.detail) == (False, (), "its fork is gone")
-            again = await submitter.settle(await submitter.submit(order, simulation, head), head)
+            again = await submitter.settle(await submit(submitter, order, simulation, head), head)
             assert again is not None
             assert again.restored
 
@@ -214,7 +215,7 @@ async def test_only_a_loopback_anvil_is_written_to(bed36: Bed, answers_node_info
         async with ForkSubmitter(launch, lambda url: JsonRpc(proxy.url), str, dealt, rig.markets) as submitter:
             [order, *_] = await rig.orders(KEEPER)
             with pytest.raises(ConfigError, match="no anvil on this machine"):
-                await submitter.submit(order, Simulation((), 0), await rig.head())
+                await submit(submitter, order, Simulation((), 0), await rig.head())
         assert set(proxy.counts) <= {"anvil_nodeInfo"}
         assert await fingerprint(bed36) == before
 
@@ -225,7 +226,7 @@ async def test_the_rehearsers_balance_on_the_base_stays_empty(bed36: Bed) -> Non
         async with forking(rig, bed36.url) as (submitter, simulator):
             [(order, simulation), *_] = await simulated(rig, simulator, await rig.orders(KEEPER))
             head = await rig.head()
-            await submitter.settle(await submitter.submit(order, simulation, head), head)
+            await submitter.settle(await submit(submitter, order, simulation, head), head)
         assert await rig.rpc.request("eth_getBalance", [to_hex(KEEPER), "latest"]) == "0x0"
         assert await rig.rpc.request("eth_getTransactionCount", [to_hex(KEEPER), "latest"]) == "0x0"
 
@@ -238,11 +239,11 @@ async def test_the_upstream_url_stays_out_of_every_error(bed36: Bed) -> None:
         async with forking(rig, f"{proxy.url}/v2/{key}") as (submitter, simulator):
             ready = await simulated(rig, simulator, await rig.orders(KEEPER))
             head = await rig.head()
-            await submitter.settle(await submitter.submit(*ready[0], head), head)
+            await submitter.settle(await submit(submitter, *ready[0], head), head)
             proxy.on_request = lambda method, params: {"error": {"code": -32000, "message": f"no /v2/{key} for you"}}
             texts = []
             try:
-                submission = await submitter.submit(*ready[-1], head)
+                submission = await submit(submitter, *ready[-1], head)
                 texts += [sent.detail for sent in submission.transactions]
                 outcome = await submitter.settle(submission, head)
                 texts.append(outcome.detail if outcome else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from keeper.execution.simulate import NodeSimulator
 from keeper.store.store import Store
 from tests.execution.rig import GAS_LIMIT, KEEPER, WINDOW_S, Rig, rigged
 from tests.faults import FaultProxy, Override
+from tests.submitting import submit
 
 
 @asynccontextmanager
@@ -50,7 +51,7 @@ async def simulated(rig: Rig, orders: list[Order]) -> list[tuple[Order, Simulati
 async def settled(rig: Rig, submitter: LiveSubmitter, order: Order, simulation: Simulation) -> Outcome:
     """Submitted at the head and settled once it is mined; the transactions land inside the plan's window."""
     await rig.bed.chain.rpc.request("anvil_setBlockTimestampInterval", [1])
-    return await outcome_of(rig, submitter, await submitter.submit(order, simulation, await rig.head()))
+    return await outcome_of(rig, submitter, await submit(submitter, order, simulation, await rig.head()))
 
 
 async def outcome_of(rig: Rig, submitter: LiveSubmitter, submission: Submission) -> Outcome:
@@ -95,7 +96,7 @@ async def test_two_calls_in_one_block_are_replayed_together(bed: Bed, tmp_path: 
         [(order, simulation)] = await simulated(rig, [order])
         await bed.chain.rpc.request("evm_setAutomine", [False])
         head = await rig.head()
-        submission = await submitter.submit(order, simulation, head)
+        submission = await submit(submitter, order, simulation, head)
         assert await submitter.settle(submission, head) is None
         await bed.chain.mine(1, seconds=12)
         outcome = await submitter.settle(submission, await rig.head())
@@ -143,7 +144,7 @@ async def test_somebody_elses_transaction_in_the_block_is_told_as_a_disturbance(
         await rig.fund(benefactor)
         await bed36.chain.rpc.request("evm_setAutomine", [False])
         head = await rig.head()
-        submission = await submitter.submit(order, simulation, head)
+        submission = await submit(submitter, order, simulation, head)
         gift = bed36.pool_tx(benefactor, "supply", collateral, 10**6, order.borrower, 0)
         body = {"from": to_hex(benefactor), "to": to_hex(gift.to), "data": to_hex(gift.calldata), "gas": hex(10**6)}
         await bed36.chain.rpc.request("eth_sendTransaction", [body])
@@ -166,7 +167,7 @@ async def test_a_price_that_moves_inside_the_block_is_not_taken_for_our_error(
         [(order, simulation)] = await simulated(rig, seizing[:1])
         await bed36.chain.rpc.request("evm_setAutomine", [False])
         head = await rig.head()
-        submission = await submitter.submit(order, simulation, head)
+        submission = await submit(submitter, order, simulation, head)
         lower = await bed36.price_base("WETH") * 9 // 10
         answer = bed36.contracts["Feed"].function("setAnswer").encode((lower,))
         ours_wei = order.offer.fees.max_fee_wei
@@ -206,7 +207,7 @@ class TestKilled:
             async with live(rig, tmp_path) as (submitter, store):
                 [again] = [each for each in await rig.orders(KEEPER) if each.borrower == order.borrower]
                 [(again, simulation)] = await simulated(rig, [again])
-                submission = await submitter.submit(again, simulation, await rig.head())
+                submission = await submit(submitter, again, simulation, await rig.head())
                 assert submission.transactions[0].nonce == nonce
                 assert (await outcome_of(rig, submitter, submission)).restored
                 assert await self._mined_count(rig) == nonce + len(order.calls)
@@ -218,7 +219,7 @@ class TestKilled:
             [(order, simulation)] = await simulated(rig, await rig.orders(KEEPER, most=1))
             await bed36.chain.rpc.request("evm_setAutomine", [False])
             async with live(rig, tmp_path) as (submitter, store):
-                submission = await submitter.submit(order, simulation, await rig.head())
+                submission = await submit(submitter, order, simulation, await rig.head())
                 for sent in submission.transactions:
                     assert sent.transaction_hash is not None
                     await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
@@ -227,7 +228,7 @@ class TestKilled:
                 assert submitter.open_borrowers() == frozenset({order.borrower})
                 again = replace(order, attempt="another")
                 with pytest.raises(Refused, match="still open"):
-                    await submitter.submit(again, simulation, await rig.head())
+                    await submit(submitter, again, simulation, await rig.head())
                 assert proxy.counts["eth_sendRawTransaction"] == sends
                 await bed36.chain.mine(1, seconds=12)
                 await submitter.follow_up(await rig.head())
@@ -243,8 +244,8 @@ class TestKilled:
             open_intents = store.open_intents
             mark_intent = store.mark_intent
 
-            async def record_intent(self, intent: Intent) -> None:
-                await store.record_intent(intent)
+            async def record_intents(self, intents: Sequence[Intent]) -> None:
+                await store.record_intents(intents)
                 raise KeyboardInterrupt
 
         chain_id = rig.bed.deployment.chain_id
@@ -252,7 +253,7 @@ class TestKilled:
         submitter = LiveSubmitter(permit, Sender(rig.rpc, rig.signer(folder), Dying(), chain_id), rig.reconciler)
         await submitter.start(await rig.head())
         with pytest.raises(KeyboardInterrupt):
-            await submitter.submit(order, simulation, await rig.head())
+            await submit(submitter, order, simulation, await rig.head())
 
     async def _mined_count(self, rig: Rig) -> int:
         return int(await rig.rpc.request("eth_getTransactionCount", [to_hex(KEEPER), "latest"]), 16)
@@ -268,7 +269,7 @@ async def test_an_answer_that_never_comes_is_looked_up(bed36: Bed, tmp_path: Pat
         await submitter.follow_up(head)
         first = replace(order, calls=order.calls[:1], gas_limits=order.gas_limits[:1])
         proxy.on_request = breaking_sends(proxy)
-        submission = await submitter.submit(first, simulation, head)
+        submission = await submit(submitter, first, simulation, head)
         proxy.on_request = None
         assert [sent.answer for sent in submission.transactions] == [Answer.ACCEPTED]
         assert proxy.counts["eth_sendRawTransaction"] == 1
@@ -342,6 +343,6 @@ async def test_an_unfunded_signer_is_refused_and_its_nonce_stays_free(bed36: Bed
         simulation = Simulation((), 0)
         assert order.gas_limits[0] == GAS_LIMIT
         with pytest.raises(Refused, match=r"(?i)insufficient funds"):
-            await submitter.submit(order, simulation, await rig.head())
+            await submit(submitter, order, simulation, await rig.head())
         assert submitter.open_borrowers() == frozenset()
         assert await store.open_intents(bed36.deployment.chain_id, KEEPER) == []

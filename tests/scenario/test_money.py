@@ -146,9 +146,11 @@ async def test_a_borrower_of_many_assets_is_simulated_with_more_gas() -> None:
     limits: list[tuple[int, ...]] = []
     simulate = scene.simulator.simulate
 
-    async def watched(orders: Sequence[Order], block: BlockRef, timestamp_s: int) -> Sequence[Simulation | Skip]:
+    async def watched(
+        orders: Sequence[Order], block: BlockRef, timestamp_s: int, before: Sequence[Order] = ()
+    ) -> Sequence[Simulation | Skip]:
         limits.extend(order.gas_limits for order in orders)
-        return await simulate(orders, block, timestamp_s)
+        return await simulate(orders, block, timestamp_s, before)
 
     scene.simulator.simulate = watched  # type: ignore[method-assign]
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
@@ -230,9 +232,9 @@ async def test_an_order_that_always_fails_does_not_keep_the_money_from_the_other
     )
     scene.simulator.distort = fails_for(FIRST)  # type: ignore[assignment]
     await scene.head(price(WETH, 1_800))
-    assert (scene.reason(FIRST), scene.reason(SECOND)) == ("simulation_reverted", "reserved")
-    await scene.head()
-    assert (scene.reason(FIRST), scene.reason(SECOND)) == ("reserved", ORDERED)
+    assert (scene.reason(FIRST), scene.reason(SECOND)) == ("simulation_reverted", ORDERED)
+    await scene.head(holds(USDC, 16_000), opens(THIRD, {WETH: 10}, {USDC: 15_000}))
+    assert (scene.reason(FIRST), scene.reason(THIRD)) == ("reserved", ORDERED)
 
 
 async def test_two_borrowers_that_look_alike_at_first_are_told_apart() -> None:

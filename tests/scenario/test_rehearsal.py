@@ -105,7 +105,7 @@ async def test_what_is_remembered_of_rehearsals_does_not_grow() -> None:
     for number in range(2, 12):
         await scene.head(price(WETH, 2_000), opens(borrower(number), {WETH: 10}, {USDC: 15_000}))
         await scene.head(price(WETH, 1_800))
-    assert len(scene.loop._done) == 10
+    assert len(scene.loop._attempts._done) == 10
     await scene.head(price(WETH, 2_000))
-    assert scene.loop._done == {}
-    assert scene.loop._decided_on == {}
+    assert scene.loop._attempts._done == {}
+    assert scene.loop._attempts._decided_on == {}

@@ -193,7 +193,12 @@ async def test_an_outcome_that_is_settled_once_is_asked_for_once() -> None:
     scene = Scene()
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
     await scene.head(price(WETH, 1_800))
-    scene.faults.fail = lambda count, name: StoreError("disk") if name == "record" else None
+    before = scene.faults.seen.count("settle")
+
+    def fail(count: int, name: str) -> Exception | None:
+        return StoreError("disk") if name == "record" and scene.faults.seen.count("settle") > before else None
+
+    scene.faults.fail = fail
     with pytest.raises(StoreError):
         await scene.head()
     assert scene.loop.open == {}

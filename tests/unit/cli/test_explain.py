@@ -114,8 +114,8 @@ def test_an_attempts_story_is_its_own_with_its_transactions(path: Path, explaine
 async def record_intent(path: Path) -> None:
     async with Store.open(path) as store:
         unknown = IntentStatus.UNKNOWN
-        await store.record_intent(
-            Intent(31_337, LIQUIDATOR, 5, Hash32(b"\xe0" * 32), b"\x02", ATTEMPT, BORROWER, 0, 100, unknown)
+        await store.record_intents(
+            [Intent(31_337, LIQUIDATOR, 5, Hash32(b"\xe0" * 32), b"\x02", ATTEMPT, BORROWER, 0, 100, unknown)]
         )
 
 

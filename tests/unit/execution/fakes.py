@@ -60,8 +60,8 @@ class MemoryIntents:
         mine = [row for row in self.rows.values() if (row.chain_id, row.signer) == (chain_id, signer)]
         return sorted((row for row in mine if row.status in OPEN_STATUSES), key=lambda row: row.nonce)
 
-    async def record_intent(self, intent: Intent) -> None:
-        self.rows[intent.transaction_hash] = intent
+    async def record_intents(self, intents: Sequence[Intent]) -> None:
+        self.rows |= {intent.transaction_hash: intent for intent in intents}
 
     async def mark_intent(
         self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None

@@ -12,13 +12,14 @@ from keeper.core.outcome import Verdict
 from keeper.core.units import WAD
 from keeper.execution import dry, promise
 from keeper.execution.dry import DrySubmitter
+from tests.submitting import submit
 from tests.unit.execution.builders import order, plan, simulation
 from tests.unit.execution.fakes import head
 
 
 async def _told(of: Order, health_after_wad: int | None = None) -> tuple[bool, int | None, bool | None, str]:
     submitter = DrySubmitter()
-    submission = await submitter.submit(of, simulation(of, health_after_wad=health_after_wad), head(1))
+    submission = await submit(submitter, of, simulation(of, health_after_wad=health_after_wad), head(1))
     outcome = await submitter.settle(submission, head(1))
     assert outcome is not None
     return outcome.restored, outcome.model_error_wad, outcome.amounts_match, outcome.detail
@@ -26,7 +27,7 @@ async def _told(of: Order, health_after_wad: int | None = None) -> tuple[bool, i
 
 async def test_nothing_is_on_its_way() -> None:
     of = order(calls=2)
-    submission = await DrySubmitter().submit(of, simulation(of), head(3))
+    submission = await submit(DrySubmitter(), of, simulation(of), head(3))
     assert [(sent.transaction_hash, sent.nonce, sent.answer) for sent in submission.transactions] == [
         (None, None, Answer.NOT_SENT)
     ] * 2
@@ -48,7 +49,7 @@ async def test_a_simulation_that_differs_is_told_as_such() -> None:
     short = simulation(of)
     event = replace(short.calls[0].liquidations[0], received_raw=1)
     short = replace(short, calls=(replace(short.calls[0], liquidations=(event,)),))
-    outcome = await DrySubmitter().settle(await DrySubmitter().submit(of, short, head(1)), head(1))
+    outcome = await DrySubmitter().settle(await submit(DrySubmitter(), of, short, head(1)), head(1))
     assert outcome is not None
     assert (outcome.amounts_match, outcome.mined, outcome.profit) == (False, (), of.offer.profit)
 

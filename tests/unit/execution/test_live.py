@@ -15,6 +15,7 @@ from keeper.core.units import to_hex
 from keeper.execution.live import UPKEEP_EVERY_BLOCKS, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil, is_loopback_url
 from keeper.execution.reconcile import Reconciler
+from tests.submitting import submit
 from tests.unit.execution.builders import order, simulation
 from tests.unit.execution.fakes import BORROWER, CHAIN_ID, MemoryIntents, MemoryNode, head, sender_on, started_on
 
@@ -52,7 +53,7 @@ class TestGuard:
         node = MemoryNode()
         of = replace(order(), chain_id=1)
         with pytest.raises(Defect, match="chain 1"):
-            await (await submitter_on(node, MemoryIntents())).submit(of, simulation(of), head(1))
+            await submit(await submitter_on(node, MemoryIntents()), of, simulation(of), head(1))
         assert node.sends == []
 
 
@@ -87,7 +88,7 @@ async def test_a_node_in_trouble_has_not_said_what_it_is() -> None:
 async def test_both_calls_of_an_order_take_the_next_nonces() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order(calls=2)
-    submission = await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
+    submission = await submit(await submitter_on(node, store), of, simulation(of), head(1))
     assert [(sent.call_index, sent.nonce, sent.answer) for sent in submission.transactions] == [
         (0, 0, Answer.ACCEPTED),
         (1, 1, Answer.ACCEPTED),
@@ -100,7 +101,7 @@ async def test_the_second_call_is_not_sent_when_the_first_is_refused() -> None:
     of = order(calls=2)
     submitter = await submitter_on(node, store)
     with pytest.raises(Refused, match="insufficient funds"):
-        await submitter.submit(of, simulation(of), head(1))
+        await submit(submitter, of, simulation(of), head(1))
     assert len(node.sends) == 1
     assert submitter.open_borrowers() == frozenset()
 
@@ -109,7 +110,7 @@ async def test_the_second_call_is_not_sent_while_the_first_is_unknown_and_a_lost
     node, store = MemoryNode(answer=RpcTimeout("no answer"), swallow=True), MemoryIntents()
     of = order(calls=2)
     submitter = await submitter_on(node, store)
-    submission = await submitter.submit(of, simulation(of), head(1))
+    submission = await submit(submitter, of, simulation(of), head(1))
     assert [sent.answer for sent in submission.transactions] == [Answer.UNKNOWN, Answer.NOT_SENT]
     assert submitter.open_borrowers() == frozenset({BORROWER})
     assert [await submitter.settle(submission, head(number)) for number in (1, 2, 4)] == [None] * 3
@@ -118,7 +119,7 @@ async def test_the_second_call_is_not_sent_while_the_first_is_unknown_and_a_lost
     assert (outcome.mined, outcome.restored, outcome.detail) == ((), False, "call 1 lost at nonce 0; call 2 not sent")
     assert submitter.open_borrowers() == frozenset()
     again = replace(of, attempt="5-b0b0b0b0")
-    resubmitted = await submitter.submit(again, simulation(again), head(5))
+    resubmitted = await submit(submitter, again, simulation(again), head(5))
     assert [sent.nonce for sent in resubmitted.transactions] == [0, 1]
 
 
@@ -126,7 +127,7 @@ async def test_nothing_is_asked_about_what_was_sent_on_this_very_head() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order(calls=2)
     submitter = await submitter_on(node, store)
-    submission = await submitter.submit(of, simulation(of), head(1))
+    submission = await submit(submitter, of, simulation(of), head(1))
     node.trouble = RpcTimeout("asked all the same")
     assert await submitter.settle(submission, head(1)) is None
 
@@ -143,7 +144,7 @@ async def test_a_refused_second_call_is_told_with_its_reason() -> None:
         return await first_send(method, params)
 
     node.request = refuse_second  # type: ignore[method-assign]
-    submission = await submitter.submit(of, simulation(of), head(1))
+    submission = await submit(submitter, of, simulation(of), head(1))
     assert [sent.answer for sent in submission.transactions] == [Answer.ACCEPTED, Answer.REFUSED]
     assert submission.transactions[1].transaction_hash is None
     assert "txpool is full" in submission.transactions[1].detail
@@ -154,10 +155,10 @@ async def test_a_borrower_with_an_open_order_gets_no_second_one() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
     submitter = await submitter_on(node, store)
-    await submitter.submit(of, simulation(of), head(1))
+    await submit(submitter, of, simulation(of), head(1))
     again = replace(of, attempt="2-b0b0b0b0")
     with pytest.raises(Refused, match="still open at nonce 0"):
-        await submitter.submit(again, simulation(again), head(2))
+        await submit(submitter, again, simulation(again), head(2))
     assert len(node.sends) == 1
 
 
@@ -165,7 +166,7 @@ async def test_a_transaction_that_was_replaced_settles_as_dropped() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
     submitter = await submitter_on(node, store)
-    submission = await submitter.submit(of, simulation(of), head(1))
+    submission = await submit(submitter, of, simulation(of), head(1))
     node.pool.clear()
     node.mined[0] = type(head(1).hash)(b"\x99" * 32)
     assert await submitter.settle(submission, head(2)) is None
@@ -177,7 +178,7 @@ async def test_a_transaction_that_was_replaced_settles_as_dropped() -> None:
 async def test_start_tells_what_an_earlier_run_left() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
+    await submit(await submitter_on(node, store), of, simulation(of), head(1))
     node.mine(0, 2)
     permit = may_go_live(CHAIN_ID, is_testnet_preset=False, node_is_anvil_devnet=True)
     restarted = LiveSubmitter(permit, sender_on(node, store), Reconciler(node, NoWorld(), {}))
@@ -190,7 +191,7 @@ async def test_start_tells_what_an_earlier_run_left() -> None:
 async def test_what_an_earlier_run_left_is_followed_until_it_is_closed() -> None:
     node, store = MemoryNode(), MemoryIntents()
     of = order()
-    await (await submitter_on(node, store)).submit(of, simulation(of), head(1))
+    await submit(await submitter_on(node, store), of, simulation(of), head(1))
     restarted = await submitter_on(node, store, at=2)
     await restarted.follow_up(head(2))
     assert restarted.open_borrowers() == frozenset({BORROWER})
@@ -204,7 +205,7 @@ async def test_following_up_does_not_take_a_transaction_from_who_settles_it() ->
     node, store = MemoryNode(), MemoryIntents()
     of = order()
     submitter = await submitter_on(node, store)
-    submission = await submitter.submit(of, simulation(of), head(1))
+    submission = await submit(submitter, of, simulation(of), head(1))
     node.mined[0] = type(head(1).hash)(b"\x99" * 32)
     node.pool.clear()
     for number in (2, 5):
@@ -226,7 +227,7 @@ async def test_upkeep_does_not_wait_for_what_is_lost() -> None:
     submitter = LiveSubmitter(permit, await started_on(node, store), Reconciler(node, NoWorld(), {}), upkeep)
     await submitter.start(head(1))
     of = order()
-    await submitter.submit(of, simulation(of), head(1))
+    await submit(submitter, of, simulation(of), head(1))
     for number in (2, 3, UPKEEP_EVERY_BLOCKS + 1):
         await submitter.follow_up(head(number))
     assert store.statuses() == [(0, "lost")]

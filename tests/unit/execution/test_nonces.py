@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.units import Hash32
-from keeper.execution.nonces import HELD, check_borrower, next_nonce
+from keeper.execution.nonces import HELD, check_borrower, free_nonces
 from tests.unit.execution.fakes import BORROWER, CHAIN_ID, OTHER_BORROWER, signer
 
 
@@ -29,6 +31,10 @@ def intent(nonce: int, status: IntentStatus, attempt: str = "1-b0", borrower: by
 
 
 SENT, LOST = IntentStatus.SENT, IntentStatus.LOST
+
+
+def next_nonce(pending_count: int, open_intents: Sequence[Intent]) -> int:
+    return next(free_nonces(pending_count, open_intents))
 
 
 def test_the_pending_count_is_next_when_nothing_is_open() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from keeper.core.errors import Defect, MalformedResponse, Refused, RpcFailure, RpcTimeout, StoreError
@@ -32,7 +34,7 @@ async def test_the_store_has_the_bytes_before_they_leave() -> None:
 
 async def test_nothing_leaves_when_the_store_cannot_write() -> None:
     class FullDisk(MemoryIntents):
-        async def record_intent(self, intent: Intent) -> None:
+        async def record_intents(self, intents: Sequence[Intent]) -> None:
             raise StoreError("disk full")
 
     node = MemoryNode()

@@ -1,0 +1,340 @@
+"""From everybody below 1 at one head to submissions, in waves.
+
+The most urgent come first: the largest debt (base currency, as of the head), then the lower address; whoever's last order came
+to nothing goes behind the others, or one such order could keep all the money idle. Borrowers whom one call restores go
+before those who need a sequence, which takes far longer to plan.
+
+A wave is planned, admitted to the head's one budget, simulated in one request and sent in one go. The first is small, so that
+the first order leaves early; the later ones share the cost of a round trip among many. Each is simulated on top of those of
+this head that are on their way already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from keeper.core import attempt_build, event_build
+from keeper.core.errors import Refused
+from keeper.core.events import Event
+from keeper.core.lending import Health
+from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
+from keeper.core.outcome import Reason, Skip
+from keeper.core.planner import Unfinished
+from keeper.core.standing import ORDERED, Standing
+from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.pipeline.attempts import Attempts
+from keeper.pipeline.budget import Budget
+from keeper.pipeline.desk import Candidate, Desk
+from keeper.pipeline.round import OUR_FAULT, Key, Moment, Round, standing, unused_name
+from keeper.pipeline.standings import Standings
+from keeper.pipeline.stops import Stops
+from keeper.pipeline.tasks import Slices
+from keeper.ports import Journal, Simulator, Submitter
+
+Decided = TypeVar("Decided")
+
+FIRST_WAVE = 1
+LARGEST_WAVE = 32
+WAVE_GROWTH = 4
+VALUED_AT_ONCE = 64
+"""So many of the named are valued exactly before the most urgent of them is planned."""
+NAMES_KEPT_BLOCKS = 1_000
+"""Longer than any reorg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sick:
+    """One borrower below 1, or one that cannot be valued."""
+
+    desk: Desk
+    borrower: Address
+    health: Health | Skip
+
+    @property
+    def key(self) -> Key:
+        return self.desk.market, self.borrower
+
+    @property
+    def health_wad(self) -> int | None:
+        return None if isinstance(self.health, Skip) else self.health.health_factor_wad
+
+    @property
+    def urgency(self) -> tuple[int, Address]:
+        """Ascending: the most urgent first. All integers, so that the order is total and the same on every machine."""
+        return (0 if isinstance(self.health, Skip) else -self.health.debt_base), self.borrower
+
+
+@dataclass(slots=True)
+class Turn:
+    """One head's acting: what all its waves share."""
+
+    moment: Moment
+    budget: Budget
+    result: Round
+    seen: dict[Address, set[Address]] = field(default_factory=dict)
+    """Everybody found below 1, by market."""
+    wave: list[tuple[Sick, Order]] = field(default_factory=list)
+    """Admitted, not simulated yet."""
+    wave_size: int = FIRST_WAVE
+    on_their_way: list[Order] = field(default_factory=list)
+    ordered: set[Key] = field(default_factory=set)
+    """Whom these are for."""
+    slices: Slices = field(default_factory=Slices)
+
+
+class Actor:
+    """Decides and sends for all markets of a chain."""
+
+    def __init__(
+        self,
+        name: str,
+        simulator: Simulator,
+        submitter: Submitter,
+        journal: Journal,
+        attempts: Attempts,
+        standings: Standings,
+        stops: Stops,
+        max_head_age_s: float,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._simulator = simulator
+        self._submitter = submitter
+        self._journal = journal
+        self._attempts = attempts
+        self._standings = standings
+        self._stops = stops
+        self._max_head_age_s = max_head_age_s
+        self._now_s = now_s
+        self._names: dict[str, int] = {}
+        """Attempts named lately, with the head that named them: another head of that number may follow a reorg."""
+        self._behind: set[Key] = set()
+        """Whose last order came to nothing."""
+
+    async def act(self, desks: Sequence[Desk], turn: Turn) -> None:
+        """Everybody below 1 gets an order or a standing. Raises `ChainError` when the node cannot be asked."""
+        oldest_block = turn.moment.head.number - NAMES_KEPT_BLOCKS
+        self._names = {name: block for name, block in self._names.items() if block >= oldest_block}
+        named: dict[Desk, Sequence[Address]] = {}
+        for desk in desks:
+            names = await self._stops.guarded(desk.market, desk.named)
+            if names is not None:
+                named[desk] = names
+                turn.seen[desk.market] = set()
+        await self._act_on(named, turn)
+        complete = {market: seen for market, seen in turn.seen.items() if market not in self._stops.markets}
+        self._attempts.forget_all_but(complete)
+        self._behind = {
+            (market, who) for market, who in self._behind if market not in complete or who in complete[market]
+        }
+
+    async def act_again(self, desks: Sequence[Desk], turn: Turn, freed: Set[Key]) -> None:
+        """The same for those whose attempt was settled meanwhile: it may not have restored them."""
+        turn.moment = replace(turn.moment, busy=self._submitter.open_borrowers())
+        turn.wave_size = FIRST_WAVE
+        await self._act_on({desk: [who for market, who in freed if market == desk.market] for desk in desks}, turn)
+
+    async def _act_on(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> None:
+        sequences: list[tuple[Sick, Unfinished]] = []
+        async for sick in self._by_urgency(named, turn):
+            decided = await self._guarded(sick, partial(self._decide, sick, turn))
+            if isinstance(decided, Unfinished):
+                sequences.append((sick, decided))
+            elif decided is not None:
+                await self._take(sick, decided, turn)
+            await turn.slices.breathe()
+        for sick, unfinished in sequences:
+            refused = self._full(turn) or await self._finished(sick, unfinished, turn)
+            if refused is not None:
+                await self._take(sick, refused, turn)
+        await self._send(turn)
+
+    # -- who ----------------------------------------------------------------------------------------------------------
+
+    async def _by_urgency(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> AsyncIterator[Sick]:
+        """Everybody below 1, valued a few at a time and exactly. The names come with the largest debt first but for what
+        floats make of it; among those valued together the order is exact."""
+        waiting = {desk: iter(self._behind_last(desk, names)) for desk, names in named.items()}
+        while waiting:
+            valued: list[Sick] = []
+            for desk in list(waiting):
+                some = list(islice(waiting[desk], VALUED_AT_ONCE))
+                if not some or desk.market in self._stops.markets:
+                    del waiting[desk]
+                    continue
+                healths = await self._stops.guarded(desk.market, partial(_below_one, desk, some))
+                valued += healths or []
+                await self._see(desk, healths or [], turn)
+            valued.sort(key=lambda sick: (sick.key in self._behind, sick.urgency))
+            for sick in valued:
+                yield sick
+
+    def _behind_last(self, desk: Desk, names: Sequence[Address]) -> list[Address]:
+        return sorted(names, key=lambda borrower: (desk.market, borrower) in self._behind)
+
+    async def _see(self, desk: Desk, sick: Sequence[Sick], turn: Turn) -> None:
+        turn.seen[desk.market] |= {each.borrower for each in sick}
+        await self._standings.see(desk.market, turn.moment.head, {each.borrower: each.health_wad for each in sick})
+
+    # -- what ---------------------------------------------------------------------------------------------------------
+
+    def _decide(self, sick: Sick, turn: Turn) -> Candidate | Skip | Standing | Unfinished:
+        desk, moment, health = sick.desk, turn.moment, sick.health
+        if isinstance(health, Skip):
+            return health
+        if sick.key in self._attempts.open:
+            attempt = self._attempts.open[sick.key].order.attempt
+            return Standing(ORDERED, "an attempt is under way", None, health.health_factor_wad, attempt)
+        if sick.borrower in moment.busy:
+            return Skip(Reason.RESERVED, "another transaction for this borrower may still be mined")
+        restored_by = self._attempts.restored_by(sick.key, _fingerprint(desk, sick.borrower))
+        if restored_by is not None:
+            detail = "restored in the rehearsal; unchanged since"
+            return Standing(ORDERED, detail, None, health.health_factor_wad, restored_by)
+        age_s = moment.now_s - moment.head.timestamp_s
+        if age_s > self._max_head_age_s:
+            return Skip(Reason.STALE_HEAD, f"the newest head is {age_s:.0f} s old")
+        if self._now_s() > desk.window(moment).latest_s:
+            return Skip(Reason.STALE_HEAD, f"judging this head took {self._now_s() - moment.now_s:.0f} s")
+        if desk.follower.verified is None:
+            return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
+        return self._full(turn) or desk.begin(sick.borrower, moment)
+
+    def _full(self, turn: Turn) -> Skip | None:
+        """Why nothing more may be put on its way at this head."""
+        room = self._submitter.room(turn.moment.head)
+        waiting = sum(len(order.calls) for _, order in turn.wave)
+        if room is None or waiting < room:
+            return None
+        return Skip(Reason.RESERVED, "as many transactions as may be are on their way: waits for the next blocks")
+
+    async def _finished(self, sick: Sick, unfinished: Unfinished, turn: Turn) -> Candidate | Skip | None:
+        """A sequence, planned in slices; None when that shows that we are wrong about the market."""
+        if sick.desk.market in self._stops.markets:
+            return None
+        try:
+            return await turn.slices.run(sick.desk.finish(unfinished, turn.moment))
+        except OUR_FAULT as fault:
+            await self._stops.stop(sick.desk.market, fault)
+            return None
+
+    async def _take(self, sick: Sick, decided: Candidate | Skip | Standing, turn: Turn) -> None:
+        """Admit a candidate to the wave, which leaves when it is full; or write down how its borrower stands."""
+        if isinstance(decided, Candidate):
+            admitted = sick.desk.admit(decided, turn.budget)
+            if not isinstance(admitted, Skip):
+                await self._order(sick, admitted, turn)
+                return
+            decided = admitted
+        if isinstance(decided, Skip):
+            decided = standing(decided, sick.health_wad)
+        turn.result.standings[sick.key] = decided
+
+    async def _order(self, sick: Sick, offer: Offer, turn: Turn) -> None:
+        head = turn.moment.head
+        name = unused_name(attempt_name(head.number, sick.borrower), self._names)
+        self._names[name] = head.number
+        order = await self._guarded(sick, partial(sick.desk.order, offer, name))
+        if order is None:
+            return
+        turn.wave.append((sick, order))
+        if len(turn.wave) >= turn.wave_size:
+            await self._send(turn)
+
+    async def _guarded(self, sick: Sick, decide: Callable[[], Decided]) -> Decided | None:
+        """None also for a market that is stopped already."""
+        market = sick.desk.market
+        return None if market in self._stops.markets else await self._stops.guarded(market, decide)
+
+    # -- send ---------------------------------------------------------------------------------------------------------
+
+    async def _send(self, turn: Turn) -> None:
+        """Simulate the wave, and send what the simulation confirms."""
+        wave = [(sick, order) for sick, order in turn.wave if sick.desk.market not in self._stops.markets]
+        turn.wave.clear()
+        turn.wave_size = min(LARGEST_WAVE, turn.wave_size * WAVE_GROWTH)
+        if not wave:
+            return
+        confirmed = await self._confirmed(wave, turn)
+        if not confirmed:
+            return
+        head = turn.moment.head
+        await self._journal.record(
+            [attempt_build.decided(self._name, order.attempt, order.plan) for _, order, _ in confirmed]
+        )
+        answers = await self._submitter.submit([(order, simulation) for _, order, simulation in confirmed], head)
+        events: list[Event] = []
+        for (sick, order, _), answer in zip(confirmed, answers, strict=True):
+            if isinstance(answer, Submission):
+                events.append(self._sent(sick, answer, turn))
+            else:
+                events.append(self._refused(sick, order, answer, turn))
+        await self._journal.record(events)
+
+    async def _confirmed(self, wave: Sequence[tuple[Sick, Order]], turn: Turn) -> list[tuple[Sick, Order, Simulation]]:
+        """The orders that do in the simulation what was planned, to the wei, and still pay."""
+        latest_s = max(order.plan.window.latest_s for _, order in wave)
+        orders = [order for _, order in wave]
+        simulations = await self._simulator.simulate(orders, turn.moment.head, latest_s, turn.on_their_way)
+        confirmed: list[tuple[Sick, Order, Simulation]] = []
+        for (sick, order), simulation in zip(wave, simulations, strict=True):
+            self._behind.add(sick.key)
+            if isinstance(simulation, Skip):
+                self._drop(sick, order, simulation, turn)
+                continue
+            final = await self._guarded(sick, partial(sick.desk.reprice, order, simulation))
+            if final is None:
+                continue
+            if isinstance(final, Skip):
+                self._drop(sick, order, final, turn)
+                continue
+            sick.desk.free(order, turn.budget)
+            sick.desk.promise(final, turn.budget)
+            confirmed.append((sick, final, simulation))
+            await turn.slices.breathe()
+        return [each for each in confirmed if each[0].desk.market not in self._stops.markets]
+
+    def _drop(self, sick: Sick, order: Order, why: Skip, turn: Turn) -> None:
+        """Nothing of the order is on its way: its money is free for the others."""
+        sick.desk.free(order, turn.budget)
+        if why.reason is Reason.MARKET_UNVERIFIED:
+            sick.desk.follower.read_again(sick.borrower)
+        turn.result.standings[sick.key] = standing(why, sick.health_wad)
+
+    def _sent(self, sick: Sick, submission: Submission, turn: Turn) -> Event:
+        order = submission.order
+        self._attempts.add(sick.key, submission, _fingerprint(sick.desk, sick.borrower))
+        self._behind.discard(sick.key)
+        turn.on_their_way.append(order)
+        turn.ordered.add(sick.key)
+        turn.result.standings[sick.key] = Standing(ORDERED, "sent", order.plan.verdict, sick.health_wad, order.attempt)
+        return attempt_build.sent(self._name, submission)
+
+    def _refused(self, sick: Sick, order: Order, error: Refused, turn: Turn) -> Event:
+        skip = Skip(Reason.RESERVED, f"the node refused the transaction: {error}", order.plan.verdict)
+        self._drop(sick, order, skip, turn)
+        return event_build.trouble(
+            self._name,
+            error,
+            block_number=turn.moment.head.number,
+            market=sick.desk.market,
+            borrower=sick.borrower,
+            attempt=order.attempt,
+        )
+
+
+def _below_one(desk: Desk, borrowers: Sequence[Address]) -> list[Sick]:
+    """Who of the named is below 1, or cannot be valued."""
+    valued = [Sick(desk, borrower, desk.health_of(borrower)) for borrower in borrowers]
+    return [each for each in valued if each.health_wad is None or each.health_wad < HEALTH_ONE_WAD]
+
+
+def _fingerprint(desk: Desk, borrower: Address) -> object:
+    """What must change upstream before a borrower restored in a rehearsal counts again: its row, its assets' prices."""
+    follower = desk.follower
+    position = follower.book.position(borrower)
+    return position, follower.adapter.relevant_prices(follower.state, position)

@@ -1,0 +1,130 @@
+"""The attempts of one chain that are under way: from the moment they are sent until their outcome is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Container, Mapping
+
+from keeper.core import attempt_build, event_build
+from keeper.core.block import BlockRef
+from keeper.core.errors import ChainError, Defect
+from keeper.core.order import Outcome, Submission
+from keeper.core.units import Address
+from keeper.pipeline.round import UNFORESEEN, Key, Round
+from keeper.pipeline.stops import Stops
+from keeper.ports import Journal, Submitter
+
+MOST_SETTLE_TRIES = 20
+MOST_UNREPORTED = 10_000
+"""With a market that never gets to the head no round is returned: what the others did is journaled, not kept for ever."""
+SETTLE_S = 1.0
+"""So long a head waits for outcomes to be read. What was read is remembered, so the next head goes on from there."""
+LONGEST_SETTLE_S = 30.0
+"""When not one outcome could be read in the time, the next head waits twice as long, up to this."""
+
+
+class Attempts:
+    """Who has an open attempt, and what became of the others lately."""
+
+    def __init__(self, name: str, submitter: Submitter, journal: Journal, stops: Stops) -> None:
+        self.open: dict[Key, Submission] = {}
+        self._name = name
+        self._submitter = submitter
+        self._journal = journal
+        self._stops = stops
+        self._settle_s = SETTLE_S
+        self._submitted: deque[Submission] = deque(maxlen=MOST_UNREPORTED)
+        self._settled: deque[Outcome] = deque(maxlen=MOST_UNREPORTED)
+        self._decided_on: dict[Key, object] = {}
+        """What the open attempts of a rehearsal were decided on."""
+        self._done: dict[Key, tuple[object, str]] = {}
+        """Below 1 upstream but restored in a rehearsal: what that was decided on, and the attempt."""
+        self._unread: dict[Key, int] = {}
+        """How often in a row the outcome of an open attempt could not be read."""
+
+    def add(self, key: Key, submission: Submission, decided_on: object) -> None:
+        """One more is under way. `decided_on`: what must change before its borrower counts again, in a rehearsal."""
+        self.open[key] = submission
+        self._submitted.append(submission)
+        if self._submitter.rehearses:
+            self._decided_on[key] = decided_on
+
+    def restored_by(self, key: Key, decided_on: object) -> str | None:
+        """The attempt that restored this borrower in a rehearsal, if nothing that it was decided on has changed since."""
+        done = self._done.get(key)
+        if done is None:
+            return None
+        if done[0] == decided_on:
+            return done[1]
+        del self._done[key]
+        return None
+
+    def forget_all_but(self, sick: Mapping[Address, Container[Address]]) -> None:
+        """What is remembered of somebody who is no longer below 1 is not true of the next fall."""
+        self._done = {
+            (market, who): done
+            for (market, who), done in self._done.items()
+            if market not in sick or who in sick[market]
+        }
+
+    def hand_over(self, result: Round) -> None:
+        """What was submitted and settled since a round was last returned."""
+        result.submitted, result.settled = list(self._submitted), list(self._settled)
+        self._submitted.clear()
+        self._settled.clear()
+
+    # -- settle --------------------------------------------------------------------------------------------------
+
+    async def settle(self, head: BlockRef, trouble: list[Exception]) -> set[Key]:
+        """Ask after every open attempt, no longer than the time set aside; a settled one is recorded. Returns whose borrower
+        is free for a new plan.
+
+        A rehearsal has nobody to hurry for: its outcomes are awaited. Only reading is cut short, never a record."""
+        freed: set[Key] = set()
+        loop = asyncio.get_running_loop()
+        until_s = None if self._submitter.rehearses else loop.time() + self._settle_s
+        for key, submission in list(self.open.items()):
+            try:
+                async with asyncio.timeout_at(until_s):
+                    outcome = await self._submitter.settle(submission, head)
+            except TimeoutError:
+                self._settle_s = SETTLE_S if freed else min(LONGEST_SETTLE_S, 2 * self._settle_s)
+                return freed
+            except (ChainError, *UNFORESEEN) as error:
+                trouble.append(error)
+                if await self._gave_up(key, submission, head, error):
+                    freed.add(key)
+            except Defect as defect:
+                del self.open[key]  # it would fail again; its market gets no more orders
+                await self._stops.stop(key[0], defect)
+            else:
+                self._unread.pop(key, None)
+                if outcome is not None:
+                    freed.add(key)
+                    await self._tell(key, outcome)
+        self._settle_s = SETTLE_S
+        return freed
+
+    async def _tell(self, key: Key, outcome: Outcome) -> None:
+        del self.open[key]
+        self._settled.append(outcome)
+        decided_on = self._decided_on.pop(key, None)
+        if outcome.restored and self._submitter.rehearses:
+            self._done[key] = (decided_on, outcome.attempt)
+        if outcome.mined or not self._submitter.rehearses:
+            await self._journal.record(attempt_build.outcome_events(self._name, outcome))
+
+    async def _gave_up(self, key: Key, submission: Submission, head: BlockRef, error: Exception) -> bool:
+        """What is mined may be unreadable for ever: a pruned block, a price that failed in it. Once nothing can be mined any
+        more the borrower is free for a new plan, and a person is told."""
+        self._unread[key] = self._unread.get(key, 0) + 1
+        if self._unread[key] < MOST_SETTLE_TRIES or key[1] in self._submitter.open_borrowers():
+            return False
+        del self.open[key], self._unread[key]
+        self._decided_on.pop(key, None)
+        detail = f"what came of attempt {submission.order.attempt} cannot be read: {error}"
+        await self._journal.record(
+            [event_build.alert(self._name, "outcome_unread", detail, block_number=head.number, market=key[0])]
+        )
+        return True

@@ -1,0 +1,41 @@
+"""How everybody below 1 stands, from head to head, as the journal has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keeper.core import event_build
+from keeper.core.block import BlockRef
+from keeper.core.standing import ORDERED, Standing
+from keeper.core.units import Address
+from keeper.pipeline.round import Round
+from keeper.ports import Journal
+
+
+class Standings:
+    """What was recorded last, per market."""
+
+    def __init__(self, name: str, journal: Journal) -> None:
+        self._name = name
+        self._journal = journal
+        self._last: dict[Address, dict[Address, Standing]] = {}
+
+    async def see(self, market: Address, head: BlockRef, healths_wad: Mapping[Address, int | None]) -> None:
+        """First what is seen, then what is made of it: an event for each who was not below 1 before. None: no health can
+        be told."""
+        previous = self._last.setdefault(market, {})
+        news = {who: health_wad for who, health_wad in healths_wad.items() if who not in previous}
+        for who, health_wad in news.items():
+            previous[who] = Standing(ORDERED, "being judged", None, health_wad)
+        if news:
+            await self._journal.record(
+                [event_build.seen(self._name, market, head.number, who, health_wad) for who, health_wad in news.items()]
+            )
+
+    async def record(self, market: Address, head: BlockRef, result: Round) -> None:
+        """What this head came to."""
+        current = {who: stands for (entry, who), stands in result.standings.items() if entry == market}
+        previous = self._last.get(market, {})
+        await self._journal.record(event_build.standing_events(self._name, market, head.number, previous, current))
+        await self._journal.record_standing(self._name, market, head.number, current)
+        self._last[market] = current
