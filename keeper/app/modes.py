@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
-from keeper.app.terms import fee_cap_wei
+from keeper.app.terms import fee_cap_wei, final_rpc
 from keeper.chain.client import ChainClient
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.jsonrpc import JsonRpc
@@ -20,6 +20,7 @@ from keeper.core.errors import ChainError, ConfigError, Refused
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
 from keeper.execution.allowance import Allowances
+from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
 from keeper.execution.fork import ForkSubmitter
 from keeper.execution.funding import DealtFunding, LiveFunding
@@ -108,10 +109,20 @@ async def means_for(
     if ground.chain.keeper_address is not None:
         owner = address_from_hex(ground.chain.keeper_address)
     dealt = DealtFunding(SlotFinder(ground.rpc), owner)
-    simulator = NodeSimulator(ground.rpc, markets, owner, dealt)
+    simulator = simulator_of(ground, markets, owner, dealt)
     if mode == "fork":
         return Means(owner, dealt, simulator, await _fork(ground, markets, dealt, stack), mode)
     return Means(owner, dealt, simulator, DrySubmitter(), mode)
+
+
+def simulator_of(
+    ground: Ground, markets: FollowedMarkets, liquidator: Address, dealt: DealtFunding | None = None
+) -> Simulator:
+    """By `eth_simulateV1` where any endpoint offers it, else order by order in an `eth_call`; from as many hosts as must
+    agree."""
+    rpc = final_rpc(ground.name, ground.chain, ground.rpc)
+    kind = NodeSimulator if ground.rpc.offers("eth_simulateV1") else CallSimulator
+    return kind(rpc, markets, liquidator, dealt)
 
 
 async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, stack: AsyncExitStack) -> ForkSubmitter:
@@ -170,7 +181,7 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
     heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
-    simulator = NodeSimulator(ground.rpc, markets, sender.address)
+    simulator = simulator_of(ground, markets, sender.address)
     return Means(sender.address, funding, simulator, submitter, "live")
 
 

@@ -25,14 +25,14 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Read the configuration without touching the network, and show what is in effect."""
     from rich.table import Table
 
-    from keeper.app.terms import endpoints_of, expected_chain_id
+    from keeper.app.terms import endpoints_of, expected_chain_id, final_rpc
     from keeper.cli.render import table_console
     from keeper.settings import load_settings
     from keeper.settings.effective import effective_rows
 
     settings = load_settings(config)
     for name, chain in settings.chains.items():
-        endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset()))
+        final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
     table = Table(title=f"{config}: in order", title_justify="left")
     for name in ("key", "value", "from"):
         table.add_column(name, overflow="fold")
