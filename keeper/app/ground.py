@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Protocol
 
 from keeper.app.modes import Ground
@@ -12,15 +12,23 @@ from keeper.app.parts import preset_check
 from keeper.app.terms import (
     advance_within_s,
     block_time_s,
+    clock_tolerance_s,
     endpoints_of,
     expected_chain_id,
     fee_cap_wei,
     poll_s,
     providers_of,
+    quiet_after_s,
+    sockets_of,
 )
+from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
+from keeper.chain.clock_watch import ClockWatch
 from keeper.chain.heads import Stall
+from keeper.chain.notice import Notice
+from keeper.chain.pending import PendingFeed
+from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, KeeperError, MarketError, NoMarket, WrongChain
 from keeper.core.units import Address, address_from_hex
@@ -51,6 +59,8 @@ class Listener(Protocol):
 
     def on_stall(self, stall: Stall) -> None: ...
 
+    def on_notice(self, notice: Notice) -> None: ...
+
 
 class Unheard:
     """Nobody listens."""
@@ -59,6 +69,9 @@ class Unheard:
         return None
 
     def on_stall(self, stall: Stall) -> None:
+        return None
+
+    def on_notice(self, notice: Notice) -> None:
         return None
 
 
@@ -79,12 +92,20 @@ async def reached(
         head = await read_header(rpc, "latest")
         block_s = await block_time_s(chain, preset, rpc, head)
         on_demand = await is_loopback_anvil(chain.rpc_url[0].get_secret_value(), rpc)
+        sockets, tell = sockets_of(name, chain), listener.on_notice
+        announced = Announcements(sockets, chain_id, tell=tell) if sockets else None
+        clock = None if on_demand else ClockWatch(clock_tolerance_s(block_s))
         client = ChainClient(
             rpc,
             poll_s=poll_s(chain, block_s),
             fee_cap_wei=fee_cap_wei(chain),
             priority_percentile=chain.fees.priority_percentile,
             log_span=chain.rpc.log_span,
+            reorg_depth=chain.reorg_depth,
+            announced=announced,
+            watchdog=Watchdog(rpc, announced=announced, clock=clock, tell=tell),
+            pending=PendingFeed(rpc, sockets, chain_id, tell=tell, on_error=listener.on_error),
+            quiet_after_s=quiet_after_s(chain, block_s),
             stall_after_s=None if on_demand else advance_within_s(block_s),
             on_stall=listener.on_stall,
             on_error=listener.on_error,
@@ -94,9 +115,10 @@ async def reached(
         if native is None:
             assets = list(dict.fromkeys(reserve.asset for market in markets for reserve in market.reserves))
             native = await find_wrapped_native(rpc, assets, head)
-        yield Ground(
-            name, settings, chain, preset, rpc, client, chain_id, head, native, markets, refused, block_s, on_demand
-        )
+        async with nullcontext() if announced is None else announced.followed():
+            yield Ground(
+                name, settings, chain, preset, rpc, client, chain_id, head, native, markets, refused, block_s, on_demand
+            )
 
 
 async def _discovered(

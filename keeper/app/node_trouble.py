@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from keeper.chain.heads import Stall
+from keeper.chain.notice import Notice, NoticeKind
 from keeper.core import event_build
 from keeper.core.errors import ChainError
-from keeper.core.events import Event
+from keeper.core.events import Event, Severity
 from keeper.ports import Journal
 from keeper.telemetry.health import ChainHealth
 
 AGAIN_AFTER_S = 300.0
 """The same kind of trouble is journaled no more often than this."""
 MOST_WAITING = 100
+FOR_PEOPLE = (NoticeKind.NODE_BEHIND, NoticeKind.CLOCK_SKEW)
+"""Somebody should look after these; the others cost only speed."""
 
 
 class NodeTrouble:
@@ -41,15 +44,23 @@ class NodeTrouble:
         detail = f"no new block for {stall.quiet_s:.0f} s{why}"
         self._tell(event_build.alert(self._name, "stalled", detail, block_number=number))
 
+    def on_notice(self, notice: Notice) -> None:
+        severity = Severity.ALERT if notice.kind in FOR_PEOPLE else Severity.WARNING
+        if severity is Severity.ALERT or self._is_due(notice.kind):
+            self._tell(event_build.alert(self._name, notice.kind, notice.detail, severity=severity))
+
     @asynccontextmanager
     async def told(self) -> AsyncIterator[None]:
-        """While inside, what is heard is written down."""
-        async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self._write(), name=f"{self._name} node trouble")
-            try:
-                yield
-            finally:
-                writing.cancel()
+        """While inside, what is heard is written down. Errors of the body come out as they are."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(self._write(), name=f"{self._name} node trouble")
+                try:
+                    yield
+                finally:
+                    writing.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _write(self) -> None:
         while True:

@@ -46,7 +46,7 @@ async def run_keeper(
     redactor = Redactor()
     acting = Acting(effective_mode(settings, plan), KeyRing(redactor))
     for chain in settings.chains.values():
-        for url in chain.rpc_url:
+        for url in [*chain.rpc_url, *chain.ws_url]:
             redactor.add_url(url.get_secret_value())
     configure_logging(redactor, level=settings.log_level, style=settings.log_format)
     alerts = Alerts([url.get_secret_value() for url in settings.alerts], redactor=redactor)

@@ -11,6 +11,7 @@ from keeper.chain.deadlines import Deadlines
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.line import Endpoint
 from keeper.chain.rpc import Rpc
+from keeper.chain.sockets import IpcAddress, SocketAddress, WebSocketAddress
 from keeper.core.block import BlockRef
 from keeper.core.errors import ConfigError
 from keeper.core.planner import PlanPolicy
@@ -26,6 +27,7 @@ from keeper.settings.presets import Preset
 GWEI = 10**9
 MEASURED_BLOCKS = 100
 SHORTEST_HEAD_AGE_S = 60.0
+SHORTEST_QUIET_S = 2.0
 SHORTEST_INCLUSION_S = 6
 """Where blocks come every second, reading, planning and simulating take a block or two of their own."""
 
@@ -55,6 +57,16 @@ def final_rpc(name: str, chain: ChainSettings, rpc: Endpoints) -> Endpoints | Ag
         return Agreement(rpc, chain.rpc.agreement)
     except ConfigError as error:
         raise ConfigError(f"chains.{name}: {error}") from None
+
+
+def sockets_of(name: str, chain: ChainSettings) -> list[SocketAddress]:
+    """Where heads are announced, in order. Raises `ConfigError` for a URL that is none, without repeating it."""
+    addresses: list[SocketAddress] = [] if chain.ipc_path is None else [IpcAddress(chain.ipc_path)]
+    try:
+        addresses += [WebSocketAddress(url.get_secret_value()) for url in chain.ws_url]
+    except ConfigError as error:
+        raise ConfigError(f"chains.{name}.ws_url: {error}") from None
+    return addresses
 
 
 def expected_chain_id(name: str, chain: ChainSettings, preset: Preset | None) -> int | None:
@@ -88,6 +100,16 @@ async def block_time_s(chain: ChainSettings, preset: Preset | None, rpc: Rpc, he
 
 def poll_s(chain: ChainSettings, block_s: float) -> float:
     return chain.rpc.poll_s if chain.rpc.poll_s is not None else min(2.0, block_s / 2)
+
+
+def quiet_after_s(chain: ChainSettings, block_s: float) -> float:
+    """So long without a new head, and it is asked for."""
+    return max(SHORTEST_QUIET_S, chain.rpc.quiet_blocks * block_s)
+
+
+def clock_tolerance_s(block_s: float) -> float:
+    """New blocks are never that old when they arrive, nor stamped that far ahead, unless a clock is wrong."""
+    return max(15.0, 2 * block_s)
 
 
 def head_age_limit_s(chain: ChainSettings, block_s: float, on_demand: bool) -> float:

@@ -141,7 +141,9 @@ class Rpc(_Model):
     agreement: int = Field(1, ge=1, le=5)
     """So many endpoints of different hosts must say the same of an order's simulation before it is sent."""
     poll_s: float | None = Field(None, gt=0)
-    """How often to ask for a new head; default half the block time, at most 2 s."""
+    """How often to ask for a new head where none is announced; default half the block time, at most 2 s."""
+    quiet_blocks: float = Field(2.0, ge=1)
+    """After so many block times (at least 2 s) without a new head it is asked for, and every endpoint for its own."""
 
 
 class Signer(_Model):
@@ -159,6 +161,10 @@ class Chain(_Model):
 
     rpc_url: Annotated[list[SecretStr], BeforeValidator(_as_list), Field(min_length=1)]
     """One URL or several in order of preference. URLs are treated as secrets."""
+    ws_url: Annotated[list[SecretStr], BeforeValidator(_as_list)] = []
+    """WebSocket URLs that announce heads, in order of preference; secrets too. Without them and `ipc_path` heads are polled."""
+    ipc_path: Path | None = None
+    """A node's IPC socket, tried before `ws_url`."""
     preset: str | None = None
     """A market of `config/chains` by its name, or a file of the same form by a path that ends in `.toml`."""
     addresses_provider: Annotated[list[AddressText], BeforeValidator(_as_list)] = []
@@ -179,6 +185,8 @@ class Chain(_Model):
     """Who liquidates in a dry run; default a placeholder."""
     max_head_age_s: float | None = Field(None, gt=0)
     """Older heads are not acted on (`stale_head`); default ten block times, at least 60 s."""
+    reorg_depth: int = Field(64, ge=1, le=4096)
+    """Reorgs of so many blocks are unwound exactly; after a deeper one the book is built again from a saved one."""
     signer: Signer | None = None
     policy: Policy = Policy()
     prices: Prices = Prices()
