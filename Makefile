@@ -36,6 +36,10 @@ check: lint types imports  ## The quick part: style, types, import contracts, ar
 soak: setup  ## All tests at full length, the long ones too (an hour or more)
 	@KEEPER_LONG=1 $(PYTEST) $(WORKERS) -m "" -o timeout=7200 $(ARGS)
 
+.PHONY: bench
+bench: setup  ## All benchmarks: one table with machine and command (ARGS=screen for one)
+	@$(PYTHON) -m tests.bench $(ARGS)
+
 .PHONY: lint
 lint: setup
 	@$(PYTHON) -m ruff check .

@@ -23,8 +23,12 @@ from keeper.book.weights import Floats, Weights, least_safe_health, moved_column
 FEW = 8
 """One row in this many, one by one, costs about as much as the product over all."""
 
+MOVED_FEW = 64
+"""More columns than this move with time or with a market; a single asset has one per side and e-mode."""
+
+CHANGED_SHARE = 64
 CHANGED_FEW = 64
-"""This many changed rows, or one in 32, are carried along before everything is judged afresh."""
+"""This many changed rows, or one in 64 of the page, are carried along before everything is judged afresh."""
 
 Slots = NDArray[np.intp]
 
@@ -61,7 +65,7 @@ class PageScreen:
     def judge(self, weights: Weights) -> Verdict:
         """Who of the page is named under these weights."""
         changed = self._changed()
-        if len(changed) > max(CHANGED_FEW, self._rows // 32):
+        if len(changed) > max(CHANGED_FEW, self._rows // CHANGED_SHARE):
             self._start_afresh()
             changed = self._changed()
         self.verdict = self._by_columns(weights, changed) or self._by_order(weights, changed) or self._all(weights)
@@ -92,7 +96,7 @@ class PageScreen:
     def _by_columns(self, weights: Weights, changed: Slots) -> Verdict | None:
         before = self.verdict
         moved = None if before is None else moved_columns(before.weights, weights)
-        if before is None or moved is None:
+        if before is None or moved is None or len(moved) > MOVED_FEW:
             return None
         held = self._held_rows(moved)
         if held + len(changed) > self.page.count // FEW:
@@ -120,8 +124,6 @@ class PageScreen:
         return Verdict(weights, named, touched)
 
     def _all(self, weights: Weights) -> Verdict:
-        if self.ordering is None:
-            self._start_afresh()
         page = self.page
         sums = page.matrix(weights.width) @ weights.signed
         named = np.flatnonzero(~(sums >= weights.margin))

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from keeper.book.columns import Columns
 from keeper.core.errors import Defect
-from keeper.core.lending import Side
 from keeper.core.screening import ScreenTerms
 
 EPSILON = 2.0**-43
 """Relative. Four times what conversions, products and the sum of up to 256 terms can be off: at most 270 roundings of 2⁻⁵³."""
 
 NARROWEST = 64
+MISSING = float("nan")
 
 Floats = NDArray[np.float64]
 
@@ -30,15 +30,21 @@ class Weights:
         width = NARROWEST
         while width < len(columns):
             width *= 2
-        signed = [0.0] * width
-        for number, kind, fraction in zip(columns.weighing_numbers, columns.weighing, terms.weights, strict=True):
+        worth = [0.0] * width
+        known: dict[int, float] = {}
+        """By identity: an adapter may well give many columns the same fraction."""
+        for number, fraction in zip(columns.weighing_numbers, terms.weights, strict=True):
             if fraction is None:
-                signed[number] = float("nan")
+                worth[number] = MISSING
                 continue
-            # Python divides integers of any size with a single rounding.
-            worth = fraction[0] / fraction[1]
-            signed[number] = -worth * (1 + EPSILON) if kind[0] is Side.DEBT else worth * (1 - EPSILON)
-        self.signed: Floats = np.array(signed)
+            found = known.get(id(fraction))
+            if found is None:
+                # Python divides integers of any size with a single rounding.
+                found = known[id(fraction)] = fraction[0] / fraction[1]
+            worth[number] = found
+        signs = np.full(width, 1 - EPSILON)
+        signs[: len(columns)][columns.is_debt()] = -(1 + EPSILON)
+        self.signed: Floats = np.array(worth) * signs
         self.margin = float(most_entries * terms.leg_margin_base_bps + terms.row_margin_base_bps)
 
     @property

@@ -18,62 +18,75 @@ from collections.abc import Iterable
 
 from keeper.core.lending import Side
 from keeper.core.screening import Fraction, ScreenColumn, ScreenTerms
-from keeper.core.units import BPS, RAY, UINT256_MAX, WAD
-from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt
+from keeper.core.units import BPS, RAY
+from keeper.protocols.aave_v3.state import Accrued, ReserveAt
 from keeper.protocols.aave_v3.valuation import debt_price_of, price_of, threshold_bps
 
-SCALED_MOST = 1 << 128
-"""No balance of the book reaches this."""
-LEGS_MOST = 1 << 9
-"""No account has as many."""
-SHARE_MOST = 1 << 16
-"""Thresholds and loan-to-values are below this."""
+INDEX_MOST = 1 << 127
+PRICED_MOST_RAY = RAY << 127
+"""Balances have 128 bits: above these, balance × index or balance × price might not fit into 256."""
+WORTH_MOST_BITS = 256 - 128 - 9 - 16 - 60
+"""Of what one scaled unit is worth: the sum of 2⁹ legs of 128 bits, times a share of 16 bits, times 10¹⁸, fits into 256."""
+OWED = -1
+"""In place of a threshold."""
 
 
 def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
     """Weights of columns at one timestamp. None where a price that the contract reads is missing, where its arithmetic might
     overflow, and where the bounds above do not hold."""
+    lowered_bps = 0 if at.health_is_exact else 1
     most_bps = BPS
+    legs: dict[int, ReserveAt | None] = {}
+    known: dict[tuple[int, int | None, int], Fraction | None] = {}
+    """Columns that differ in their e-mode alone mostly weigh the same."""
     weights: list[Fraction | None] = []
     for side, reserve_id, category in columns:
         emode = at.emode(category)
-        if (emode is not None and emode.price_base is None) or reserve_id not in at.state.reserves:
+        if reserve_id not in legs:
+            legs[reserve_id] = _leg(at, reserve_id)
+        leg = legs[reserve_id]
+        if leg is None or (emode is not None and emode.price_base is None):
             weights.append(None)
             continue
-        try:
-            leg = at[reserve_id]
-        except ArithmeticError:
-            weights.append(None)  # interest itself overflows
-            continue
         if side is Side.DEBT:
-            weights.append(_worth(leg.debt_index_ray, debt_price_of(leg, emode), leg.unit, BPS))
+            key = (reserve_id, debt_price_of(leg, emode), OWED)
         else:
-            threshold = threshold_bps(leg, emode)
-            most_bps = max(most_bps, threshold)
-            weights.append(_collateral_worth(at, leg, emode, threshold))
+            key = (reserve_id, price_of(leg, emode), threshold_bps(leg, emode))
+            most_bps = max(most_bps, key[2])
+        if key not in known:
+            known[key] = _weight(leg, key[1], key[2], lowered_bps)
+        weights.append(known[key])
     return ScreenTerms(
         weights=weights,
         leg_margin_base_bps=most_bps,
-        row_margin_base_bps=0 if at.health_is_exact else BPS // 2,
+        row_margin_base_bps=BPS // 2 * lowered_bps,
     )
 
 
-def _collateral_worth(at: Accrued, leg: ReserveAt, emode: EMode | None, threshold: int) -> Fraction | None:
-    price_base = price_of(leg, emode)
+def _leg(at: Accrued, reserve_id: int) -> ReserveAt | None:
+    """None for a reserve that was dropped, and where its interest alone overflows."""
+    if reserve_id not in at.state.reserves:
+        return None
+    try:
+        return at[reserve_id]
+    except ArithmeticError:
+        return None
+
+
+def _weight(leg: ReserveAt, price_base: int | None, share_bps: int, lowered_bps: int) -> Fraction | None:
+    if share_bps == OWED:
+        return _worth(leg.debt_index_ray, price_base, leg.unit, BPS)
     if price_base is not None and not leg.counts:
         return 0, 1
-    if at.health_is_exact:
-        return _worth(leg.income_index_ray, price_base, leg.unit, threshold)
-    # What counts at a threshold of zero lowers the average of the others by more than one bp.
-    return _worth(leg.income_index_ray, price_base, leg.unit, threshold - 1) if threshold else None
+    if share_bps < lowered_bps:
+        return None  # what counts at a threshold of zero lowers the average of the others by more than one bp
+    return _worth(leg.income_index_ray, price_base, leg.unit, share_bps - lowered_bps)
 
 
 def _worth(index_ray: int, price_base: int | None, unit: int, share_bps: int) -> Fraction | None:
-    if price_base is None or index_ray < RAY or index_ray * SCALED_MOST > UINT256_MAX >> 1:
+    if price_base is None or not RAY <= index_ray < INDEX_MOST:
         return None
-    worth_ray = index_ray * price_base
-    product_most = worth_ray * SCALED_MOST  # of balance and price, times RAY
-    sum_most = product_most * LEGS_MOST * SHARE_MOST * WAD  # of all legs, times what the contract multiplies them by
-    if product_most > (UINT256_MAX >> 1) * RAY or sum_most > UINT256_MAX * RAY * unit:
+    worth_ray, whole_ray = index_ray * price_base, RAY * unit
+    if worth_ray >= PRICED_MOST_RAY or worth_ray >= whole_ray << WORTH_MOST_BITS:
         return None
-    return worth_ray * share_bps, RAY * unit
+    return worth_ray * share_bps, whole_ray
