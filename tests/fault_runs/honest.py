@@ -87,12 +87,14 @@ class HonestChain:
         planner = Planner(
             self.following.adapter, moment.state, decided.market, moment.header, window, liquidator, policy
         )
-        plans = planner.plan(moment.rows[decided.borrower])
+        row = moment.rows[decided.borrower]
+        prices_base = self.following.adapter.relevant_prices(moment.state, row)
+        plans = planner.plan(row)
         if isinstance(plans, Skip):
             return (
                 f"{decided.attempt}: there is nothing to do for this borrower at block {moment.header.number}: {plans}"
             )
-        honest = [attempt_build.decided(decided.chain, decided.attempt, plan).fields for plan in plans]
+        honest = [attempt_build.decided(decided.chain, decided.attempt, plan, prices_base).fields for plan in plans]
         if _plain(fields) not in [_plain(dict(each)) for each in honest]:
             return (
                 f"{decided.attempt}: other plans follow from block {moment.header.number}: {fields} is none of {honest}"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,7 +29,8 @@ from keeper.devnet.state import Recipe, started_bed
 from keeper.pipeline.desk import Desk
 from tests.devnet.keeping import Keeping, keeping
 from tests.fault_runs.honest import HonestChain
-from tests.fault_runs.troubles import LIES, TROUBLES, Provider
+from tests.fault_runs.troubles import LIES, SOCKET_TROUBLES, TROUBLES, Provider
+from tests.socket_faults import SocketManners, SocketProxy
 
 BORROWERS = 24
 STEPS = 14
@@ -86,10 +88,13 @@ async def play(seed: int, folder: Path) -> FaultRun:
             await stack.enter_async_context(provider)
         kept = await keeping(bed, folder, funded=True)
         kept.chain["rpc_url"] = [provider.url for provider in providers]
+        socket = await stack.enter_async_context(SocketProxy(bed.url.replace("http", "ws")))
+        if rng.random() < 0.7:
+            kept.chain["ws_url"] = socket.url
         floor_block = await bed.chain.block_number()
         await bed.chain.rpc.request("anvil_mine", [hex(DEEPEST_REORG + 6)])
         honest = await HonestChain.started(bed, [opening.borrower for opening in bed.openings])
-        run = _Run(rng, bed, kept, providers, honest, floor_block)
+        run = _Run(rng, bed, kept, providers, socket, honest, floor_block)
         return await run.to_its_end(seed, began_s)
 
 
@@ -99,6 +104,7 @@ class _Run:
     bed: Bed
     kept: Keeping
     providers: Sequence[Provider]
+    socket: SocketProxy
     honest: HonestChain
     floor_block: int
     """What the node started from: nothing below it can be taken back."""
@@ -136,6 +142,7 @@ class _Run:
             await asyncio.sleep(self.rng.uniform(0.02, 0.15))
         for provider in self.providers:
             provider.calm()
+        self.socket.manners = SocketManners()
         await self.bed.chain.mine(CALM_BLOCKS)
         return await self._verdict(desks)
 
@@ -158,6 +165,14 @@ class _Run:
                     name = self.rng.choice(list(TROUBLES))
                     provider.manners = TROUBLES[name](self.rng, head)
                     self.troubles[name] += 1
+
+        if self.rng.random() < 0.5:
+            name = self.rng.choice(list(SOCKET_TROUBLES))
+            self.socket.manners = SOCKET_TROUBLES[name]()
+            self.troubles[name] += 1
+        if self.rng.random() < 0.1:
+            await self.socket.hang_up()
+            self.troubles["socket hung up"] += 1
 
     async def _move(self) -> None:
         pick = self.rng.random()
@@ -233,10 +248,16 @@ class _Run:
         return False
 
     async def _until(self, true: Callable[[], Awaitable[bool]]) -> None:
+        """Blocks go on coming: an approval at the start waits for them."""
         deadline_s = time.monotonic() + PATIENCE_S
-        while not await true():
+        for turn in count(1):
+            if await true():
+                return
             if time.monotonic() > deadline_s:
                 raise TimeoutError
+            if not turn % 20:
+                await self.bed.chain.mine()
+                await self.honest.catch_up()
             await asyncio.sleep(0.05)
 
 

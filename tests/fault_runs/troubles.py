@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.faults import FaultProxy, Manners
+from tests.socket_faults import SocketManners
 
 LIE_PERCENT = 90
 """A lying provider's prices, of the true ones."""
@@ -31,6 +32,20 @@ TROUBLES: dict[str, Draw] = {
     "no batches": lambda rng, head: Manners(batches=False),
     "no archive": lambda rng, head: Manners(state_depth=rng.randint(0, 2)),
     "short ranges": lambda rng, head: Manners(max_log_range=1),
+}
+SOCKET_TROUBLES: dict[str, Callable[[], SocketManners]] = {
+    "socket well": SocketManners,
+    "socket refusing": lambda: SocketManners(refuses=True),
+    "socket half-open": lambda: SocketManners(half_open=True),
+    "socket silent": lambda: SocketManners(silent=True),
+    "socket late": lambda: SocketManners(late_blocks=3),
+    "socket garbage": lambda: SocketManners(garbage=True),
+    "socket half headers": lambda: SocketManners(half_headers=True),
+    "socket cut off": lambda: SocketManners(cut_off=True),
+    "heads twice": lambda: SocketManners(times=2),
+    "heads missed": lambda: SocketManners(drop_every=2),
+    "heads backwards": lambda: SocketManners(backwards=True),
+    "heads removed": lambda: SocketManners(removed=True),
 }
 LIES = ("logs removed", "prices", "prices in all it says")
 """What `Provider` does besides its manners."""
