@@ -24,25 +24,28 @@ def price_plan(
     """The plan with its profit, or why it does not pay.
 
     Revenue at oracle prices (received floored, repaid rounded up), gas at the highest fee that the transaction may pay:
-    the profit shown is the least that the transaction can make.
+    the profit shown is the least that the transaction can make. What would not pay at the cap either is unprofitable, not
+    held back by the cap: fees that swing around it change no reason.
     """
-    if fees.base_fee_wei + fees.priority_fee_wei > fee_cap_wei:
-        return Skip(
-            Reason.FEE_CAP,
-            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is {fee_cap_wei}",
-            plan.verdict,
-        )
+    above_cap = fees.base_fee_wei + fees.priority_fee_wei > fee_cap_wei
+    gas_price_wei = fee_cap_wei if above_cap else fees.max_fee_wei
     quotes = [call.at_latest for call in plan.calls]
     profit = Profit(
         received_base=sum(quote.received_base for quote in quotes),
         repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
-        gas_base=gas_cost_base(sum(gas), fees.max_fee_wei, native_price_base),
+        gas_base=gas_cost_base(sum(gas), gas_price_wei, native_price_base),
     )
     if profit.net_base < min_profit_base:
         return Skip(
             Reason.UNPROFITABLE,
             f"received {profit.received_base} - repaid {profit.repaid_base} - gas {profit.gas_base}"
             f" = {profit.net_base} base, the least is {min_profit_base}",
+            plan.verdict,
+        )
+    if above_cap:
+        return Skip(
+            Reason.FEE_CAP,
+            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is {fee_cap_wei}",
             plan.verdict,
         )
     return Offer(plan=plan, gas=gas, fees=fees, profit=profit)

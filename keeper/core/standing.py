@@ -24,11 +24,19 @@ class Standing:
 
 
 def stands_alike(first: Standing, second: Standing) -> bool:
-    """The same reason and verdict: numbers in `detail` and the attempt may differ. For a reverted simulation the
-    detail is the decoded error, and another error is another reason."""
+    """The same reason and verdict: `detail` and the attempt may differ. For a reverted simulation the detail is the decoded
+    error, and another error is another reason; its numbers change with every block and are not."""
     if (first.reason, first.verdict) != (second.reason, second.verdict):
         return False
-    return first.reason != Reason.SIMULATION_REVERTED or first.detail == second.detail
+    if first.reason != Reason.SIMULATION_REVERTED or first.detail == second.detail:
+        return True
+    return _without_numbers(first.detail) == _without_numbers(second.detail)
+
+
+def _without_numbers(text: str) -> list[str]:
+    """Its words, but for those that begin with a digit."""
+    words = "".join(letter if letter.isalnum() else " " for letter in text).split()
+    return [word for word in words if not word[0].isdigit()]
 
 
 @dataclass(frozen=True, slots=True)

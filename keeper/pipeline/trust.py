@@ -18,8 +18,6 @@ from keeper.ports import Chain
 Market = TypeVar("Market")
 State = TypeVar("State")
 
-ASK_AGAIN_S = 300
-"""How often a market of no known kind is looked at without any sign that it changed."""
 BLIND_AFTER_STEPS = 10
 """So many steps in a row that could not be read are told to a person."""
 

@@ -57,7 +57,8 @@ class StandingRow:
     """While it stands: the last head that was judged."""
     first_health_wad: int | None
     last_health_wad: int | None
-    """While it stands: at most half a minute old. None when a price was missing."""
+    """While it stands: at most half a minute old with up to 200 below 1, and so much older the more there are. None when a
+    price was missing."""
     ended: str | None
     """None while it stands; else `changed`, `not_below_one` or `gap`."""
     ended_block: int | None

@@ -19,7 +19,9 @@ from keeper.store.writer import Step
 GAP_S = 300
 """Longer without a judged head, and more than one block on, is a gap: what happened in between is not known."""
 REFRESH_S = 30
-"""How often the last health of standings that go on is written."""
+"""How often the last health of standings that go on is written,"""
+REFRESH_ROWS = 200
+"""of so many at a time, in turn: each is one more page to write and to sync, and on a bad day there are thousands."""
 
 _END_UNWATCHED = (
     update(standing_table)
@@ -70,6 +72,8 @@ class _Watch:
     last_block: int
     last_at: datetime
     refreshed_at: datetime
+    refreshed_row_id: int
+    """The last row of the last turn; the next turn begins after it."""
     rows: Mapping[Address, OpenRow]
 
 
@@ -101,7 +105,7 @@ class StandingLog:
             gap = block_number > watch.last_block + 1 and (now - watch.last_at).total_seconds() > GAP_S
         if watch is None or gap:
             rows = watch.rows if watch is not None else {}
-            watch = self._watches[chain, market] = _Watch(self._next_watch_id, block_number, now, now, rows)
+            watch = self._watches[chain, market] = _Watch(self._next_watch_id, block_number, now, now, 0, rows)
             self._next_watch_id += 1
             steps.append((_OPEN_WATCH, [_watch_row(chain, market, watch, len(standing))]))
         else:
@@ -111,7 +115,10 @@ class StandingLog:
         self._next_row_id += len(changes.opened)
         goes_on: list[OpenRow] = []
         if (now - watch.refreshed_at).total_seconds() >= REFRESH_S:
-            goes_on = [row for borrower, row in changes.rows.items() if borrower not in changes.opened]
+            going_on = [row for borrower, row in changes.rows.items() if borrower not in changes.opened]
+            going_on.sort(key=lambda row: (row.row_id <= watch.refreshed_row_id, row.row_id))
+            goes_on = going_on[:REFRESH_ROWS]
+            watch.refreshed_row_id = goes_on[-1].row_id if goes_on else 0
             watch.refreshed_at = now
         watch.rows, watch.last_block, watch.last_at = changes.rows, block_number, now
         if changes.closed:

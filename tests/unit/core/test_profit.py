@@ -43,7 +43,16 @@ def test_a_loss_of_one_base_unit_is_refused() -> None:
     assert "the least is 0" in refused.detail
 
 
-def test_the_fee_cap_comes_first() -> None:
+def test_what_would_pay_at_the_fee_cap_waits_for_lower_fees() -> None:
     refused = price_plan(plan(10**12, 1), (1,), FEES, 1, 0, 10**9)
     assert isinstance(refused, Skip)
     assert refused.reason is Reason.FEE_CAP
+
+
+def test_what_would_not_pay_at_the_fee_cap_is_unprofitable_whatever_the_fees() -> None:
+    """One reason for ever: fees that cross the cap and come back change nothing for those who never pay."""
+    for base_fee_wei in (10**9, 10**12):
+        fees = FeeQuote(base_fee_wei, 10**8, 2 * base_fee_wei)
+        refused = price_plan(plan(105, 100), (300_000,), fees, 2_000 * 10**8, 0, 10**10)
+        assert isinstance(refused, Skip)
+        assert refused.reason is Reason.UNPROFITABLE

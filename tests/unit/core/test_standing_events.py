@@ -41,6 +41,12 @@ def test_another_simulated_error_is_another_refusal() -> None:
     assert kinds(reverted, replace(reverted, health_factor_wad=8)) == []
 
 
+def test_an_error_whose_numbers_change_with_each_block_is_the_same_refusal() -> None:
+    reverted = Standing(Reason.SIMULATION_REVERTED, "MustNotLeaveDust(1999, 0x0a)", None, 9)
+    assert kinds(reverted, replace(reverted, detail="MustNotLeaveDust(2001, 0xff0b)")) == []
+    assert kinds(reverted, replace(reverted, detail="MustNotLeave(2001, 0xff0b)")) == [Kind.REFUSED]
+
+
 def test_an_order_is_no_refusal() -> None:
     assert kinds(None, ORDER) == [Kind.SEEN]
     assert kinds(TOXIC, ORDER) == []
