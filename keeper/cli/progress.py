@@ -50,13 +50,15 @@ def _bar() -> Iterator[Progress]:
 
 
 def lines(now_s: Callable[[], float], write: Callable[[str], object]) -> Progress:
-    """One line, at first after `SILENT_S`, then every `LINE_EVERY_S`, and at the end if there was any before."""
+    """One line, at first after `SILENT_S`, then every `LINE_EVERY_S`, and at the end if there was any before. What is left is
+    told by the pace since the line before: late blocks hold more logs than early ones."""
     started_s = now_s()
+    told_s, told_block = started_s, -1
     next_s = started_s + SILENT_S
     written = False
 
     def progress(first: int, reached: int, last: int) -> None:
-        nonlocal next_s, written
+        nonlocal next_s, written, told_s, told_block
         moment_s = now_s()
         done = reached >= last
         if (done and not written) or (not done and moment_s < next_s):
@@ -64,6 +66,16 @@ def lines(now_s: Callable[[], float], write: Callable[[str], object]) -> Progres
         next_s = moment_s + LINE_EVERY_S
         written = not done
         share = 100 * (reached - first + 1) // max(1, last - first + 1)
-        write(f"reading blocks {first} to {last}: {share} %, {moment_s - started_s:.0f} s")
+        blocks = reached - max(told_block, first - 1)
+        left_s = (last - reached) * (moment_s - told_s) / blocks if blocks > 0 else None
+        left = f", about {_duration(left_s)} left" if left_s is not None and not done else ""
+        told_s, told_block = moment_s, reached
+        write(f"reading blocks {first} to {last}: {share} %, {_duration(moment_s - started_s)}{left}")
 
     return progress
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
