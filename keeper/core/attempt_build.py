@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keeper.core.event_build import block_fields
 from keeper.core.events import Event, Field, Kind, Severity
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Outcome, SentTransaction, Submission
 from keeper.core.plan import Plan, PlannedCall
-from keeper.core.units import to_hex
+from keeper.core.units import Address, to_hex
 
 
-def decided(chain: str, attempt: str, plan: Plan) -> Event:
-    """The plan, with what each call does at the latest timestamp of its window."""
+def decided(chain: str, attempt: str, plan: Plan, prices_base: Mapping[Address, int | None]) -> Event:
+    """The plan, with what each call does at the latest timestamp of its window, and the prices of the borrower's assets that
+    it was decided on: should the nodes have lied, it can be told from the journal what was believed."""
     return Event(
         Kind.DECIDED,
         chain,
@@ -30,6 +33,7 @@ def decided(chain: str, attempt: str, plan: Plan) -> Event:
             "liquidation_threshold_bps": plan.health_before.liquidation_threshold_bps,
             "window_earliest_s": plan.window.earliest_s,
             "window_latest_s": plan.window.latest_s,
+            "prices": [{"asset": to_hex(asset), "price_base": price_base} for asset, price_base in prices_base.items()],
             "calls": [_planned_call(index, call) for index, call in enumerate(plan.calls)],
         },
     )

@@ -11,7 +11,7 @@ this head that are on their way already.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -121,7 +121,7 @@ class Actor:
         self._names = {name: block for name, block in self._names.items() if block >= oldest_block}
         named: dict[Desk, Sequence[Address]] = {}
         for desk in desks:
-            names = await self._stops.guarded(desk.market, desk.named)
+            names = await self._sliced(desk.market, desk.naming(), turn.slices)
             if names is not None:
                 named[desk] = names
                 turn.seen[desk.market] = set()
@@ -137,6 +137,10 @@ class Actor:
         turn.moment = replace(turn.moment, busy=self._submitter.open_borrowers())
         turn.wave_size = FIRST_WAVE
         await self._act_on({desk: [who for market, who in freed if market == desk.market] for desk in desks}, turn)
+
+    async def tidy(self, desk: Desk) -> None:
+        """Put the desk's book in order for the next heads, now that nothing is urgent."""
+        await self._sliced(desk.market, desk.tidying(), Slices())
 
     async def _act_on(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> None:
         sequences: list[tuple[Sick, Unfinished]] = []
@@ -213,13 +217,17 @@ class Actor:
         return Skip(Reason.RESERVED, "as many transactions as may be are on their way: waits for the next blocks")
 
     async def _finished(self, sick: Sick, unfinished: Unfinished, turn: Turn) -> Candidate | Skip | None:
-        """A sequence, planned in slices; None when that shows that we are wrong about the market."""
+        """A sequence; None when planning it shows that we are wrong about the market."""
         if sick.desk.market in self._stops.markets:
             return None
+        return await self._sliced(sick.desk.market, sick.desk.finish(unfinished, turn.moment), turn.slices)
+
+    async def _sliced(self, market: Address, steps: Generator[None, None, Decided], slices: Slices) -> Decided | None:
+        """What long work comes to, done in slices; None when it is wrong, which stops its market."""
         try:
-            return await turn.slices.run(sick.desk.finish(unfinished, turn.moment))
+            return await slices.run(steps)
         except OUR_FAULT as fault:
-            await self._stops.stop(sick.desk.market, fault)
+            await self._stops.stop(market, fault)
             return None
 
     async def _take(self, sick: Sick, decided: Candidate | Skip | Standing, turn: Turn) -> None:
@@ -264,7 +272,10 @@ class Actor:
             return
         head = turn.moment.head
         await self._journal.record(
-            [attempt_build.decided(self._name, order.attempt, order.plan) for _, order, _ in confirmed]
+            [
+                attempt_build.decided(self._name, order.attempt, order.plan, _prices_base(sick.desk, sick.borrower))
+                for sick, order, _ in confirmed
+            ]
         )
         answers = await self._submitter.submit([(order, simulation) for _, order, simulation in confirmed], head)
         events: list[Event] = []
@@ -335,6 +346,9 @@ def _below_one(desk: Desk, borrowers: Sequence[Address]) -> list[Sick]:
 
 def _fingerprint(desk: Desk, borrower: Address) -> object:
     """What must change upstream before a borrower restored in a rehearsal counts again: its row, its assets' prices."""
+    return desk.follower.book.position(borrower), _prices_base(desk, borrower)
+
+
+def _prices_base(desk: Desk, borrower: Address) -> Mapping[Address, int | None]:
     follower = desk.follower
-    position = follower.book.position(borrower)
-    return position, follower.adapter.relevant_prices(follower.state, position)
+    return follower.adapter.relevant_prices(follower.state, follower.book.position(borrower))

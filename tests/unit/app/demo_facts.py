@@ -58,7 +58,7 @@ def opening_events() -> list[Event]:
         event_build.market_verified(
             facts.CHAIN, facts.MARKET, 99, protocol="aave_v3", revision="Aave v3.6", checked_borrowers=50
         ),
-        attempt_build.decided(facts.CHAIN, facts.ATTEMPT, facts.plan()),
+        attempt_build.decided(facts.CHAIN, facts.ATTEMPT, facts.plan(), facts.prices()),
         attempt_build.sent(facts.CHAIN, facts.submission()),
     ]
 

@@ -25,6 +25,7 @@ from tests.unit.store.facts import (
     block,
     outcome,
     plan,
+    prices,
     submission,
 )
 
@@ -40,7 +41,7 @@ STORY: Heads = {
     99: ({BORROWER: UNPROFITABLE}, []),
     100: (
         {BORROWER: ORDER, OTHER_BORROWER: TOXIC},
-        [attempt_build.decided(CHAIN, ATTEMPT, plan()), attempt_build.sent(CHAIN, submission())],
+        [attempt_build.decided(CHAIN, ATTEMPT, plan(), prices()), attempt_build.sent(CHAIN, submission())],
     ),
     101: ({OTHER_BORROWER: TOXIC}, attempt_build.outcome_events(CHAIN, outcome())),
 }

@@ -10,13 +10,15 @@ import pytest
 
 from keeper.cli import run_cli
 from keeper.cli.overview import overview
+from keeper.cli.reading import read_labels
 from keeper.cli.render import checksum
 from keeper.core import attempt_build, event_build
+from keeper.core.errors import RpcTimeout, RpcUnreachable
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer
 from keeper.core.outcome import Reason
 from keeper.core.standing import ORDERED, Standing
-from keeper.core.units import WAD, Address, Hash32
+from keeper.core.units import WAD, Address, Hash32, to_hex
 from keeper.store import Store, StoreReader
 from tests.unit.cli.telling import NOON, ORDER, TOXIC, UNPROFITABLE, Heads, verified, write_store
 from tests.unit.store.facts import (
@@ -29,6 +31,7 @@ from tests.unit.store.facts import (
     failed_outcome,
     outcome,
     plan,
+    prices,
     submission,
 )
 
@@ -127,7 +130,7 @@ def test_a_failure_is_told_with_its_cause(path: Path, explained: Explain) -> Non
         100: (
             {BORROWER: ORDER},
             [
-                attempt_build.decided(CHAIN, ATTEMPT, plan()),
+                attempt_build.decided(CHAIN, ATTEMPT, plan(), prices()),
                 attempt_build.sent(CHAIN, replace(uncertain, transactions=(first, second))),
             ],
         ),
@@ -203,7 +206,8 @@ def test_an_unknown_subject_is_one_line(
 # -- how things stand ----------------------------------------------------------------------------------------------
 def told(path: Path, minutes_later: float = 0) -> str:
     with StoreReader.open(path) as reader:
-        return "\n".join(line.text for line in overview(reader, NOON + timedelta(minutes=minutes_later)))
+        labels = read_labels(reader)
+        return "\n".join(line.text for line in overview(reader, labels, NOON + timedelta(minutes=minutes_later)))
 
 
 def at_noon(path: Path, reason: str = "") -> None:
@@ -271,3 +275,37 @@ def test_a_store_without_a_judged_market_says_so(path: Path, capsys: pytest.Capt
 def test_the_command_shows_it(path: Path, explained: Explain) -> None:
     write_store(path)
     assert in_order(explained(), f"{CHAIN}, market {checksum(MARKET)}", checksum(OTHER_BORROWER), "Normal:")
+
+
+# -- a node that cannot be reached -----------------------------------------------------------------------------------
+def test_a_node_that_cannot_be_reached_is_named(path: Path, explained: Explain) -> None:
+    gone = event_build.trouble(CHAIN, RpcUnreachable("node.example.org does not answer"))
+    write_store(path)
+    write_store(path, {}, gone)
+    says = f"The node of {CHAIN} cannot be reached since"
+    for shown in (explained(), explained(to_hex(BORROWER)), explained(ATTEMPT)):
+        assert in_order(shown, says, "node.example.org does not answer: is the node running, and rpc_url right?")
+
+
+def test_a_node_that_was_judged_by_since_then_is_not(path: Path) -> None:
+    at_noon(path)
+    write_store(path, {}, event_build.trouble(CHAIN, RpcTimeout("slow")), now=lambda: NOON - timedelta(minutes=1))
+    assert "The node" not in told(path)
+    write_store(path, {}, event_build.trouble(CHAIN, RpcTimeout("slow")), now=lambda: NOON + timedelta(minutes=1))
+    assert "The node of sepolia is in trouble (RpcTimeout) since 2026-01-31 12:01:00 UTC, slow: is the node" in told(
+        path
+    )
+
+
+def test_trouble_of_another_kind_is_not_the_nodes(path: Path) -> None:
+    at_noon(path)
+    write_store(path, {}, event_build.trouble(CHAIN, ValueError("odd")), now=lambda: NOON + timedelta(minutes=1))
+    assert "The node" not in told(path)
+
+
+def test_before_the_first_judged_head_too(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_store(path, {}, event_build.trouble(CHAIN, RpcUnreachable("nobody there")))
+    assert run_cli(["explain", "--store", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "no judged market yet: The node of" in error and "nobody there" in error
+    assert error.count("\n") == 1

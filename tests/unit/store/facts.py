@@ -90,6 +90,11 @@ def planned_call(repaid_raw: int, after_wad: int, clip: Clip | None) -> PlannedC
     return PlannedCall(Pair(0, 1, WETH, USDC, 8_250, 10_500), repaid_raw, clip, quote, quote)
 
 
+def prices() -> dict[Address, int | None]:
+    """One of the two is not known."""
+    return {WETH: 3_000 * 10**8, USDC: None}
+
+
 def plan() -> Plan:
     return Plan(
         market=MARKET,

@@ -33,6 +33,7 @@ from tests.unit.store.facts import (
     failed_outcome,
     outcome,
     plan,
+    prices,
     standing,
     submission,
 )
@@ -99,7 +100,7 @@ EVENTS: Sequence[Event] = (
             WETH: Standing("unpriceable", "", Verdict.IMPROVES, None),
         },
     ),
-    attempt_build.decided(CHAIN, ATTEMPT, plan()),
+    attempt_build.decided(CHAIN, ATTEMPT, plan(), prices()),
     attempt_build.sent(CHAIN, submission()),
     attempt_build.sent(CHAIN, submission("dry")),
     *attempt_build.outcome_events(CHAIN, outcome()),

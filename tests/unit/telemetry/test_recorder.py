@@ -16,7 +16,7 @@ from keeper.store import Store, StoreReader
 from keeper.telemetry.alerts import Alerts
 from keeper.telemetry.recorder import Recorder
 from keeper.telemetry.redact import Redactor
-from tests.unit.store.facts import ATTEMPT, BORROWER, CHAIN, MARKET, failed_outcome, outcome, plan, standing
+from tests.unit.store.facts import ATTEMPT, BORROWER, CHAIN, MARKET, failed_outcome, outcome, plan, prices, standing
 
 
 class HeardAlerts(Alerts):
@@ -53,7 +53,7 @@ async def test_one_event_is_a_row_a_line_a_count_and_if_it_matters_an_alert(tmp_
     with structlog.testing.capture_logs() as lines:
         async with Store.open(tmp_path / "keeper.db") as store:
             recorder = Recorder(store, alerts, redactor())
-            await recorder.record([attempt_build.decided(CHAIN, ATTEMPT, plan())])
+            await recorder.record([attempt_build.decided(CHAIN, ATTEMPT, plan(), prices())])
             await recorder.record(attempt_build.outcome_events(CHAIN, failed_outcome()))
             await recorder.record_standing(CHAIN, MARKET, 100, {BORROWER: standing()})
     kinds = ["decided", "reverted", "not_restored"]
@@ -74,7 +74,7 @@ async def test_one_event_is_a_row_a_line_a_count_and_if_it_matters_an_alert(tmp_
 async def test_a_line_shows_the_plain_fields_and_of_lists_the_length() -> None:
     with structlog.testing.capture_logs() as lines:
         recorder = Recorder(Silent(), HeardAlerts(), redactor())
-        await recorder.record([attempt_build.decided(CHAIN, ATTEMPT, plan())])
+        await recorder.record([attempt_build.decided(CHAIN, ATTEMPT, plan(), prices())])
         await recorder.record([event_build.market_changed(CHAIN, MARKET, 7, "ReserveInitialized")])
     decided, changed = lines
     assert (decided["chain"], decided["block"], decided["attempt"]) == (CHAIN, 100, ATTEMPT)
