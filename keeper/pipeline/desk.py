@@ -17,7 +17,8 @@ from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy, Unfinished
 from keeper.core.price_policy import Concern, PricePolicies
 from keeper.core.profit import gas_cost_base, price_plan
-from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.core.screening import ScreenTerms
+from keeper.core.units import Address
 from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
@@ -66,19 +67,23 @@ class Desk:
     def market(self) -> Address:
         return self.follower.entry
 
-    def named(self) -> Sequence[Address]:
-        """Everybody who may be below 1 at the applied block, the largest debt first; `health_of` says who is."""
+    def naming(self) -> Generator[None, None, Sequence[Address]]:
+        """Everybody who may be below 1 at the applied block, the largest debt first; `health_of` says who is. In steps of
+        about a millisecond, between which the book must not change."""
+        named = yield from self.follower.book.naming(self._screen_terms())
+        return named.accounts
+
+    def tidying(self) -> Generator[None, None, None]:
+        """Idle work, in steps of a few milliseconds: order the book so that `naming` need not look at everybody."""
+        terms = self._screen_terms()
+        while self.follower.book.reorder(terms):
+            yield
+
+    def _screen_terms(self) -> ScreenTerms:
         block = self.follower.applied
         assert block is not None, "a market is judged after it was followed"
         adapter, state = self.follower.adapter, self.follower.state
-        owed_base: dict[Address, int] = {}
-        for position in self.follower.book.positions():
-            health = adapter.health(state, position, block.timestamp_s)
-            if isinstance(health, Skip):
-                owed_base[position.borrower] = 0
-            elif health.health_factor_wad < HEALTH_ONE_WAD:
-                owed_base[position.borrower] = health.debt_base
-        return sorted(owed_base, key=lambda borrower: (-owed_base[borrower], borrower))
+        return adapter.screen_terms(state, self.follower.book.columns, block.timestamp_s)
 
     def health_of(self, borrower: Address) -> Health | Skip:
         """At the applied block's own timestamp, exactly; `Skip` for one that cannot be valued."""

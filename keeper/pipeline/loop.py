@@ -113,6 +113,8 @@ class ChainLoop:
                 await self._standings.record(desk.market, head, result)
             if desk.market not in self.stopped:
                 await self._audit(desk)
+            if desk.market not in self.stopped:
+                await self._actor.tidy(desk)
         if trouble:
             raise trouble[0]
         self._attempts.hand_over(result)
