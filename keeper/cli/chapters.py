@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from keeper.cli.render import age_text, checksum, health_text, plain_text, time_text
+from keeper.cli.details import detail_text
+from keeper.cli.render import age_text, checksum, health_text, time_text
 from keeper.cli.story import Labels, sentences
+from keeper.cli.unreached import unreached
 from keeper.cli.words import ENDINGS, INTENTS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.intent import Intent
@@ -39,6 +41,7 @@ class Told:
     standing: Sequence[StandingRow]
     watches: Sequence[Watch]
     intents: Sequence[Intent] = ()
+    troubles: Sequence[JournalRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ def borrower_chapters(told: Told, labels: Labels, now: datetime) -> list[Line]:
         # A refusal is told by its standing, which knows how long it lasted.
         shown = [row for row in _at(told.events, chain, market) if row.kind != Kind.REFUSED]
         standing = _at(told.standing, chain, market)
-        entries = [*_event_entries(shown, labels), *_standing_entries(standing)]
+        entries = [*_event_entries(shown, labels), *_standing_entries(standing, labels)]
         lines.extend(_told_in_order(entries))
-        lines.extend(_now(told, chain, market, borrower, now))
+        lines.extend(_now(told, (chain, market, borrower), labels, now))
     return lines
 
 
@@ -77,7 +80,7 @@ def attempt_chapters(told: Told, attempt: str, labels: Labels, now: datetime) ->
         for intent in told.intents:
             text = f"Transaction {to_hex(intent.transaction_hash)} (nonce {intent.nonce}): {INTENTS[intent.status]}."
             lines.append(Line(text, 2))
-        lines.extend(_now(told, chain, market, borrower, now))
+        lines.extend(_now(told, (chain, market, borrower), labels, now))
     return lines
 
 
@@ -108,7 +111,7 @@ def _event_entries(rows: Sequence[JournalRow], labels: Labels) -> Iterator[_Entr
         )
 
 
-def _standing_entries(rows: Sequence[StandingRow]) -> Iterator[_Entry]:
+def _standing_entries(rows: Sequence[StandingRow], labels: Labels) -> Iterator[_Entry]:
     for row in rows:
         if row.reason == ORDERED:
             continue
@@ -116,11 +119,11 @@ def _standing_entries(rows: Sequence[StandingRow]) -> Iterator[_Entry]:
         if row.last_block != row.first_block:
             span = f"blocks {row.first_block} to {row.last_block}"
         ending = f"; {ENDINGS.get(row.ended, row.ended)}" if row.ended is not None else ", and still so"
-        yield _Entry(row.first_block, 1, span, ending, _why_not(row))
+        yield _Entry(row.first_block, 1, span, ending, _why_not(row, labels))
 
 
-def _why_not(row: StandingRow) -> list[str]:
-    detail = f" ({plain_text(row.detail)})" if row.detail else ""
+def _why_not(row: StandingRow, labels: Labels) -> list[str]:
+    detail = f" ({detail_text(row.detail, row.market, labels)})" if row.detail else ""
     lines = [f"Not liquidated, {row.reason}{detail}: {reason_sentence(row.reason)}"]
     health = f"Health {health_text(row.first_health_wad)}"
     if row.last_health_wad != row.first_health_wad:
@@ -147,14 +150,15 @@ def _told_in_order(entries: Sequence[_Entry]) -> Iterator[Line]:
             yield Line(text, 4 if index == 0 else 6, entry.style if index == 0 else "")
 
 
-def _now(told: Told, chain: str, market: str, borrower: str, now: datetime) -> Iterator[Line]:
+def _now(told: Told, place: tuple[str, str, str], labels: Labels, now: datetime) -> Iterator[Line]:
+    chain, market, borrower = place
     watch = last_watch(told.watches, chain, market)
     if watch is None:
         return
     standing = [row for row in _at(told.standing, chain, market) if row.borrower == borrower and row.ended is None]
     if standing:
         row = standing[-1]
-        detail = f" ({plain_text(row.detail)})" if row.detail else ""
+        detail = f" ({detail_text(row.detail, row.market, labels)})" if row.detail else ""
         below = "below 1" if row.last_health_wad is not None else "a price is missing"
         state = (
             f"{below}, health {health_text(row.last_health_wad)}; {row.reason}{detail}: {reason_sentence(row.reason)}"
@@ -162,7 +166,10 @@ def _now(told: Told, chain: str, market: str, borrower: str, now: datetime) -> I
     else:
         state = "not below 1."
     yield Line(f"Now (block {watch.last_block}, {judged_ago(watch, now)}): {state}", 2, "bold")
-    if is_silent(watch, now):
+    trouble = unreached(told.troubles, chain, watch.last_at)
+    if trouble is not None:
+        yield Line(trouble, 2, "bold red")
+    elif is_silent(watch, now):
         yield Line("Nobody has judged since then: is the keeper running?", 2, "bold red")
 
 

@@ -32,7 +32,7 @@ def explain(
     with open_store(store, config) as reader, readers_may_leave():
         labels, now = read_labels(reader), datetime.now(UTC)
         if subject is None:
-            _show(overview(reader, now))
+            _show(overview(reader, labels, now))
         elif is_attempt(subject):
             _show(_of_attempt(reader, subject, labels, now))
         elif subject[:2] in ("0x", "0X"):
@@ -44,6 +44,7 @@ def explain(
 def _of_borrower(reader: StoreReader, text: str, labels: Labels, now: datetime) -> list[Line]:
     from keeper.cli.chapters import Told, borrower_chapters
     from keeper.cli.render import checksum
+    from keeper.cli.unreached import troubles_of
     from keeper.store import EventFilter
 
     borrower = to_borrower(text)
@@ -51,6 +52,7 @@ def _of_borrower(reader: StoreReader, text: str, labels: Labels, now: datetime) 
         events=list(reader.events(EventFilter(borrower=borrower))),
         standing=reader.standing(borrower=borrower),
         watches=reader.watches(),
+        troubles=troubles_of(reader),
     )
     if not told.events and not told.standing:
         raise KeeperError(f"the store knows nothing of {checksum(borrower)}: it was never seen below 1")
@@ -59,6 +61,7 @@ def _of_borrower(reader: StoreReader, text: str, labels: Labels, now: datetime) 
 
 def _of_attempt(reader: StoreReader, attempt: str, labels: Labels, now: datetime) -> list[Line]:
     from keeper.cli.chapters import Told, attempt_chapters
+    from keeper.cli.unreached import troubles_of
     from keeper.store import EventFilter
 
     events = list(reader.events(EventFilter(attempt=attempt)))
@@ -66,7 +69,7 @@ def _of_attempt(reader: StoreReader, attempt: str, labels: Labels, now: datetime
         raise KeeperError(f"the store knows no attempt {attempt}: `keeper journal` lists them")
     borrowers = {row.borrower for row in events if row.borrower is not None}
     standing = [row for text in sorted(borrowers) for row in reader.standing(borrower=address_from_hex(text))]
-    told = Told(events, standing, reader.watches(), reader.intents(attempt))
+    told = Told(events, standing, reader.watches(), reader.intents(attempt), troubles_of(reader))
     return attempt_chapters(told, attempt, labels, now)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from keeper.cli.chapters import Line, is_silent, judged_ago, last_watch
+from keeper.cli.details import detail_text
 from keeper.cli.render import checksum, health_text, plain_text, time_text
+from keeper.cli.story import Labels
+from keeper.cli.unreached import troubles_of, unreached
 from keeper.cli.words import NORMAL_TO_LAST, reason_sentence
 from keeper.core.errors import KeeperError
 from keeper.core.events import Kind
@@ -17,13 +20,15 @@ BORROWERS_PER_REASON = 5
 _COUNTED = (Kind.SEEN, Kind.DECIDED, Kind.SENT, Kind.RESTORED, Kind.NOT_RESTORED, Kind.REVERTED, Kind.RECOVERED)
 
 
-def overview(reader: StoreReader, now: datetime) -> list[Line]:
+def overview(reader: StoreReader, labels: Labels, now: datetime) -> list[Line]:
     """Raises `KeeperError` when no market was ever judged or refused."""
     watches, standing = reader.watches(), reader.standing(only_open=True)
     refused = _refused_markets(reader)
     places = list(dict.fromkeys([*((watch.chain, watch.market) for watch in watches), *refused]))
+    troubles = troubles_of(reader)
     if not places:
-        raise KeeperError("the store has no judged market yet: the keeper has not caught up since it was made")
+        why = unreached(troubles, None, "") or "the keeper has not caught up since it was made"
+        raise KeeperError(f"the store has no judged market yet: {why}")
     lines: list[Line] = []
     for chain, market in places:
         lines.append(Line(f"{chain}, market {checksum(market)}", style="bold"))
@@ -34,7 +39,10 @@ def overview(reader: StoreReader, now: datetime) -> list[Line]:
             continue
         here = [row for row in standing if (row.chain, row.market) == (chain, market)]
         lines.extend(_watched(watches, watch, now))
-        lines.extend(_below_one(here))
+        trouble = unreached(troubles, chain, watch.last_at)
+        if trouble is not None:
+            lines.append(Line(trouble, 2, "bold red"))
+        lines.extend(_below_one(here, labels))
         lines.append(_last_day(reader, watch, now))
         lines.append(_is_that_normal(watch, here, now, refused=(chain, market) in refused))
     return lines
@@ -64,7 +72,7 @@ def _watched(watches: Sequence[Watch], watch: Watch, now: datetime) -> Iterator[
         yield Line(f"Before that, up to block {before.last_block} ({time_text(before.last_at)}); not in between.", 2)
 
 
-def _below_one(standing: Sequence[StandingRow]) -> Iterator[Line]:
+def _below_one(standing: Sequence[StandingRow], labels: Labels) -> Iterator[Line]:
     count = len(standing)
     if not count:
         yield Line("No borrower is below 1.", 2)
@@ -74,7 +82,7 @@ def _below_one(standing: Sequence[StandingRow]) -> Iterator[Line]:
         rows = [row for row in standing if row.reason == reason]
         yield Line(f"{len(rows)} × {reason}: {reason_sentence(reason)}", 4)
         for row in rows[:BORROWERS_PER_REASON]:
-            detail = f", {plain_text(row.detail)}" if row.detail else ""
+            detail = f", {detail_text(row.detail, row.market, labels)}" if row.detail else ""
             health = health_text(row.last_health_wad)
             yield Line(f"{checksum(row.borrower)} health {health}, since block {row.first_block}{detail}", 6)
         if len(rows) > BORROWERS_PER_REASON:

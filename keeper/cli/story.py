@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from keeper.cli.details import detail_text
 from keeper.cli.render import (
     base_text,
     checksum,
@@ -77,7 +78,7 @@ def _seen(fields: Fields, market: str | None, labels: Labels) -> list[str]:
 
 
 def _refused(fields: Fields, market: str | None, labels: Labels) -> list[str]:
-    detail = f" ({plain_text(fields['detail'])})" if fields["detail"] else ""
+    detail = f" ({detail_text(fields['detail'], market, labels)})" if fields["detail"] else ""
     health = _health(fields["health_factor_wad"])
     return [f"Not liquidated, {fields['reason']}{detail}: {reason_sentence(fields['reason'])} Health {health}."]
 
@@ -206,7 +207,7 @@ def _accounts(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     if fields["disturbed"]:
         lines.append("Something else touched this borrower in the same block.")
     if fields["detail"]:
-        lines.append(plain_text(fields["detail"]) + ".")
+        lines.append(detail_text(fields["detail"], market, labels) + ".")
     return lines
 
 
@@ -236,7 +237,7 @@ def _mismatch(fields: Fields, market: str | None, labels: Labels) -> list[str]:
 
 
 def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:
-    return lambda fields, market, labels: [f"{start}: {plain_text(fields['detail'])}"]
+    return lambda fields, market, labels: [f"{start}: {detail_text(fields['detail'], market, labels)}"]
 
 
 _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
