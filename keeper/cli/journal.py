@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +16,16 @@ from keeper.cli.reading import StorePath, open_store, read_labels, readers_may_l
 from keeper.core.events import Kind
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from keeper.cli.story import Labels
     from keeper.store import EventFilter, JournalRow, StoreReader
 
 LAST_FOR_PEOPLE = 100
 FOLLOW_EVERY_S = 0.5
+TABLE_WIDTH = 140
+"""From this width on there is room for a table whose last column can be read."""
+ENTRY_INDENT = 2
 _STYLES = {"warning": "yellow", "alert": "bold red"}
 
 
@@ -52,7 +55,7 @@ def journal(
             for row in _rows(reader, wanted, follow=follow):
                 sys.stdout.write(json_line(row) + "\n")
         else:
-            _show_table(reader, wanted, follow=follow)
+            _show_people(reader, wanted, follow=follow)
 
 
 def json_line(row: JournalRow) -> str:
@@ -90,26 +93,42 @@ def _rows(reader: StoreReader, wanted: EventFilter, *, follow: bool) -> Iterator
         wanted = replace(wanted, after_seq=seen_seq, last=None)
 
 
-def _show_table(reader: StoreReader, wanted: EventFilter, *, follow: bool) -> None:
+def _show_people(reader: StoreReader, wanted: EventFilter, *, follow: bool) -> None:
     from rich.console import Console
 
     labels = read_labels(reader)
-    console = Console()
+    console = Console(highlight=False)
+    show = _show_table if console.width >= TABLE_WIDTH else _show_entries
     rows = list(reader.events(wanted))
-    console.print(_table(rows, labels))
+    show(console, rows, labels, header=True)
     if not follow:
         return
     after = rows[-1].seq if rows else wanted.after_seq
     for row in _rows(reader, replace(wanted, after_seq=after, last=None), follow=True):
-        console.print(_table([row], labels, header=False))
+        show(console, [row], labels, header=False)
 
 
-def _table(rows: Sequence[JournalRow], labels: Labels, *, header: bool = True) -> Table:
+def _show_entries(console: Console, rows: Sequence[JournalRow], labels: Labels, *, header: bool) -> None:
+    """Where a table has no room for its last column: a line for when and who, the sentence below it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from keeper.cli.render import time_text
+
+    del header
+    for row in rows:
+        block = f"block {row.block_number}" if row.block_number is not None else ""
+        parts = (time_text(row.at), row.chain, block, row.kind, _about(row))
+        console.print(Text("  ".join(part for part in parts if part), style="dim"), soft_wrap=True)
+        told = Text(_told(row, labels), style=_STYLES.get(row.severity, ""))
+        console.print(Padding(told, (0, 0, 0, ENTRY_INDENT), expand=False))
+
+
+def _show_table(console: Console, rows: Sequence[JournalRow], labels: Labels, *, header: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from keeper.cli.render import short_address, time_text
-    from keeper.cli.story import sentences
+    from keeper.cli.render import time_text
 
     table = Table(box=None, show_header=header, pad_edge=False, expand=True)
     table.add_column("at (UTC)", width=19, no_wrap=True)
@@ -119,15 +138,20 @@ def _table(rows: Sequence[JournalRow], labels: Labels, *, header: bool = True) -
     table.add_column("attempt or borrower", width=20, no_wrap=True)
     table.add_column("what", ratio=1)
     for row in rows:
-        about: Any = row.attempt or (short_address(row.borrower) if row.borrower is not None else "")
-        cells = [
-            time_text(row.at),
-            row.chain,
-            str(row.block_number if row.block_number is not None else ""),
-            row.kind,
-            about,
-            sentences(row.kind, row.fields, row.market, labels)[0],
-        ]
+        block = str(row.block_number) if row.block_number is not None else ""
+        cells = [time_text(row.at), row.chain, block, row.kind, _about(row), _told(row, labels)]
         # Text, not markup: what a chain says may hold brackets.
         table.add_row(*(Text(cell) for cell in cells), style=_STYLES.get(row.severity, ""))
-    return table
+    console.print(table)
+
+
+def _about(row: JournalRow) -> str:
+    from keeper.cli.render import short_address
+
+    return row.attempt or (short_address(row.borrower) if row.borrower is not None else "")
+
+
+def _told(row: JournalRow, labels: Labels) -> str:
+    from keeper.cli.story import sentences
+
+    return sentences(row.kind, row.fields, row.market, labels)[0]

@@ -76,6 +76,20 @@ def test_people_get_a_table(store: Path, capsys: pytest.CaptureFixture[str], mon
     assert len(shown.splitlines()) == 13
 
 
+@pytest.mark.parametrize("columns", [60, 80, 100, 139])
+def test_a_narrow_terminal_gets_the_sentences_below_each_other(
+    columns: int, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run_cli(["journal", "--store", str(store), "--kind", "restored"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.endswith("testchain  block 101  restored  100-b0b0b0b0")
+    assert all(line.startswith("  ") and len(line) <= columns for line in rest)
+    told = " ".join(" ".join(line.split()) for line in rest)
+    assert told.startswith("Restored. Health 0.9700 before → 1.0500 planned → 1.0500 read back (target 1.0500")
+    assert len(rest) <= 3
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
