@@ -29,6 +29,7 @@ from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget
 from keeper.pipeline.desk import Candidate, Desk
+from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.round import OUR_FAULT, Key, Moment, Round, standing, unused_name
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
@@ -99,7 +100,7 @@ class Actor:
         standings: Standings,
         stops: Stops,
         max_head_age_s: float,
-        now_s: Callable[[], float],
+        age: HeadAge,
     ) -> None:
         self._name = name
         self._simulator = simulator
@@ -109,7 +110,7 @@ class Actor:
         self._standings = standings
         self._stops = stops
         self._max_head_age_s = max_head_age_s
-        self._now_s = now_s
+        self._age = age
         self._names: dict[str, int] = {}
         """Attempts named lately, with the head that named them: another head of that number may follow a reorg."""
         self._behind: set[Key] = set()
@@ -199,11 +200,10 @@ class Actor:
         if restored_by is not None:
             detail = "restored in the rehearsal; unchanged since"
             return Standing(ORDERED, detail, None, health.health_factor_wad, restored_by)
-        age_s = moment.now_s - moment.head.timestamp_s
-        if age_s > self._max_head_age_s:
-            return Skip(Reason.STALE_HEAD, f"the newest head is {age_s:.0f} s old")
-        if self._now_s() > desk.window(moment).latest_s:
-            return Skip(Reason.STALE_HEAD, f"judging this head took {self._now_s() - moment.now_s:.0f} s")
+        if self._age.age_s() > self._max_head_age_s:
+            return Skip(Reason.STALE_HEAD, f"the newest head is {self._age.age_s():.0f} s old")
+        if self._age.chain_s() > desk.window(moment).latest_s:
+            return Skip(Reason.STALE_HEAD, f"judging this head took {self._age.taken_s():.0f} s")
         if desk.follower.verified is None:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
         return self._full(turn) or desk.begin(sick.borrower, moment)

@@ -22,6 +22,7 @@ from keeper.pipeline.acting import Actor, Turn
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.desk import Desk
+from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
 from keeper.pipeline.round import TRANSIENT, UNFORESEEN, Key, Moment, Round
 from keeper.pipeline.standings import Standings
@@ -69,14 +70,14 @@ class ChainLoop:
         self._funding = funding
         self._submitter = submitter
         self._journal = journal
-        self._now_s = now_s
+        self.age = HeadAge(now_s)
         self._labels = labels
         self._started: set[Address] = set()
         self._stops = Stops(name, journal)
         self._standings = Standings(name, journal)
         self._attempts = Attempts(name, submitter, journal, self._stops)
         self._actor = Actor(
-            name, simulator, submitter, journal, self._attempts, self._standings, self._stops, max_head_age_s, now_s
+            name, simulator, submitter, journal, self._attempts, self._standings, self._stops, max_head_age_s, self.age
         )
 
     @property
@@ -97,7 +98,7 @@ class ChainLoop:
     async def on_head(self, head: BlockRef, progress: Progress = unwatched) -> Round:
         """One round. Raises `ChainError` when the world is unwell (or what nobody foresaw), once everything that has nothing
         to do with it is done: the next head tries again, nothing is lost."""
-        now_s = self._now_s()
+        now_s = self.age.begin(head)
         await self._rewind(await self._chain.extend(head), head)
         result = Round(head)
         trouble: list[Exception] = []

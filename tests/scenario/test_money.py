@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.core.block import BlockRef
+from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.order import FeeQuote, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import PlanPolicy
@@ -167,6 +167,25 @@ async def test_a_head_that_is_too_old_decides_nothing() -> None:
     scene.age_s = 1.0
     await scene.see()
     assert scene.reason(FIRST) == ORDERED
+
+
+@pytest.mark.parametrize("slow_s, reason", [(1.0, ORDERED), (61.0, "stale_head")])
+async def test_a_clock_that_is_far_behind_hides_no_old_head(slow_s: float, reason: str) -> None:
+    """By the time of day every block is yet to come: only the steady clock tells how long ago the head came."""
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    scene.age_s = -100_000.0
+    steady_s = [0.0]
+    scene.loop.age.steady_s = lambda: steady_s[0]
+    read = scene.chain.read
+
+    async def slowly(calls: Sequence[Call], block: BlockRef) -> Sequence[CallResult]:
+        steady_s[0] = slow_s
+        return await read(calls, block)
+
+    scene.chain.read = slowly  # type: ignore[method-assign]
+    await scene.head(price(WETH, 1_800))
+    assert scene.reason(FIRST) == reason
 
 
 # -- simulations -----------------------------------------------------------------------------------------------------
