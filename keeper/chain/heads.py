@@ -109,8 +109,10 @@ class _Watch:
 
     # -- what is announced -------------------------------------------------------------------------------------------
     def _taken(self) -> BlockRef | None:
-        """The announced head, when it follows the last one beyond doubt."""
+        """The announced head, when it follows the last one beyond doubt, and came just now: nobody may have waited for it."""
         if self._announced is None or self._announced.doubted or self._last is None:
+            return None
+        if time.monotonic() - self._announced.latest_s > self._quiet_after_s:
             return None
         return self._announced.link(self._last)
 

@@ -365,3 +365,20 @@ async def test_errors_of_the_body_come_out_as_they_are(bench: Bench, sockets: So
     with pytest.raises(KeyError, match="of the body"):
         await fails()
     await true(lambda: not sockets._clients)
+
+
+async def test_an_announcement_that_nobody_waited_for_is_not_taken_for_new(
+    bench: Bench, proxy: FaultProxy, sockets: SocketProxy
+) -> None:
+    """A round may take minutes, and the subscription may fall silent meanwhile."""
+    async with watching(proxy.url, bench, WebSocketAddress(sockets.url), quiet_after_s=0.2) as watch:
+        await watch.next()
+        await true(lambda: watch.announced.subscribed_s is not None)
+        await watch.comes(await bench.mine())
+        await watch.subscribed()
+        old = await bench.mine()
+        await true(lambda: watch.announced.latest == old)
+        sockets.manners = SocketManners(silent=True)
+        newest = await bench.mine(7)
+        await asyncio.sleep(0.3)
+        assert await watch.next() == newest
