@@ -6,12 +6,16 @@ refused with the nearest known one. Decimals are text or TOML numbers, read as e
 
 from __future__ import annotations
 
+import os
 import tomllib
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,7 +36,8 @@ from pydantic_settings import (
 
 from keeper.core.errors import ConfigError
 from keeper.core.units import Address, address_from_hex
-from keeper.settings.errors import one_line
+from keeper.settings.environment import refuse_unknown, variable_of
+from keeper.settings.errors import first_problem, one_line
 from keeper.settings.presets import AddressText, Preset, load_preset
 
 Mode = Literal["dry", "live"]
@@ -47,6 +52,27 @@ def _exact(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def _rpc_form(url: SecretStr) -> SecretStr:
+    """Here already, where the key and the file are known. Never repeats the URL."""
+    usable = False
+    with suppress(ValueError):
+        parts = urlsplit(url.get_secret_value())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    if not usable:
+        raise ValueError("an RPC URL is not of the form http(s)://host[:port]/…; check its scheme, host and port")
+    return url
+
+
+def _known_preset(name: str) -> str:
+    try:
+        load_preset(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+RpcUrl = Annotated[SecretStr, AfterValidator(_rpc_form)]
+PresetName = Annotated[str, AfterValidator(_known_preset)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
 TargetHealth = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=10)]
 
@@ -159,13 +185,13 @@ class Signer(_Model):
 class Chain(_Model):
     """One chain: a node and the markets on it."""
 
-    rpc_url: Annotated[list[SecretStr], BeforeValidator(_as_list), Field(min_length=1)]
+    rpc_url: Annotated[list[RpcUrl], BeforeValidator(_as_list), Field(min_length=1)]
     """One URL or several in order of preference. URLs are treated as secrets."""
     ws_url: Annotated[list[SecretStr], BeforeValidator(_as_list)] = []
     """WebSocket URLs that announce heads, in order of preference; secrets too. Without them and `ipc_path` heads are polled."""
     ipc_path: Path | None = None
     """A node's IPC socket, tried before `ws_url`."""
-    preset: str | None = None
+    preset: PresetName | None = None
     """A market of `config/chains` by its name, or a file of the same form by a path that ends in `.toml`."""
     addresses_provider: Annotated[list[AddressText], BeforeValidator(_as_list)] = []
     """PoolAddressesProvider of each market; a preset brings its own."""
@@ -272,6 +298,7 @@ def load_settings(path: Path) -> Settings:
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=path)
 
+    refuse_unknown(os.environ, Settings)
     try:
         return FromFile()
     except tomllib.TOMLDecodeError as error:
@@ -281,7 +308,8 @@ def load_settings(path: Path) -> Settings:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise ConfigError(f"{path}: {one_line(error, Settings)}") from None
+        variable = variable_of(first_problem(error)[1], os.environ)
+        raise ConfigError(f"{variable or path}: {one_line(error, Settings)}") from None
     except SettingsError as error:
         raise ConfigError(f"environment: {error}") from None
 

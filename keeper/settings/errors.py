@@ -7,13 +7,12 @@ import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem in one line; how many more there are."""
-    problems = error.errors(include_input=False, include_url=False)
-    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
-    location = [part for part in first["loc"] if not _is_branch(part)]
+    first, location = first_problem(error)
     key = ".".join(str(part) for part in location) or "the file"
     if first["type"] == "extra_forbidden":
         text = f"unknown key '{key}'{_nearest(model, location)}"
@@ -21,8 +20,15 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         text = f"missing key '{key}'"
     else:
         text = f"'{key}': {first['msg'].removeprefix('Value error, ')}"
-    more = len(problems) - 1
+    more = error.error_count() - 1
     return text + (f" (and {more} more)" if more else "")
+
+
+def first_problem(error: ValidationError) -> tuple[ErrorDetails, list[int | str]]:
+    """The problem to tell, misspelt keys first, and the keys that lead to it."""
+    problems = error.errors(include_input=False, include_url=False)
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    return first, [part for part in first["loc"] if not _is_branch(part)]
 
 
 def _is_branch(part: int | str) -> bool:
@@ -44,7 +50,7 @@ def _fields_at(model: type[BaseModel], path: list[int | str]) -> list[str]:
     names = iter(path)
     for part in names:
         field = current.model_fields.get(str(part))
-        inner = _inner_model(field.annotation) if field is not None else None
+        inner = inner_model(field.annotation) if field is not None else None
         if field is None or inner is None:
             return []
         if typing.get_origin(field.annotation) in (dict, list):
@@ -53,12 +59,12 @@ def _fields_at(model: type[BaseModel], path: list[int | str]) -> list[str]:
     return list(current.model_fields)
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
+def inner_model(annotation: Any) -> type[BaseModel] | None:
     """The model inside `X | None`, `dict[str, X]`, `list[X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in typing.get_args(annotation):
-        found = _inner_model(argument)
+        found = inner_model(argument)
         if found is not None:
             return found
     return None

@@ -38,13 +38,18 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
     "found, replacement, says",
     [
         ("preset =", "preste =", ["unknown key 'chains.sepolia.preste'", "'preset'"]),
-        ('preset = "sepolia"', 'preset = "sepola"', ["unknown preset 'sepola'", "'sepolia'"]),
+        (
+            'preset = "sepolia"',
+            'preset = "sepola"',
+            ["keeper.toml", "'chains.sepolia.preset': unknown preset 'sepola'", "'sepolia'"],
+        ),
         ('preset = "sepolia"', "", ["chains.sepolia", "needs addresses_provider or preset"]),
         ("[chains.sepolia]", "[chain.sepolia]", ["unknown key 'chain'", "'chains'"]),
         ("[chains.sepolia]", 'mode = "alive"\n[chains.sepolia]', ["'mode'", "'dry' or 'live'"]),
         ("[chains.sepolia]", "[chains.sepolia", ["not valid TOML", "line 2"]),
         ("[chains.sepolia]", "health_prot = 1\n[chains.sepolia]", ["unknown key 'health_prot'", "'health_port'"]),
-        ("https://node", "node", ["RPC URL is not of the form"]),
+        ("https://node", "node", ["keeper.toml", "'chains.sepolia.rpc_url.0': an RPC URL is not of the form"]),
+        ("node.example.org", "node.example.org:0", ["'chains.sepolia.rpc_url.0': an RPC URL is not of the form"]),
         ('preset = "sepolia"', 'preset = "sepolia"\nchain_id = 5', ["chains.sepolia.chain_id is 5", "11155111"]),
         ('preset = "sepolia"', 'addresses_provider = "0x12"', ["addresses_provider", "not an address", "'0x12'"]),
         ('preset = "sepolia"', 'preset = "sepolia"\n[chains.sepolia.policy]\ntarget = "0.9"', ["policy.target", "1"]),
@@ -78,3 +83,53 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert "keeper.toml: not valid TOML" in error
     assert error.count("\n") == 1
+
+
+# -- the environment -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("KEEPER_MODDE", "KEEPER_MODDE is no setting, did you mean KEEPER_MODE?"),
+        ("KEEPER_CHAIN__SEPOLIA__RPC_URL", "did you mean KEEPER_CHAINS__SEPOLIA__RPC_URL?"),
+        ("KEEPER_CHAINS__SEPOLIA__RPC_ULR", "did you mean KEEPER_CHAINS__SEPOLIA__RPC_URL?"),
+        ("KEEPER_CHAINS__SEPOLIA__POLICY__TARGETT", "did you mean KEEPER_CHAINS__SEPOLIA__POLICY__TARGET?"),
+        ("KEEPER_STORE__PATH", "KEEPER_STORE is one value"),
+        ("KEEPER_CHAINS__SEPOLIA__FEES__ZZZ", "known are KEEPER_CHAINS__SEPOLIA__FEES__MAX_FEE_GWEI, "),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest(
+    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, CANARY)
+    code, out, err = checked(tmp_path, GOOD, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("keeper: environment: ") and says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("KEEPER_MODE", "dry"),
+        ("keeper_mode", "dry"),
+        ("KEEPER_CHAINS__SEPOLIA__POLICY__MOST_CALLS", "2"),
+        ("KEEPER_CHAINS__SEPOLIA__POLICY__TARGET_BY_EMODE__1", "1.01"),
+        ("KEEPER_CHAINS__SEPOLIA__FEES", '{"max_fee_gwei": 3}'),
+        ("KEEPER_CONFIG", "elsewhere.toml"),
+        ("KEEPER_CACHE_DIR", "somewhere"),
+    ],
+)
+def test_variables_that_mean_something_pass(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    assert checked(tmp_path, GOOD, capsys)[0] == 0
+
+
+def test_a_wrong_value_is_put_down_to_the_variable_that_gave_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEEPER_CHAINS__SEPOLIA__RPC_URL", f"node/{CANARY}")
+    code, _, err = checked(tmp_path, GOOD, capsys)
+    assert code == 2
+    assert err.startswith("keeper: KEEPER_CHAINS__SEPOLIA__RPC_URL: 'chains.sepolia.rpc_url.0': an RPC URL is not")
