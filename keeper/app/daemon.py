@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -16,6 +17,7 @@ from keeper.core import event_build
 from keeper.core.errors import ConfigError, KeeperError, StoreError
 from keeper.core.events import Severity
 from keeper.core.units import Address
+from keeper.pipeline.backrun import UpdateWatch, watching
 from keeper.pipeline.progress import Progress
 from keeper.pipeline.supervise import follow_chain
 from keeper.settings import Settings
@@ -90,7 +92,14 @@ class ChainRun:
             self._pause_s, self._last_trouble = FIRST_PAUSE_S, ""
             self._health.max_age_s = advance_within_s(ground.block_s)
             self._show_refused(ground.refused)
-            await follow_chain(loop, ground.client, self._journal, BoardWatcher(self._health), self._progress)
+            watches = [
+                UpdateWatch(
+                    self.name, ground.client, ground.client, desk, self._journal, loop.calm, ground.block_s, time.time
+                )
+                for desk in loop.desks
+            ]
+            watcher = BoardWatcher(self._health)
+            await watching(watches, follow_chain(loop, ground.client, self._journal, watcher, self._progress))
 
     async def _note(self, error: Exception) -> None:
         """The same words again are not journaled again."""

@@ -136,6 +136,7 @@ def desk_terms(chain: ChainSettings, base_unit: int, wrapped_native: Address | N
         fee_cap_wei=fee_cap_wei(chain),
         wrapped_native=wrapped_native,
         inclusion_s=max(SHORTEST_INCLUSION_S, math.ceil(chain.inclusion_blocks * block_s)),
+        prices=price_policies(chain.prices),
     )
 
 

@@ -37,6 +37,7 @@ async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher:
     """Every head, for ever. Trouble with the world backs off and goes on; only a configuration error ends it."""
     failures = 0
     async for head in chain.heads():
+        loop.calm.clear()
         try:
             watcher.on_round(loop, await loop.on_head(head, progress))
             failures = 0
@@ -50,6 +51,8 @@ async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher:
             severity = Severity.WARNING if expected else Severity.ALERT
             await journal.record([event_build.trouble(loop.name, error, block_number=head.number, severity=severity)])
             await asyncio.sleep(_pause_s(failures))
+        finally:
+            loop.calm.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,96 @@
+"""A pending price update on the real contracts: who it would bring below 1 is planned before it lands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.devnet.chain import Tx, salted_address
+from keeper.devnet.market import Bed
+from tests.devnet.chain_facts import below_one, health_wad
+from tests.devnet.updating import Updating, updating
+
+FALLEN_PERCENT = 86
+
+
+async def fallen(scene: Updating) -> Tx:
+    """The transmitter's update to a lower price."""
+    answer = await scene.bed.price_base("WETH") * FALLEN_PERCENT // 100
+    return scene.pushed.update(scene.bed, answer)
+
+
+async def sick(scene: Updating) -> set[Address]:
+    return set(await below_one(scene.bed, [opening.borrower for opening in scene.bed.openings]))
+
+
+async def test_plans_wait_for_the_update_and_go_out_when_it_lands(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed, tmp_path, monkeypatch) as scene:
+        before = await sick(scene)
+        pending = await scene.announced(await fallen(scene))
+        prepared = await scene.prepare(pending)
+        assert prepared >= 4
+        assert len(scene.desk.ready) == prepared
+
+        result = await scene.next_head()  # the update lands
+
+        assert await sick(scene) > before
+        sent = scene.sent(result)
+        assert scene.desk.ready.used >= prepared * 3 // 4
+        assert len(sent) >= scene.desk.ready.used
+        settled = (await scene.next_head()).settled
+        assert {outcome.borrower for outcome in settled} >= sent
+        for outcome in settled:
+            assert outcome.restored and outcome.model_error_wad == 0
+            assert await health_wad(bed, outcome.borrower, outcome.mined[-1].block.number) >= HEALTH_ONE_WAD
+
+
+async def test_an_update_through_a_forwarder_is_seen_too(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch, forwarded=True) as scene:
+        pending = await scene.announced(await fallen(scene))
+        assert pending.to == scene.pushed.forwarder
+        assert await scene.prepare(pending) >= 4
+
+
+async def test_an_update_that_never_lands_changes_nothing(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        assert await scene.prepare(await scene.announced(await fallen(scene))) >= 4
+        await bed36.chain.rpc.request("anvil_dropAllTransactions", [])
+        for _ in range(5):
+            result = await scene.next_head()
+            assert scene.sent(result) == set()
+        assert len(scene.desk.ready) == 0
+        assert scene.desk.ready.used == 0
+
+
+async def test_an_update_to_another_price_than_announced_is_planned_anew(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        assert await scene.prepare(await scene.announced(await fallen(scene))) >= 4
+        await bed36.chain.rpc.request("anvil_dropAllTransactions", [])
+        answer = await bed36.price_base("WETH") * (FALLEN_PERCENT - 1) // 100
+        await scene.announced(scene.pushed.update(bed36, answer))
+        result = await scene.next_head()
+        assert len(scene.sent(result)) >= 4
+        assert scene.desk.ready.used == 0
+        assert all(outcome.restored for outcome in (await scene.next_head()).settled)
+
+
+async def test_a_pending_update_that_would_revert_prepares_nothing(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        update = await fallen(scene)
+        stranger = salted_address("stranger")
+        await bed36.chain.fund([stranger])
+        pending = await scene.announced(Tx(stranger, update.to, update.calldata))
+        assert await scene.prepare(pending) == 0
+        assert len(scene.desk.ready) == 0
