@@ -83,16 +83,14 @@ class Auditor(Generic[Market, State]):
 
     def _begin_round(self, book: Book, block: BlockRef) -> None:
         """From another account each time, so that a keeper that is restarted often does not see the same ones alone."""
-        accounts = list(book.rows())
+        accounts = list(book.accounts())
         first = random.Random(block.hash).randrange(len(accounts)) if accounts else 0  # noqa: S311  # no secret
         self._round = b"".join(accounts[first:] + accounts[:first])
         self._place = 0
 
     async def wide(self, market: Market, state: State, book: Book, block: BlockRef) -> Compared:
         """`WIDE_SAMPLE` accounts and every reserve: what a repaired book must pass."""
-        rows = sorted(book.rows().values(), key=lambda row: row.borrower)
-        if len(rows) > WIDE_SAMPLE:
-            rows = random.Random(block.hash).sample(rows, WIDE_SAMPLE)  # noqa: S311  # a sample, not a secret
+        rows = book.sample(WIDE_SAMPLE, int.from_bytes(block.hash[:8]))
         reserve_ids = self._adapter.reserve_ids(market)
         return await compare(self._chain, self._adapter, market, state, book, rows, reserve_ids, block)
 
@@ -109,7 +107,7 @@ async def compare(
 ) -> Compared:
     """Rows, their health and whole reserves against the chain at `block`, which book and state stand at. What is ours is taken
     down before anything is awaited."""
-    held = book_totals(book) if reserve_ids else {}
+    held = book.totals() if reserve_ids else {}
     ours = [(row, adapter.health(state, row, block.timestamp_s)) for row in rows]
     indexes = {reserve_id: adapter.indexes_ray(state, reserve_id, block.timestamp_s) for reserve_id in reserve_ids}
     answers, totals = await together(
@@ -145,14 +143,4 @@ async def read_totals(
         answered = results[cursor : cursor + len(calls_of_reserve)]
         totals[reserve_id] = adapter.decode_totals(market, reserve_id, answered)
         cursor += len(calls_of_reserve)
-    return totals
-
-
-def book_totals(book: Book) -> dict[tuple[int, Side], int]:
-    """Scaled, per (reserve, side)."""
-    totals: dict[tuple[int, Side], int] = {}
-    for row in book.rows().values():
-        for side, balances in ((Side.COLLATERAL, row.collateral_scaled), (Side.DEBT, row.debt_scaled)):
-            for reserve_id, scaled in balances.items():
-                totals[reserve_id, side] = totals.get((reserve_id, side), 0) + scaled
     return totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -19,6 +19,7 @@ from keeper.pipeline.backfill import BackFill
 from keeper.pipeline.discover import discover
 from keeper.pipeline.prices import HeadReads, StateReader
 from keeper.pipeline.progress import Progress, unwatched
+from keeper.pipeline.repair import ASK_AGAIN_S
 from keeper.pipeline.rows import read_rows
 from keeper.pipeline.saved import Identity, Shelf
 from keeper.pipeline.tasks import together
@@ -30,8 +31,6 @@ Market = TypeVar("Market")
 State = TypeVar("State")
 
 CHECKPOINT_EVERY_BLOCKS = 5_000
-ASK_AGAIN_S = 300
-"""How often a market of no known kind is looked at without any sign that it changed."""
 
 
 @dataclass(slots=True)
@@ -64,6 +63,7 @@ class MarketFollower(Generic[Market, State]):
         *,
         chain_id: int,
         start: Start = Start.SNAPSHOT,
+        reorg_depth: int = 64,
     ) -> None:
         self.chain_name = chain_name
         self.adapter = adapter
@@ -94,7 +94,7 @@ class MarketFollower(Generic[Market, State]):
         """The block that the rows stand at, known by number alone right after a reorg."""
         self._saved_block = 0
         self._to_read: set[Address] = set()
-        self.book = Book(lambda change, previous: adapter.next_scaled(self.market, change, previous))
+        self.book = Book(lambda event, before: adapter.next_scaled(self.market, event, before), undo_blocks=reorg_depth)
 
     @property
     def market(self) -> Market:
@@ -217,6 +217,8 @@ class MarketFollower(Generic[Market, State]):
 
     async def advance(self, head: BlockRef, progress: Progress = unwatched) -> Advance:
         """Move book and state to `head`."""
+        if self._built and self.trust.repair.take_search():
+            self._tear_down(None)
         if not self._built:
             await self._build(head, progress)
         result = await self._follow_or_give_up(head, progress)
@@ -261,12 +263,12 @@ class MarketFollower(Generic[Market, State]):
                 by_block, _ = self._decoded(market, logs, result)
             reads = await self._read_state(market, head)
         if code_changed:
-            self._to_read |= set(self.book.rows())
+            self._to_read |= set(self.book.accounts())
         doubted = self.trust.repair.next_rows()
-        fresh = await self._fetch_rows(market, self._to_read | doubted, head)
+        fresh = await read_rows(self._chain, self.adapter, market, self._to_read | doubted, head)
         decoded = self.reader.decode(market, head, reads)
-        # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway, no
-        # block is applied, so that nothing is judged by what is left, and nothing of it saved.
+        # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway,
+        # no block is applied: nothing is judged by what is left, nothing of it saved.
         self._applied = None
         for number, events in by_block:
             if not code_changed:
@@ -337,9 +339,6 @@ class MarketFollower(Generic[Market, State]):
                 progress(from_block, reached, head.number)
         return collected
 
-    async def _fetch_rows(self, market: Market, accounts: Collection[Address], head: BlockRef) -> list[Position]:
-        return await read_rows(self._chain, self.adapter, market, accounts, head)
-
     # -- trust ---------------------------------------------------------------------------------------------------
 
     def read_again(self, account: Address) -> None:
@@ -369,8 +368,8 @@ class MarketFollower(Generic[Market, State]):
         if isinstance(found, RowsDiffer):
             # Logs that we misread, or a saved book of other rules: the chain is the truth, so every row is read again.
             result.mismatches += self.trust.lose(found.differences, self.book, head)
-            everybody = set(self.book.rows())
-            self.book.enter(head.number, await self._fetch_rows(self.market, everybody, head))
+            everybody = set(self.book.accounts())
+            self.book.enter(head.number, await read_rows(self._chain, self.adapter, self.market, everybody, head))
             self.trust.repair.were_read(everybody)
             found = await verify_rules(self._chain, self.adapter, self.market, reads.state, self.book, head)
         if isinstance(found, RowsDiffer | str):
@@ -379,9 +378,9 @@ class MarketFollower(Generic[Market, State]):
         self._market, verification = found
         self._state = self.reader.decode(self.market, head, reads)
         result.mismatches += await self.trust.prove(self.market, self.state, self.book, head)
+        self.refused = None
         if self._distrust():
             return None
-        self.refused = None
         self.verified = verification if verification.checked_borrowers else None
         return verification
 

@@ -17,6 +17,8 @@ REPEATS = 3
 HOLD_S = 3_600
 ROWS_PER_HEAD = 2_000
 """Read again at one head, so that watching goes on while many are."""
+ASK_AGAIN_S = 300
+"""How often a market of no known kind is looked at without any sign that it changed."""
 MOST_TOLD = 20
 """Differences of one comparison that are journaled."""
 
@@ -28,7 +30,7 @@ class Repair:
         self.under_way = False
         self.doubted: set[Address] = set()
         """Their rows are to be read again."""
-        self.search_again = False
+        self._search_again = False
         """Somebody is missing: every borrower is to be searched from the market's first block."""
         self.discover_again = False
         """Something changed that no log announced."""
@@ -56,7 +58,7 @@ class Repair:
             self.discover_again = True
             return "the market is discovered again"
         if self._all_were_read and any(each.what == DEBT_TOTAL for each in differences):
-            self.search_again = True
+            self._search_again = True
             self._all_were_read = False
             return "every borrower is searched and read again"
         self.doubted |= set(accounts)
@@ -74,12 +76,17 @@ class Repair:
         """What to read again at this head; `were_read` once it is in the book."""
         return set(sorted(self.doubted)[:ROWS_PER_HEAD]) if self.doubted else set()
 
+    def take_search(self) -> bool:
+        """Whether every borrower is to be searched anew; asked once."""
+        asked, self._search_again = self._search_again, False
+        return asked
+
     def were_read(self, accounts: Iterable[Address]) -> None:
         self.doubted.difference_update(accounts)
 
     def done(self) -> None:
         """The chain agrees again. How often it did not within the hour is not forgotten."""
-        self.under_way = self.search_again = self.discover_again = self._all_were_read = False
+        self.under_way = self._search_again = self.discover_again = self._all_were_read = False
         self.doubted.clear()
         self._told.clear()
         self._held_until_s = None

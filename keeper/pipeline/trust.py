@@ -74,7 +74,7 @@ class Trust(Generic[Market, State]):
 
     def lose(self, differences: Sequence[Difference], book: Book, block: BlockRef) -> list[Mismatch]:
         """The book is not believed any more. What of it is news is returned, to be journaled."""
-        done = self.repair.begin(differences, block.timestamp_s, book.rows())
+        done = self.repair.begin(differences, block.timestamp_s, book.accounts())
         held_until_s = self.repair.held_until_s(block.timestamp_s)
         self.lost = f"at block {block.number} the book differed from the chain: {in_words(differences)}; {done}"
         if held_until_s is not None:

@@ -1,0 +1,168 @@
+"""The audit over the toy chain: what it finds, what follows from it, and what it does not take for a difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keeper.core.block import Log
+from keeper.core.differences import Mismatch
+from keeper.core.errors import ChainError, RpcTimeout
+from keeper.core.lending import Side
+from keeper.core.units import Address
+from keeper.pipeline import audit, repair
+from keeper.pipeline.trust import BLIND_AFTER_STEPS
+from tests.scenario.scene import DAI, USDC, WETH, accrues, borrower, moves, opens, pool_address
+from tests.toy_world import BLOCK_S, Action, Draft
+from tests.unit.pipeline.following import Following
+
+FIRST, SECOND = borrower(1), borrower(2)
+STEP_HEADS = audit.STEP_S // BLOCK_S
+
+
+def owes(who: Address, reserve_id: int, scaled: int) -> Action:
+    """The debt is another, and no log says so."""
+
+    def act(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[who] = replace(pool.row(who), debt_scaled={reserve_id: scaled})
+
+    return act
+
+
+async def followed() -> Following:
+    following = Following()
+    following.world.mine(opens(FIRST, {WETH: 1}, {USDC: 100}), opens(SECOND, {WETH: 2}, {DAI: 50}))
+    await following.head()
+    assert await following.follower.audit() == []
+    return following
+
+
+async def until_audited(following: Following, *actions: Action) -> list[Mismatch]:
+    """Heads with one step of the audit after each, until one finds something."""
+    for number in range(4 * STEP_HEADS):
+        await following.head(*(actions if number == 0 else ()))
+        found = await following.follower.audit()
+        if found:
+            return found
+    return []
+
+
+async def test_what_is_right_is_no_mismatch_whatever_happens() -> None:
+    following = await followed()
+    assert await until_audited(following, accrues(USDC, 1e-9), moves(FIRST, Side.DEBT, USDC, 7)) == []
+    assert following.follower.verified is not None
+
+
+async def test_one_unit_too_little_is_found_named_and_repaired() -> None:
+    following = await followed()
+    moved = following.world.tip.ref.number + 1
+    found = await until_audited(following, moves(FIRST, Side.DEBT, USDC, 7), owes(FIRST, USDC, 107 * 10**6 + 1))
+    (row,) = [each for each in found if each.difference.borrower is not None]
+    assert (row.difference.what, row.difference.borrower, row.difference.reserve_id) == ("debt_scaled", FIRST, USDC)
+    assert (row.difference.ours, row.difference.chain) == (107 * 10**6, 107 * 10**6 + 1)
+    assert row.block == following.world.tip.ref
+    assert [(log.block_number, log.text.split(":")[0]) for log in row.logs] == [(moved, f"mint debt of reserve {USDC}")]
+    assert following.follower.verified is None
+    assert "ours 107000000, the chain's 107000001" in (following.follower.refused or "")
+    result = await following.head()
+    assert result.verified is not None and result.mismatches == []
+    assert following.follower.refused is None
+    following.assert_book_is_true()
+
+
+async def test_logs_before_a_row_was_right_are_not_its_cause() -> None:
+    following = await followed()
+    await following.head(moves(FIRST, Side.DEBT, USDC, 7))
+    for _ in range(STEP_HEADS):
+        await following.head()
+        assert await following.follower.audit() == []
+    found = await until_audited(following, owes(FIRST, USDC, 1))
+    assert [each.logs for each in found if each.difference.borrower is not None] == [()]
+    assert found[0].logs_from_block is not None
+
+
+async def test_a_debtor_that_is_missing_is_searched_for() -> None:
+    """No row of ours is wrong then: only the total tells. Everybody is read again, and as that is not enough, searched."""
+    following = await followed()
+    stranger = borrower(3)
+
+    def unseen(draft: Draft) -> None:
+        opens(stranger, {WETH: 1}, {USDC: 100})(draft)
+        draft.logs.clear()
+
+    found = await until_audited(following, unseen)
+    assert [each.difference.what for each in found] == ["total_debt_scaled"]
+    assert (found[0].difference.ours, found[0].difference.chain) == (100 * 10**6, 200 * 10**6)
+    again = await following.head()
+    assert again.verified is None and following.follower.verified is None, "reading everybody again does not help"
+    number = following.world.tip.ref.number
+    following.world.blocks[3:4] = [replace(following.world.blocks[3], logs=named(following, stranger))]
+    assert number > 3
+    await following.head()
+    assert stranger in following.follower.book, "found by its log in the search"
+    following.assert_book_is_true()
+
+
+def named(following: Following, who: Address) -> tuple[Log, ...]:
+    """The log that the node kept back the first time."""
+    block = following.world.blocks[3]
+    draft = Draft(following.world.blocks[2], block.ref.timestamp_s)
+    log = draft.emit(pool_address(0), "Borrow", account=who.hex(), reserve=USDC, side="debt", scaled=100 * 10**6)
+    return (replace(log, block_hash=block.ref.hash),)
+
+
+async def test_a_third_mismatch_within_the_hour_holds_the_market() -> None:
+    following = await followed()
+    for scaled in (1, 2, 3):
+        assert await until_audited(following, owes(FIRST, USDC, scaled))
+        await following.head()
+    following.assert_book_is_true()
+    assert following.follower.verified is None
+    assert "too often" in (following.follower.refused or "")
+    following.world.mine(seconds=repair.HOLD_S)
+    result = await following.see()
+    assert result.verified is not None
+    assert following.follower.verified is not None
+
+
+@pytest.mark.parametrize("error", [RpcTimeout("late"), ChainError("unwell")])
+async def test_a_read_that_fails_is_unknown_and_never_a_mismatch(error: ChainError) -> None:
+    following = await followed()
+    told = 0
+    for _ in range(2 * BLIND_AFTER_STEPS):
+        for _ in range(STEP_HEADS):
+            await following.head()
+        following.faults.fail = lambda count, name: error
+        try:
+            assert await following.follower.audit() == []
+        except ChainError:
+            told += 1
+        following.faults.fail = lambda count, name: None
+    assert told == 1, "that nothing could be compared for so long is told once"
+    assert following.follower.verified is not None
+    assert await until_audited(following, owes(FIRST, USDC, 1))
+
+
+async def test_everybody_and_every_reserve_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "CALLS_PER_STEP", 4)
+    following = Following()
+    everybody = [borrower(number) for number in range(1, 11)]
+    following.world.mine(*(opens(who, {WETH: 1}, {USDC: 100}) for who in everybody))
+    await following.head()
+    asked: list[Address] = []
+    compare = audit.compare
+
+    async def watched(*arguments: Any) -> audit.Compared:
+        rows, reserve_ids = arguments[5:7]
+        asked.extend(row.borrower for row in rows)
+        assert len(rows) <= 2 and len(reserve_ids) == 1
+        return await compare(*arguments)
+
+    monkeypatch.setattr(audit, "compare", watched)
+    for _ in range(5 * STEP_HEADS):
+        await following.head()
+        assert await following.follower.audit() == []
+    assert sorted(asked) == sorted(everybody), "each once in a round, and never two steps for one block"
