@@ -66,6 +66,10 @@ wheel-test: setup  ## Build the wheel and try it in an empty environment outside
 lock: setup  ## Resolve the dependencies of pyproject.toml anew into the hashed lock files (ARGS=--upgrade for newer ones)
 	@bash scripts/lock.sh $(ARGS)
 
+.PHONY: executor
+executor: setup  ## Compile contracts/Executor.vy into contracts_abi/executor
+	@$(PYTHON) scripts/build_executor.py
+
 .PHONY: presets
 presets: setup  ## Generate config/chains from the address book again (needs npm)
 	@$(PYTHON) scripts/make_presets.py
