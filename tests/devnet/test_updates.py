@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from keeper.core.units import HEALTH_ONE_WAD, Address
-from keeper.devnet.chain import Tx, salted_address
+from keeper.devnet import admin
+from keeper.devnet.chain import Tx, salted_address, tx_body
 from keeper.devnet.market import Bed
+from keeper.pipeline.backrun import LOOK_S
 from tests.devnet.chain_facts import below_one, health_wad
-from tests.devnet.updating import Updating, updating
+from tests.devnet.commands import happens
+from tests.devnet.updating import PATIENCE_S, Updating, updating
 
 FALLEN_PERCENT = 86
 
@@ -94,3 +98,38 @@ async def test_a_pending_update_that_would_revert_prepares_nothing(
         pending = await scene.announced(Tx(stranger, update.to, update.calldata))
         assert await scene.prepare(pending) == 0
         assert len(scene.desk.ready) == 0
+
+
+async def test_the_watch_hears_prepares_and_goes_on_by_itself(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(scene.watch.run())
+            update = await fallen(scene)
+            async with asyncio.timeout(PATIENCE_S):
+                while not len(scene.desk.ready):
+                    await bed36.chain.rpc.request("eth_sendTransaction", [tx_body(update)])
+                    await asyncio.sleep(0.3)
+            assert not running.done()
+            running.cancel()
+        assert len(scene.sent(await scene.next_head())) >= 4
+        assert scene.desk.ready.used >= 3
+        assert scene.kept.events("trouble", "alert") == []
+
+
+async def test_of_a_source_of_no_known_kind_it_is_said_once(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        await bed36.chain.rpc.request("evm_setAutomine", [True])
+        await admin.set_price_source(bed36, "GUSD", bed36.asset("WETH").token)
+        await scene.head()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(scene.watch.run())
+            await happens(lambda: bool(scene.kept.events("alert")))
+            await scene.next_head()
+            await asyncio.sleep(3 * LOOK_S)
+            running.cancel()
+        [row] = [row for row in scene.kept.events("alert") if row.fields["key"] == "feeds_unknown"]
+        assert "GUSD" in row.fields["detail"]
