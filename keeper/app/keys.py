@@ -42,6 +42,16 @@ class KeyRing:
         return password
 
 
+def check_files(keystore: Path, password_file: Path | None) -> None:
+    """Whether both files are there, of the right form, and closed to others; nothing is unlocked, nobody asked. Raises
+    `ConfigError`."""
+    from keeper.execution.signing.keystore import read_keystore
+
+    read_keystore(keystore)
+    if password_file is not None:
+        _password(keystore, password_file)()
+
+
 def _password(keystore: Path, password_file: Path | None) -> PasswordSource:
     from keeper.execution.signing.keystore import password_from_file, password_from_prompt
 

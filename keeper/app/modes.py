@@ -24,7 +24,7 @@ from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
 from keeper.execution.fork import ForkSubmitter
 from keeper.execution.funding import DealtFunding, LiveFunding
-from keeper.execution.live import LivePermit, LiveSubmitter, may_go_live
+from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.sender import Sender
@@ -201,6 +201,24 @@ def is_testnet_preset(preset: Preset | None, chain_id: int) -> bool:
     if preset is None or not preset.testnet or preset.chain_id != chain_id:
         return False
     return chain_id in chain_ids_of_testnets()
+
+
+def live_concerns(settings: Settings) -> list[str]:
+    """Why a configuration that says live will not go live, as far as can be told without a node. None where it says dry."""
+    if settings.mode != "live":
+        return []
+    concerns = []
+    for name, chain in settings.chains.items():
+        if chain.signer is None:
+            concerns.append(f"chains.{name}: mode is live, but there is no signer table: nobody can sign")
+        preset = chain.load_preset()
+        chain_id = chain.chain_id if preset is None else preset.chain_id
+        if chain_id is not None and chain_id not in DEVNET_CHAIN_IDS and not is_testnet_preset(preset, chain_id):
+            concerns.append(
+                f"chains.{name}: mode is live, but chain {chain_id} is none of the testnets of config/chains, so there is real"
+                " money on it: `keeper run --live` will refuse it"
+            )
+    return concerns
 
 
 async def _bounds_raw(ground: Ground) -> Mapping[Address, int]:

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from keeper.cli.details import detail_text
+from keeper.cli.labels import Labels
 from keeper.cli.render import age_text, checksum, health_text, time_text
-from keeper.cli.story import Labels, sentences
+from keeper.cli.story import sentences
 from keeper.cli.unreached import unreached
 from keeper.cli.words import ENDINGS, INTENTS, reason_sentence, verdict_words
 from keeper.core.events import Kind

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from keeper.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from keeper.settings import Signer
 
 config_app = typer.Typer(no_args_is_help=True)
 
@@ -22,9 +28,10 @@ def _group() -> None:
 
 @config_app.command()
 def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Read the configuration without touching the network, and show what is in effect."""
+    """Read the configuration and the files that it names, without touching the network, and show what is in effect."""
     from rich.table import Table
 
+    from keeper.app.modes import live_concerns
     from keeper.app.terms import endpoints_of, expected_chain_id, final_rpc
     from keeper.cli.render import table_console
     from keeper.settings import load_settings
@@ -33,9 +40,23 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     settings = load_settings(config)
     for name, chain in settings.chains.items():
         final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
-    table = Table(title=f"{config}: in order", title_justify="left")
-    for name in ("key", "value", "from"):
-        table.add_column(name, overflow="fold")
+        if chain.signer is not None:
+            _check_signer(config, name, chain.signer)
+    concerns = live_concerns(settings)
+    table = Table(title=f"{config}: {'to be looked at' if concerns else 'in order'}", title_justify="left")
+    for heading in ("key", "value", "from"):
+        table.add_column(heading, overflow="fold")
     for key, value, origin in effective_rows(settings):
         table.add_row(key, value, origin)
     table_console().print(table)
+    for concern in concerns:
+        sys.stderr.write(f"keeper: warning: {config}: {concern}\n")
+
+
+def _check_signer(config: Path, name: str, signer: Signer) -> None:
+    from keeper.app.keys import check_files
+
+    try:
+        check_files(signer.keystore, signer.password_file)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: chains.{name}.signer: {error}") from None

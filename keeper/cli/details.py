@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from keeper.cli.labels import Labels
 from keeper.cli.render import checksum, fixed_text, gwei_text, plain_text, token_text
-
-if TYPE_CHECKING:
-    from keeper.cli.story import Labels
 
 _ADDRESS = "0x[0-9a-f]{40}"
 _COIN_DECIMALS = 18
-Rewrite = Callable[[re.Match[str], str | None, "Labels"], str]
+Rewrite = Callable[[re.Match[str], str | None, Labels], str]
 
 
 def detail_text(detail: str, market: str | None, labels: Labels) -> str:

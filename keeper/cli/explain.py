@@ -15,7 +15,7 @@ from keeper.core.units import address_from_hex
 
 if TYPE_CHECKING:
     from keeper.cli.chapters import Line
-    from keeper.cli.story import Labels
+    from keeper.cli.labels import Labels
     from keeper.store import StoreReader
 
 

@@ -18,7 +18,7 @@ from keeper.core.events import Kind
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keeper.cli.story import Labels
+    from keeper.cli.labels import Labels
     from keeper.store import EventFilter, JournalRow, StoreReader
 
 LAST_FOR_PEOPLE = 100

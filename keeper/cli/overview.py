@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from keeper.cli.chapters import Line, is_silent, judged_ago, last_watch
 from keeper.cli.details import detail_text
+from keeper.cli.labels import Labels
 from keeper.cli.render import checksum, health_text, plain_text, time_text
-from keeper.cli.story import Labels
 from keeper.cli.unreached import troubles_of, unreached
 from keeper.cli.words import NORMAL_TO_LAST, reason_sentence
 from keeper.core.errors import KeeperError

@@ -19,7 +19,7 @@ from keeper.core.events import Kind
 from keeper.core.units import Address, address_from_hex
 
 if TYPE_CHECKING:
-    from keeper.cli.story import Labels
+    from keeper.cli.labels import Labels
     from keeper.store import StoreReader
 
 StorePath = Annotated[
@@ -51,7 +51,7 @@ def _configured(config: Path) -> Path:
 
 def read_labels(reader: StoreReader) -> Labels:
     """How amounts are written, as the last verification of each market tells."""
-    from keeper.cli.story import Labels
+    from keeper.cli.labels import Labels
     from keeper.store import EventFilter
 
     verified = reader.events(EventFilter(kinds=(Kind.MARKET_VERIFIED,)))

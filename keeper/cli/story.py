@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from keeper.cli.details import detail_text
+from keeper.cli.labels import Fields, Labels
 from keeper.cli.render import (
-    base_text,
-    checksum,
     fixed_text,
     gwei_text,
     health_text,
     plain_text,
-    short_address,
     signed_wad_text,
-    token_text,
 )
 from keeper.cli.words import CLIPS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.plan import Clip
 from keeper.core.units import NO_DEBT_HEALTH_WAD
-
-Fields = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Labels:
-    """How one store's assets and values are written, as far as `market_verified` events say."""
-
-    assets: dict[str, tuple[str, int]] = field(default_factory=dict)
-    base_decimals: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def learned(cls, verified: Iterable[tuple[str | None, Fields]]) -> Labels:
-        """From (market, fields) of `market_verified` events; later ones win."""
-        labels = cls()
-        for market, fields in verified:
-            if market is not None and fields.get("base_decimals") is not None:
-                labels.base_decimals[market] = fields["base_decimals"]
-            for asset in fields.get("assets", ()):
-                labels.assets[asset["asset"]] = (asset["symbol"], asset["decimals"])
-        return labels
-
-    def token(self, amount_raw: str, asset: str) -> str:
-        symbol, decimals = self.assets.get(asset, (checksum(asset), None))
-        return token_text(int(amount_raw), decimals, symbol)
-
-    def symbol(self, asset: str) -> str:
-        label = self.assets.get(asset)
-        return plain_text(label[0]) if label is not None else short_address(asset)
-
-    def base(self, amount_base: str, market: str | None) -> str:
-        return base_text(int(amount_base), self.base_decimals.get(market or ""))
 
 
 def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> list[str]:

@@ -74,10 +74,7 @@ class KeystoreSigner:
 
 def load_keystore(path: Path, password: PasswordSource) -> KeystoreSigner:
     """Unlock a keystore. Raises `ConfigError`; the password is asked for only when the file itself is fine."""
-    content = read_private_file(path, "keystore", MAX_KEYSTORE_BYTES)
-    keystore = _parse(content)
-    if keystore is None:
-        raise ConfigError(f"keystore {path} is no V3 keystore file: create one, for example with `geth account new`")
+    keystore = read_keystore(path)
     signer = _unlock(keystore, password)
     if signer is None:
         raise ConfigError(f"keystore {path} does not open: wrong password, or the file is damaged")
@@ -85,6 +82,14 @@ def load_keystore(path: Path, password: PasswordSource) -> KeystoreSigner:
     if claimed and claimed != signer.address.hex():
         raise ConfigError(f"keystore {path} names address 0x{claimed} but holds the key of {to_hex(signer.address)}")
     return signer
+
+
+def read_keystore(path: Path) -> dict[str, Any]:
+    """The file, still locked. Raises `ConfigError`."""
+    keystore = _parse(read_private_file(path, "keystore", MAX_KEYSTORE_BYTES))
+    if keystore is None:
+        raise ConfigError(f"keystore {path} is no V3 keystore file: create one, for example with `geth account new`")
+    return keystore
 
 
 def password_from_prompt(ask: Callable[[str], str], path: Path) -> PasswordSource:

@@ -133,3 +133,66 @@ def test_a_wrong_value_is_put_down_to_the_variable_that_gave_it(
     code, _, err = checked(tmp_path, GOOD, capsys)
     assert code == 2
     assert err.startswith("keeper: KEEPER_CHAINS__SEPOLIA__RPC_URL: 'chains.sepolia.rpc_url.0': an RPC URL is not")
+
+
+# -- live mode -----------------------------------------------------------------------------------------------------
+def with_signer(tmp_path: Path, *, keystore: str = "keystore.json", password: str | None = None) -> str:
+    text = f'{GOOD}[chains.sepolia.signer]\nkeystore = "{tmp_path / keystore}"\n'
+    return text + (f'password_file = "{tmp_path / password}"\n' if password is not None else "")
+
+
+def private(path: Path, text: str, mode: int = 0o600) -> None:
+    path.write_text(text)
+    path.chmod(mode)
+
+
+LOCKED = '{"version": 3, "crypto": {}}'
+
+
+def test_the_files_of_a_signer_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED)
+    private(tmp_path / "password", CANARY)
+    code, out, err = checked(tmp_path, with_signer(tmp_path, password="password"), capsys)
+    assert (code, err) == (0, "")
+    assert "in order" in out
+
+
+@pytest.mark.parametrize(
+    "content, mode, password_mode, says",
+    [
+        (None, 0, None, "keystore.json does not exist"),
+        (LOCKED, 0o644, None, "keystore.json is open to others (mode 0644): chmod 600"),
+        ("{}", 0o600, None, "keystore.json is no V3 keystore file"),
+        (LOCKED, 0o600, 0o640, "password is open to others (mode 0640): chmod 600"),
+    ],
+)
+def test_what_is_wrong_with_them_is_one_line(
+    content: str | None,
+    mode: int,
+    password_mode: int | None,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        private(tmp_path / "keystore.json", content, mode)
+    if password_mode is not None:
+        private(tmp_path / "password", CANARY, password_mode)
+    text = with_signer(tmp_path, password=None if password_mode is None else "password")
+    code, out, err = checked(tmp_path, text, capsys)
+    assert (code, out) == (2, "")
+    assert "keeper.toml: chains.sepolia.signer: " in err and says in err
+    assert err.count("\n") == 1
+
+
+def test_live_on_a_mainnet_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED)
+    text = 'mode = "live"\n' + with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"')
+    code, out, err = checked(tmp_path, text, capsys)
+    assert code == 0
+    assert "to be looked at" in out
+    assert "keeper: warning: " in err
+    assert "chains.sepolia: mode is live, but chain 8453 is none of the testnets of config/chains" in err
+    assert err.count("\n") == 1
+    assert checked(tmp_path, 'mode = "live"\n' + with_signer(tmp_path), capsys)[2] == "", "a testnet is not"
+    assert "no signer table" in checked(tmp_path, 'mode = "live"\n' + GOOD, capsys)[2]

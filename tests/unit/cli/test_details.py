@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from keeper.cli.details import detail_text
+from keeper.cli.labels import Labels
 from keeper.cli.render import checksum
-from keeper.cli.story import Labels
 from keeper.core.outcome import Skip
 from keeper.core.standing import Funds
 from keeper.core.units import Address, to_hex
