@@ -98,6 +98,7 @@ def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
             preset_check(ground.preset, market.provider),
             chain_id=ground.chain_id,
             start=Start(ground.chain.start),
+            reorg_depth=ground.chain.reorg_depth,
         )
         for market in ground.markets
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keeper.app.parts import NullCheckpoints
+from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
 from keeper.core.block import BlockRef
@@ -22,11 +23,26 @@ class Following:
     """Client and follower of a bed's market."""
 
     def __init__(
-        self, bed: Bed, *, start: Start = Start.SNAPSHOT, checkpoints: Checkpoints | None = None, log_span: int = 500
+        self,
+        bed: Bed,
+        *,
+        start: Start = Start.SNAPSHOT,
+        checkpoints: Checkpoints | None = None,
+        log_span: int = 500,
+        reorg_depth: int = 64,
+        announced: Announcements | None = None,
     ) -> None:
         self._rpc = bed.chain.rpc
         self.adapter = AaveV3()
-        self.client = ChainClient(self._rpc, poll_s=0.05, fee_cap_wei=10**12, priority_percentile=50, log_span=log_span)
+        self.client = ChainClient(
+            self._rpc,
+            poll_s=0.05,
+            fee_cap_wei=10**12,
+            priority_percentile=50,
+            log_span=log_span,
+            reorg_depth=reorg_depth,
+            announced=announced,
+        )
         self.follower: MarketFollower[Market, State] = MarketFollower(
             self.client,
             "bed",
@@ -36,6 +52,7 @@ class Following:
             self._from_the_start,
             chain_id=bed.deployment.chain_id,
             start=start,
+            reorg_depth=reorg_depth,
         )
         self.rewound = 0
 
@@ -58,7 +75,10 @@ class Following:
 
     async def advance(self) -> Advance:
         """To the newest head, over a reorg if there was one."""
-        head = await read_header(self._rpc, "latest")
+        return await self.take(await read_header(self._rpc, "latest"))
+
+    async def take(self, head: BlockRef) -> Advance:
+        """To this head."""
         self.rewound += self.follower.rewind(await self.client.extend(head))
         return await self.follower.advance(head)
 
