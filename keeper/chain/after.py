@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keeper.chain.rpc import Rpc
+from keeper.chain.multicall import CURRENT_BLOCK_TIMESTAMP_SELECTOR, MULTICALL3
+from keeper.chain.rpc import Entry, Rpc
+from keeper.chain.translate import halted, reverted
 from keeper.core.block import BlockRef, Call, CallResult, PendingTransaction
-from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
+from keeper.core.errors import ChainError, MalformedResponse, MethodUnavailable, RpcFailure
 from keeper.core.hexdata import decode_bytes, decode_list, decode_object, decode_quantity
 from keeper.core.units import to_hex
 
+CLOCK = Call(MULTICALL3, CURRENT_BLOCK_TIMESTAMP_SELECTOR)
+
 
 class ReadsAfter:
-    """One `eth_simulateV1` each: a single block on top of a pinned one. A node without it is asked only once."""
+    """One `eth_simulateV1` each: a single block on top of a pinned one. A node without it is asked only once for it, and then
+    by `eth_call` with the block's time overridden, which cannot execute transactions first. A node that overrides nothing is
+    found out by the clock of Multicall3."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
@@ -27,8 +33,10 @@ class ReadsAfter:
 
         None when the node cannot tell: it does not offer the method, or refuses this request. Raises other `ChainError`s.
         """
-        if not self._offered or timestamp_s <= block.timestamp_s:
+        if timestamp_s <= block.timestamp_s:
             return None
+        if not self._offered:
+            return None if first else await self._read_by_call(calls, block, timestamp_s)
         entries = [*map(_transaction, first), *map(_call, calls)]
         overrides = {"number": hex(block.number + 1), "time": hex(timestamp_s)}
         request = {"blockStateCalls": [{"blockOverrides": overrides, "calls": entries}], "validation": False}
@@ -37,11 +45,21 @@ class ReadsAfter:
             answer = await self._rpc.request("eth_simulateV1", [request, at])
         except MethodUnavailable:
             self._offered = False
-            return None
+            return await self.read(calls, block, timestamp_s, first)
         except RpcFailure:
             return None
         results = _results(answer, len(entries), timestamp_s)
         return results[len(first) :]
+
+    async def _read_by_call(self, calls: Sequence[Call], block: BlockRef, timestamp_s: int) -> list[CallResult] | None:
+        at = {"blockHash": to_hex(block.hash), "requireCanonical": True}
+        overrides = {"time": hex(timestamp_s)}
+        entries: list[Entry] = [("eth_call", [_call(call), at, {}, overrides]) for call in (CLOCK, *calls)]
+        clock, *answers = await self._rpc.batch(entries)
+        if isinstance(clock, ChainError) or int.from_bytes(decode_bytes(clock, "the node's clock")) != timestamp_s:
+            return None
+        results = [_answered(answer) for answer in answers]
+        return [each for each in results if each is not None] if None not in results else None
 
     @property
     def offered(self) -> bool:
@@ -51,6 +69,14 @@ class ReadsAfter:
 
 def _call(call: Call) -> dict[str, str]:
     return {"to": to_hex(call.target), "input": to_hex(call.calldata)}
+
+
+def _answered(answer: Any | ChainError) -> CallResult | None:
+    """None for an error that says nothing of the call."""
+    if not isinstance(answer, ChainError):
+        return CallResult(ok=True, returndata=decode_bytes(answer, "answer to eth_call"))
+    revert_data = b"" if halted(answer) else reverted(answer)
+    return None if revert_data is None else CallResult(ok=False, returndata=revert_data)
 
 
 def _transaction(pending: PendingTransaction) -> dict[str, str]:

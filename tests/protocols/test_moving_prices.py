@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keeper.chain.after import ReadsAfter
+from keeper.chain.rpc import Entry, Rpc
+from keeper.core.block import Call
+from keeper.core.errors import ChainError, MethodUnavailable
 from keeper.core.lending import Health
 from keeper.core.outcome import Skip, Verdict
 from keeper.core.plan import Plan
@@ -109,3 +114,28 @@ async def holds(scene: Moving, liquidator: Liquidator, plan: Plan, after_s: int)
         assert (event.repaid_raw, event.received_raw) == (call.at_latest.repaid_raw, call.at_latest.received_raw)
         assert health_wad == call.at_latest.health_after.health_factor_wad
     await revert_to(scene.bed, snapshot)
+
+
+class WithoutSimulation:
+    """A node that does not offer `eth_simulateV1`."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+
+    async def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        if method == "eth_simulateV1":
+            raise MethodUnavailable(method)
+        return await self._rpc.request(method, params)
+
+    async def batch(self, entries: Sequence[Entry]) -> list[Any | ChainError]:
+        return await self._rpc.batch(entries)
+
+
+async def test_a_node_that_does_not_simulate_tells_the_same_later_prices(bed36: Bed) -> None:
+    scene = await moving(bed36)
+    block, later_s = scene.state.block, scene.state.block.timestamp_s + WINDOW_S
+    calls = [*scene.watcher.adapter.encode_prices(scene.market), Call(bed36.deployment.pool, b"\x01\x02\x03\x04")]
+    simulated = await ReadsAfter(bed36.chain.rpc).read(calls, block, later_s)
+    called = await ReadsAfter(WithoutSimulation(bed36.chain.rpc)).read(calls, block, later_s)
+    assert simulated is not None and called == simulated
+    assert [each.ok for each in called] == [True] * (len(calls) - 1) + [False]

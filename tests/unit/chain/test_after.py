@@ -24,6 +24,9 @@ OK, FAILED = {"status": "0x1", "returnData": "0x2a"}, {"status": "0x0", "returnD
 class Node:
     """Answers every request alike and remembers them."""
 
+    clock: Any = "0x" + "00" * 30 + "03f2"
+    calls: tuple[Any, ...] = ("0x2a",)
+
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.asked: list[tuple[str, Any]] = []
@@ -35,7 +38,8 @@ class Node:
         return self.answer
 
     async def batch(self, entries: Sequence[Entry]) -> list[Any | ChainError]:
-        raise AssertionError("one request each")
+        self.asked += entries
+        return [self.clock, *self.calls[: len(entries) - 1]]
 
 
 def simulated(*calls: dict[str, Any], timestamp: str = "0x3f2") -> list[dict[str, Any]]:
@@ -63,12 +67,30 @@ async def test_a_call_that_reverts_is_a_result() -> None:
     assert await ReadsAfter(node).read([READ], BLOCK, 1_010) == [CallResult(ok=False, returndata=b"")]
 
 
-async def test_a_node_without_the_method_is_asked_once() -> None:
+async def test_a_node_without_the_method_is_asked_once_and_then_by_calls_at_that_time() -> None:
     node = Node(MethodUnavailable("no"))
     after = ReadsAfter(node)
-    assert [await after.read([READ], BLOCK, 1_010) for _ in range(2)] == [None, None]
-    assert len(node.asked) == 1
+    found = CallResult(ok=True, returndata=b"\x2a")
+    assert [await after.read([READ], BLOCK, 1_010) for _ in range(2)] == [[found], [found]]
+    assert [method for method, _ in node.asked] == ["eth_simulateV1", *["eth_call"] * 4]
+    assert node.asked[-1][1][3] == {"time": "0x3f2"}
     assert not after.offered
+    assert await after.read([READ], BLOCK, 1_010, [PENDING]) is None
+
+
+@pytest.mark.parametrize("clock", ["0x", "0x" + "00" * 30 + "03e8", RpcFailure(-32_602, "too many arguments")])
+async def test_a_node_that_overrides_nothing_cannot_tell(clock: Any) -> None:
+    node = Node(MethodUnavailable("no"))
+    node.clock = clock
+    assert await ReadsAfter(node).read([READ], BLOCK, 1_010) is None
+
+
+async def test_reverts_are_told_from_trouble_in_single_calls_too() -> None:
+    node = Node(MethodUnavailable("no"))
+    node.calls = (RpcFailure(3, "execution reverted", b"\x01"),)
+    assert await ReadsAfter(node).read([READ], BLOCK, 1_010) == [CallResult(ok=False, returndata=b"\x01")]
+    node.calls = (RpcTimeout("slow"),)
+    assert await ReadsAfter(node).read([READ], BLOCK, 1_010) is None
 
 
 async def test_a_refused_request_says_nothing_of_the_next() -> None:
