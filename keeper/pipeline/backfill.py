@@ -152,7 +152,9 @@ class BackFill(Generic[Market, State]):
     # -- replay --------------------------------------------------------------------------------------------------
 
     def _replay(self, market: Market, book: Book, logs: Sequence[Log]) -> None:
-        """Every account enters at its first log, with nothing: whatever it has, a log gave it."""
+        """Every account enters before its first log, with nothing: whatever it has, a log gave it."""
+        by_block: list[tuple[int, list[BookEvent]]] = []
+        unseen: set[Address] = set()
         for number, block_logs in groupby(logs, key=lambda log: log.block_number):
             events: list[BookEvent] = []
             for log in block_logs:
@@ -162,9 +164,12 @@ class BackFill(Generic[Market, State]):
                     self._give_up_replay(why)
                     return
                 events.extend(decoded)
-            accounts = {event.account for event in events if not isinstance(event, MarketChanged)}
-            unseen = [Position(account, {}, {}, frozenset(), 0) for account in accounts if account not in book]
-            book.enter(number - 1, unseen)
+            by_block.append((number, events))
+            unseen |= {event.account for event in events if not isinstance(event, MarketChanged)}
+        if by_block:
+            empty = [Position(account, {}, {}, frozenset(), 0) for account in unseen if account not in book]
+            book.enter(by_block[0][0] - 1, empty)
+        for number, events in by_block:
             book.apply(number, events)
 
     def _cannot_be_replayed(self, log: Log, decoded: Sequence[BookEvent]) -> str | None:
