@@ -70,8 +70,10 @@ async def test_the_book_equals_the_chain_through_every_fault_of_a_subscription(b
                         continue  # it moved meanwhile
 
         await following.take(await anext(heads))
-        for _ in range(20):
+        for step in range(20):
             sockets.manners = rng.choice(FAULTS)
+            if step % 4 == 3:
+                await bed36.chain.rpc.request("anvil_rollback", [rng.randint(1, 6)])
             for _ in range(rng.randint(1, 4)):
                 await actions.random_action(rng, bed36, accounts)
             if rng.random() < 0.4:
