@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from keeper.core.block import BlockRef, CallResult
+from keeper.core.errors import NodesDisagree
 from keeper.core.lending import LendingAdapter
+from keeper.core.units import Address, to_hex
 from keeper.pipeline.price_watch import PriceWatch
 from keeper.pipeline.tasks import together
 from keeper.ports import Chain
+
+MOST_DRIFT_BPS_PER_S = 5
+"""Faster than this no price moves by itself (real ones move a hundredth of it at most): then one of the answers is false."""
 
 Market = TypeVar("Market")
 State = TypeVar("State")
@@ -48,8 +53,24 @@ class StateReader(Generic[Market, State]):
         return HeadReads(answers[: len(state_calls)], later_s, later)
 
     def decode(self, market: Market, head: BlockRef, reads: HeadReads) -> State:
-        """Raises `MalformedResponse`."""
+        """Raises `MalformedResponse`, and `NodesDisagree` when the prices read in two ways cannot both be true."""
         state = self._adapter.decode_state(market, head, reads.state)
         if reads.later is None:
             return state
-        return self._adapter.with_later_prices(state, reads.later_s, self._adapter.decode_prices(market, reads.later))
+        later_base = self._adapter.decode_prices(market, reads.later)
+        check_drift(self._adapter.prices(state), later_base, head, reads.later_s)
+        return self._adapter.with_later_prices(state, reads.later_s, later_base)
+
+
+def check_drift(
+    now_base: Mapping[Address, int | None], later_base: Mapping[Address, int | None], head: BlockRef, later_s: int
+) -> None:
+    """Raises `NodesDisagree`. The two readings come by different methods, and may come from different nodes."""
+    seconds = later_s - head.timestamp_s
+    for key, now in now_base.items():
+        later = later_base.get(key)
+        if now and later and abs(later - now) * 10_000 > now * MOST_DRIFT_BPS_PER_S * seconds:
+            raise NodesDisagree(
+                f"the price of {to_hex(key)} is said to be {now} at block {head.number} and {later} {seconds} s later,"
+                " with no transaction in between: one of the two is false"
+            )
