@@ -178,7 +178,10 @@ class Read:
         others = [
             line
             for line in self._lines.usable()
-            if line is not first and line not in self._lacking and line.health.rest_s() == 0
+            if line is not first
+            and line not in self._lacking
+            and not line.lacks(self._entries)
+            and line.health.rest_s() == 0
         ]
         if not others or not self._lines.may_hedge():
             return None

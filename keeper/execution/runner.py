@@ -24,10 +24,11 @@ _CALL, _RETURN = b"\xf1", b"\xf3"
 
 @dataclass(frozen=True, slots=True)
 class RunCall:
-    """One call to make, with at most so much gas."""
+    """One call to make, with at most so much gas and so many native coins."""
 
     call: Call
     gas_limit: int
+    value_wei: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def runner_code(calls: Sequence[RunCall]) -> bytes:
     for each in calls:
         length = len(each.call.calldata)
         code += [_push(length), _push(start), _push(0), _CALLDATACOPY, _GAS]
-        code += [_push(0), _push(0), _push(length), _push(0), _push(0), _push(int.from_bytes(each.call.target))]
-        code += [_push(each.gas_limit), _CALL]
+        code += [_push(0), _push(0), _push(length), _push(0), _push(each.value_wei)]
+        code += [_push(int.from_bytes(each.call.target)), _push(each.gas_limit), _CALL]
         # where, gas before, ok → where, ok, gas used
         code += [_SWAP1, _GAS, _SWAP1, _SUB]
         code += [_DUP3, _push(_WORD), _ADD, _MSTORE, _DUP2, _MSTORE]

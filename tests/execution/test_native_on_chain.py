@@ -26,12 +26,25 @@ def answering(result: object) -> Override:
     return lambda method, params: {"result": result}
 
 
-async def test_a_node_that_cannot_simulate_finds_none_and_odd_answers_raise(bed36: Bed) -> None:
+async def test_without_simulation_it_is_found_in_a_call(bed36: Bed) -> None:
+    tokens = [bed36.asset(symbol).token for symbol in reversed(bed36.deployment.symbols)]
+    others = [token for token in tokens if token != bed36.deployment.wrapped_native]
     async with FaultProxy(bed36.url) as proxy, JsonRpc(proxy.url) as rpc:
         head = await read_header(rpc, "latest")
         proxy.manners.errors["eth_simulateV1"] = {"code": -32601, "message": "method not found"}
-        assert await find_wrapped_native(rpc, [bed36.deployment.wrapped_native], head) is None
-        proxy.manners.errors.clear()
+        assert await find_wrapped_native(rpc, tokens, head) == bed36.deployment.wrapped_native
+        assert await find_wrapped_native(rpc, others, head) is None
+        # Not by a node that takes no overrides, or pays no heed to them.
+        proxy.manners.errors["eth_call"] = {"code": -32602, "message": "too many arguments, want at most 2"}
+        assert await find_wrapped_native(rpc, tokens, head) is None
+        del proxy.manners.errors["eth_call"]
+        proxy.on_request = lambda method, params: {"result": "0x"} if method == "eth_call" else None
+        assert await find_wrapped_native(rpc, tokens, head) is None
+
+
+async def test_odd_answers_raise(bed36: Bed) -> None:
+    async with FaultProxy(bed36.url) as proxy, JsonRpc(proxy.url) as rpc:
+        head = await read_header(rpc, "latest")
         odd_answers: list[object] = [[], [{}], [{"calls": []}], "0x", None]
         for odd in odd_answers:
             proxy.on_request = answering(odd)
