@@ -14,6 +14,7 @@ import keeper.app.build
 from keeper.app.build import built_chain
 from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting, Ground
+from keeper.app.parts import ObservedJournal
 from keeper.core.block import PendingTransaction
 from keeper.core.units import Address
 from keeper.devnet.chain import Tx, tx_body
@@ -23,8 +24,10 @@ from keeper.pipeline.backrun import UpdateWatch
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.round import Round
+from keeper.ports import Journal
 from keeper.store import Store
 from keeper.telemetry.redact import Redactor
+from tests.devnet.inside import Deaf
 from tests.devnet.keeping import Keeping, keeping
 
 BLOCK_S = 2
@@ -92,7 +95,12 @@ class Updating:
 
 @asynccontextmanager
 async def updating(
-    bed: Bed, folder: Path, monkeypatch: pytest.MonkeyPatch, *, forwarded: bool = False
+    bed: Bed,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    forwarded: bool = False,
+    observer: Journal | None = None,
 ) -> AsyncIterator[Updating]:
     """Ether is priced by an aggregator behind a proxy, wrapped staked ether by a ratio over that; a live keeper that has
     approved what it needs, and stands at the head."""
@@ -109,7 +117,11 @@ async def updating(
     chain, acting = settings.chains["devnet"], Acting("live", KeyRing(Redactor()))
     async with (
         Store.open(settings.store) as store,
-        built_chain("devnet", settings, chain, acting, store, store, store) as (ground, _, loop),
+        built_chain("devnet", settings, chain, acting, store, store, ObservedJournal(store, observer or Deaf())) as (
+            ground,
+            _,
+            loop,
+        ),
     ):
         loop.calm.set()
         [desk] = loop.desks
