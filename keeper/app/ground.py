@@ -92,7 +92,7 @@ async def reached(
         head = await read_header(rpc, "latest")
         block_s = await block_time_s(chain, preset, rpc, head)
         on_demand = await is_loopback_anvil(chain.rpc_url[0].get_secret_value(), rpc)
-        sockets, tell = sockets_of(name, chain), listener.on_notice
+        sockets, tell = sockets_of(chain), listener.on_notice
         announced = Announcements(sockets, chain_id, tell=tell) if sockets else None
         clock = None if on_demand else ClockWatch(clock_tolerance_s(block_s))
         client = ChainClient(

@@ -59,14 +59,10 @@ def final_rpc(name: str, chain: ChainSettings, rpc: Endpoints) -> Endpoints | Ag
         raise ConfigError(f"chains.{name}: {error}") from None
 
 
-def sockets_of(name: str, chain: ChainSettings) -> list[SocketAddress]:
-    """Where heads are announced, in order. Raises `ConfigError` for a URL that is none, without repeating it."""
+def sockets_of(chain: ChainSettings) -> list[SocketAddress]:
+    """Where heads are announced, in order."""
     addresses: list[SocketAddress] = [] if chain.ipc_path is None else [IpcAddress(chain.ipc_path)]
-    try:
-        addresses += [WebSocketAddress(url.get_secret_value()) for url in chain.ws_url]
-    except ConfigError as error:
-        raise ConfigError(f"chains.{name}.ws_url: {error}") from None
-    return addresses
+    return addresses + [WebSocketAddress(url.get_secret_value()) for url in chain.ws_url]
 
 
 def expected_chain_id(name: str, chain: ChainSettings, preset: Preset | None) -> int | None:

@@ -52,15 +52,19 @@ def _exact(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-def _rpc_form(url: SecretStr) -> SecretStr:
+def _rpc_form(url: SecretStr, scheme: str = "http") -> SecretStr:
     """Here already, where the key and the file are known. Never repeats the URL."""
     usable = False
     with suppress(ValueError):
         parts = urlsplit(url.get_secret_value())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in (scheme, f"{scheme}s") and bool(parts.hostname) and parts.port != 0
     if not usable:
-        raise ValueError("an RPC URL is not of the form http(s)://host[:port]/…; check its scheme, host and port")
+        raise ValueError(f"an RPC URL is not of the form {scheme}(s)://host[:port]/…; check its scheme, host and port")
     return url
+
+
+def _ws_form(url: SecretStr) -> SecretStr:
+    return _rpc_form(url, "ws")
 
 
 def _known_preset(name: str) -> str:
@@ -72,6 +76,7 @@ def _known_preset(name: str) -> str:
 
 
 RpcUrl = Annotated[SecretStr, AfterValidator(_rpc_form)]
+WsUrl = Annotated[SecretStr, AfterValidator(_ws_form)]
 PresetName = Annotated[str, AfterValidator(_known_preset)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
 TargetHealth = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=10)]
@@ -187,7 +192,7 @@ class Chain(_Model):
 
     rpc_url: Annotated[list[RpcUrl], BeforeValidator(_as_list), Field(min_length=1)]
     """One URL or several in order of preference. URLs are treated as secrets."""
-    ws_url: Annotated[list[SecretStr], BeforeValidator(_as_list)] = []
+    ws_url: Annotated[list[WsUrl], BeforeValidator(_as_list)] = []
     """WebSocket URLs that announce heads, in order of preference; secrets too. Without them and `ipc_path` heads are polled."""
     ipc_path: Path | None = None
     """A node's IPC socket, tried before `ws_url`."""

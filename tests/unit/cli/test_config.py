@@ -26,7 +26,8 @@ def checked(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> tu
 
 
 def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = checked(tmp_path, GOOD, capsys)
+    announced = f'ws_url = ["wss://node.example.org/v2/{CANARY}", "ws://127.0.0.1:8546"]\nipc_path = "geth.ipc"\n'
+    code, out, err = checked(tmp_path, GOOD + announced, capsys)
     assert (code, err) == (0, "")
     assert "in order" in out
     assert "(secret)" in out
@@ -49,6 +50,8 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
         ("[chains.sepolia]", "[chains.sepolia", ["not valid TOML", "line 2"]),
         ("[chains.sepolia]", "health_prot = 1\n[chains.sepolia]", ["unknown key 'health_prot'", "'health_port'"]),
         ("https://node", "node", ["keeper.toml", "'chains.sepolia.rpc_url.0': an RPC URL is not of the form"]),
+        ("preset =", 'ws_url = "http://node/c4n4ry-k3y"\npreset =', ["'chains.sepolia.ws_url.0': an RPC URL is not"]),
+        ("preset =", "reorg_depth = 0\npreset =", ["chains.sepolia.reorg_depth", "greater than or equal to 1"]),
         ("node.example.org", "node.example.org:0", ["'chains.sepolia.rpc_url.0': an RPC URL is not of the form"]),
         ('preset = "sepolia"', 'preset = "sepolia"\nchain_id = 5', ["chains.sepolia.chain_id is 5", "11155111"]),
         ('preset = "sepolia"', 'addresses_provider = "0x12"', ["addresses_provider", "not an address", "'0x12'"]),
