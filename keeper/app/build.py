@@ -79,7 +79,9 @@ async def built_chain(
                 await follower.save_checkpoint()
 
 
-def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
+def followers_of(
+    ground: Ground, checkpoints: Checkpoints, kind: type[MarketFollower[Market, State]] = MarketFollower
+) -> list[Follower]:
     async def first_block(entry: Address) -> int:
         if ground.chain.start_block is not None:
             return ground.chain.start_block
@@ -88,7 +90,7 @@ def followers_of(ground: Ground, checkpoints: Checkpoints) -> list[Follower]:
         return await first_code_block(ground.rpc, entry, ground.head)
 
     return [
-        MarketFollower(
+        kind(
             ground.client,
             ground.name,
             AaveV3(),

@@ -14,6 +14,7 @@ from keeper.core.errors import BlockUnavailable, MarketError
 from keeper.core.lending import Health, LendingAdapter, Position
 from keeper.core.units import Address
 from keeper.core.valued import Valued
+from keeper.pipeline.market import Advance
 from keeper.pipeline.progress import Progress
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
@@ -75,8 +76,9 @@ def _health(look: MarketLook, position: Position) -> Health | None:
 
 
 async def _look(ground: Ground, follower: Follower, progress: Progress) -> MarketLook:
-    block = await _caught_up(ground, follower, progress)
-    market = follower.market
+    await caught_up(ground, follower, progress)
+    market, block = follower.market, follower.applied
+    assert block is not None, "a market that caught up stands at a block"
     return MarketLook(
         chain=ground.name,
         market=follower.entry,
@@ -99,17 +101,16 @@ def _names(market: Market) -> dict[Address, str]:
     return sources | {reserve.asset: reserve.label for reserve in market.reserves}
 
 
-async def _caught_up(ground: Ground, follower: Follower, progress: Progress) -> BlockRef:
-    """The head that the book stands at. Finding the borrowers may outlast the state that the node keeps of a block: then a
-    newer head is taken, and the search goes on from where it got."""
+async def caught_up(ground: Ground, follower: Follower, progress: Progress) -> Advance:
+    """Bring a market to the newest block. Finding the borrowers may outlast the state that the node keeps of a block: then a
+    newer one is taken, and the search goes on from where it got."""
     head = ground.head
     for tries_left in reversed(range(LISTING_TRIES)):
         try:
             await ground.client.extend(head)
-            await follower.start(head, progress)
-            break
+            return await follower.start(head, progress)
         except BlockUnavailable:
             if not tries_left:
                 raise
             head = await ground.client.latest()
-    return head
+    raise AssertionError("the last try returns or raises")

@@ -80,7 +80,7 @@ class BoardWatcher:
         for desk in loop.desks:
             self._health.note_market(desk.market, *market_state(loop, desk.market, desk.follower))
         # The chain stands where the slowest of its markets does; one that is refused or stopped does not count.
-        counted = [desk for desk in loop.desks if desk.market not in loop.stopped | loop.refusals]
+        counted = [desk for desk in loop.desks if desk.market not in {**loop.stopped, **loop.refusals}]
         applied = [desk.follower.applied for desk in counted if desk.follower.applied is not None]
         if applied and len(applied) == len(counted):
             self._health.note_applied(min(applied, key=lambda block: block.number))
@@ -96,6 +96,8 @@ def market_state(loop: ChainLoop, market: Address, follower: MarketFollower[Any,
         return MarketState.REFUSED, loop.refusals[market]
     if follower.applied is None:
         return MarketState.STARTING, ""
+    if follower.refused is not None:
+        return MarketState.REFUSED, follower.refused
     if follower.verified is None:
         return MarketState.VERIFIED, "nobody borrows yet: verified with the first borrower"
     return MarketState.VERIFIED, f"{follower.verified.rules}, {follower.verified.checked_borrowers} borrowers checked"

@@ -1,6 +1,6 @@
 """The commands: thin, one file each. Heavy imports happen inside a command, so that `--help` answers at once.
 
-Exit codes: 0 done, 1 trouble, 2 configuration or usage, 3 work left, 130 interrupted.
+Exit codes: 0 done, 1 trouble, 2 configuration or usage, 3 work left or a difference found, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from keeper.cli.advice import with_advice
+from keeper.cli.audit import audit
 from keeper.cli.config import config_app
 from keeper.cli.demo import demo
 from keeper.cli.explain import explain
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(run)
 app.command(cls=NearMayStandAlone)(positions)
 app.command("map")(liquidation_map)
+app.command()(audit)
 app.command()(explain)
 app.command()(journal)
 app.add_typer(config_app, name="config", help="Look at the configuration.")

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,11 @@ class SavedBooks:
         await self._writer.hand_over(
             (_SET_ASIDE, [{"of_id": found, "at": at, "why": cause}]), (_RECORD, [event_row(event, at)])
         )
+
+
+def sound_books(rows: Iterable[Mapping[str, Any]]) -> list[Checkpoint]:
+    """For a reader: those of the table's rows that are not damaged."""
+    return [_checkpoint(row) for row in rows if _fault(row) is None]
 
 
 def _key(checkpoint: Checkpoint) -> tuple[str, Address, Stage, bytes]:

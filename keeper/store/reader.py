@@ -14,13 +14,15 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Select, bindparam, create_engine, func, or_, select
 from sqlalchemy.pool import NullPool
 
+from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
 from keeper.core.events import Kind
 from keeper.core.intent import Intent
 from keeper.core.units import Address, to_hex
+from keeper.store.checkpoints import sound_books
 from keeper.store.encoding import intent_from_row
 from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
-from keeper.store.tables import events, intents, standing, watches
+from keeper.store.tables import events, intents, saved_books, standing, watches
 
 PAGE_ROWS = 1_000
 
@@ -165,6 +167,17 @@ class StoreReader:
         query = select(events.c.kind, func.count().label("number")).where(of_market).group_by(events.c.kind)
         with store_errors(self._path):
             return {row.kind: row.number for row in self._connection.execute(query)}
+
+    def saved_books(self, chain: str, market: Address) -> Sequence[Checkpoint]:
+        """Those in use, newest first; damaged ones are left out."""
+        books = saved_books.c
+        query = (
+            select(saved_books)
+            .where(books.chain == chain, books.market == to_hex(market), books.aside_at.is_(None))
+            .order_by(books.block_number.desc(), books.id.desc())
+        )
+        with store_errors(self._path):
+            return sound_books(row._asdict() for row in self._connection.execute(query))
 
     def intents(self, attempt: str) -> Sequence[Intent]:
         query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)
