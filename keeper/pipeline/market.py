@@ -151,7 +151,8 @@ class MarketFollower(Generic[Market, State]):
             market, fits = await self._discover(block, saved.rules)
             why: str | None = f"its rows followed other rules ({saved.rules}) than the market has there"
             if fits:
-                state = self.reader.decode(market, block, await self.reader.read(market, block, block.timestamp_s))
+                answers = await self._chain.read(self.adapter.encode_state(market), block)
+                state = self.adapter.decode_state(market, block, answers)
                 why = await self._shelf.refutation(saved, market, state, self.book, block)
         except (BlockUnavailable, MethodUnavailable, RpcFailure, MalformedResponse, MarketError):
             return False

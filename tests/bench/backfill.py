@@ -24,7 +24,7 @@ from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
 from tests.bench import measure
-from tests.bench.synthetic_market import CHAIN_ID, PROVIDER, Size
+from tests.bench.synthetic_aave import CHAIN_ID, PROVIDER, Size
 from tests.bench.synthetic_node import synthetic_node
 
 SIZE = Size(borrowers=20_000, blocks=20_000)

@@ -21,7 +21,7 @@ from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
 from keeper.store import Store
 from tests.bench import measure
-from tests.bench.synthetic_market import CHAIN_ID, PROVIDER, Size, SyntheticMarket, header
+from tests.bench.synthetic_aave import CHAIN_ID, PROVIDER, Size, SyntheticMarket, header
 from tests.bench.synthetic_node import synthetic_node
 
 BORROWERS = 100_000

@@ -1,224 +1,141 @@
-"""A made-up Aave 3.6 market of any size: its rows, the logs that led to them, and its contracts' answers.
-
-Every index is one ray and stands still, so what a row stores is what its logs said. Nothing ever moves after the last log.
-"""
+"""A market of any size without a chain: Aave 3.6 with 30 reserves, 3.2 entries a borrower, health spread above 1."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.lending import Health, Position
-from keeper.core.units import RAY, Address, Hash32
-from keeper.protocols.aave_v3 import selectors as s
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.book.book import Book
+from keeper.book.page import WITH_DEBT, Rows
+from keeper.book.table import Table
+from keeper.core.lending import BalanceChange, Side
+from keeper.core.units import BPS, RAY, Address
 from keeper.protocols.aave_v3.adapter import AaveV3
-from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.market import Category
 from keeper.protocols.aave_v3.state import State
-from keeper.protocols.aave_v3.words import WORD, encode_word
+from tests.unit.protocols.aave_v3.builders import NOW_S, make_config, make_reserve_state, make_state
 
-USD = 10**8
-UNIT = 10**18
-FIRST_S = 1_700_000_000
-BLOCK_S = 12
-POOL_REVISION = 9
-CHAIN_ID = 990_001
-PROVIDER, POOL, CONFIGURATOR, ORACLE = (Address(bytes([kind]) * 20) for kind in (0xE1, 0xE2, 0xE3, 0xE4))
-_CONFIG = 8_000 | 8_250 << 16 | 10_500 << 32 | 18 << 48 | 1 << 56 | 1_000 << 152
+ADAPTER = AaveV3()
+RESERVES = 30
+RARE = RESERVES - 1
+"""Held or owed by less than one borrower in a hundred."""
+THRESHOLD_BPS = 8_000
+EMODES = (0, 0, 0, 0, 0, 0, 0, 1, 2, 3)
+"""How common each e-mode is; 0 is none."""
 
-
-def asset(reserve_id: int) -> Address:
-    return Address(b"\xa5" + reserve_id.to_bytes(19))
-
-
-def a_token(reserve_id: int) -> Address:
-    return Address(b"\xa7" + reserve_id.to_bytes(19))
-
-
-def debt_token(reserve_id: int) -> Address:
-    return Address(b"\xd7" + reserve_id.to_bytes(19))
-
-
-def header(number: int) -> BlockRef:
-    """The chain has one block of each number."""
-    return BlockRef(number, _hash(number), _hash(number - 1), FIRST_S + BLOCK_S * number, 10**9, 30_000_000)
-
-
-def _hash(number: int) -> Hash32:
-    return Hash32(b"\xb1" + (number + 1).to_bytes(31))
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Size:
-    borrowers: int
-    reserves: int = 30
-    blocks: int = 10_000
-    """The logs are spread over this many; empty blocks may follow."""
-    seed: int = 1
+class Synthetic:
+    state: State
+    book: Book
+    entries: int
 
 
-@dataclass
-class SyntheticMarket:
-    """2.2 collaterals and one debt for each borrower, health around 1.4."""
-
-    size: Size
-    rows: dict[Address, Position] = field(init=False)
-    totals: dict[Address, int] = field(init=False)
-    """By token, scaled."""
-
-    def __post_init__(self) -> None:
-        rng = random.Random(self.size.seed)
-        self.rows = {row.borrower: row for row in (self._row(rng) for _ in range(self.size.borrowers))}
-        self.totals = {}
-        for row in self.rows.values():
-            for token_of, balances in ((a_token, row.collateral_scaled), (debt_token, row.debt_scaled)):
-                for reserve_id, scaled in balances.items():
-                    token = token_of(reserve_id)
-                    self.totals[token] = self.totals.get(token, 0) + scaled
-        self._answers = self._contract_answers()
-
-    def _row(self, rng: random.Random) -> Position:
-        ids = range(self.size.reserves)
-        collateral = {i: rng.randrange(10**20, 10**21) for i in rng.sample(ids, rng.choice((1, 2, 2, 3, 3)))}
-        debt = {rng.choice(ids): sum(collateral.values()) * rng.randrange(40, 70) // 100}
-        return Position(Address(rng.randbytes(20)), collateral, debt, frozenset(collateral), 0)
-
-    # -- logs ----------------------------------------------------------------------------------------------------
-
-    def logs(self) -> Iterator[Log]:
-        """In order: each borrower supplies, each collateral is switched on, then it borrows."""
-        per_block = -(-len(self.rows) // self.size.blocks)
-        index = 0
-        for place, row in enumerate(self.rows.values()):
-            block = header(1 + place // per_block)
-            if place % per_block == 0:
-                index = 0
-            for address, topics, content in _log_bodies(row):
-                transaction = Hash32(place.to_bytes(32))
-                yield Log(address, topics, content, block.number, block.hash, transaction, index)
-                index += 1
-
-    # -- answers -------------------------------------------------------------------------------------------------
-
-    def answer(self, call: Call, block: BlockRef) -> CallResult:
-        """What the contract returns; a revert without a word for what it does not have."""
-        function = self._answers.get((call.target, call.calldata[:4]))
-        if function is None:
-            return CallResult(ok=False, returndata=b"")
-        argument = call.calldata[4:]
-        return CallResult(ok=True, returndata=function(argument[-20:], block))
-
-    def _contract_answers(self) -> Mapping[tuple[Address, bytes], Callable[[bytes, BlockRef], bytes]]:
-        def fixed(*words: int | bytes) -> Callable[[bytes, BlockRef], bytes]:
-            packed = b"".join(map(encode_word, words))
-            return lambda argument, block: packed
-
-        reserves = range(self.size.reserves)
-        found: dict[tuple[Address, bytes], Callable[[bytes, BlockRef], bytes]] = {
-            (PROVIDER, s.GET_POOL): fixed(POOL),
-            (PROVIDER, s.GET_POOL_CONFIGURATOR): fixed(CONFIGURATOR),
-            (PROVIDER, s.GET_PRICE_ORACLE): fixed(ORACLE),
-            (PROVIDER, s.GET_PRICE_ORACLE_SENTINEL): fixed(0),
-            (ORACLE, s.BASE_CURRENCY_UNIT): fixed(USD),
-            (ORACLE, s.GET_ASSET_PRICE): fixed(USD),
-            (ORACLE, s.GET_SOURCE_OF_ASSET): fixed(0),
-            (POOL, s.ADDRESSES_PROVIDER): fixed(PROVIDER),
-            (POOL, s.POOL_REVISION): fixed(POOL_REVISION),
-            (POOL, s.GET_RESERVES_LIST): fixed(WORD, self.size.reserves, *map(asset, reserves)),
-            (POOL, s.GET_E_MODE_CATEGORY_COLLATERAL_CONFIG): fixed(0, 0, 0),
-            (POOL, s.GET_RESERVE_NORMALIZED_INCOME): fixed(RAY),
-            (POOL, s.GET_RESERVE_NORMALIZED_VARIABLE_DEBT): fixed(RAY),
-            (POOL, s.GET_VIRTUAL_UNDERLYING_BALANCE): fixed(10**30),
-            (POOL, s.GET_USER_E_MODE): fixed(0),
-            (POOL, s.GET_RESERVE_DATA): lambda argument, block: _reserve_data(argument[-1], block),
-            (POOL, s.GET_USER_CONFIGURATION): lambda argument, block: encode_word(_flags(self._of(argument))),
-            (POOL, s.GET_USER_ACCOUNT_DATA): lambda argument, block: self._account_data(self._of(argument), block),
-        }
-        for selector in (
-            s.GET_E_MODE_CATEGORY_LTVZERO_BITMAP,
-            s.RESERVE_INTEREST_RATE_STRATEGY,
-            s.GET_RESERVE_DEFICIT,
-            s.GET_E_MODE_CATEGORY_COLLATERAL_BITMAP,
-            s.GET_LIQUIDATION_GRACE_PERIOD,
-        ):
-            found[POOL, selector] = fixed(0)
-        for reserve_id in reserves:
-            found[a_token(reserve_id), s.SCALED_BALANCE_OF] = self._balances(reserve_id, debt=False)
-            found[debt_token(reserve_id), s.SCALED_BALANCE_OF] = self._balances(reserve_id, debt=True)
-            for token in (a_token(reserve_id), debt_token(reserve_id)):
-                found[token, s.SCALED_TOTAL_SUPPLY] = fixed(self.totals.get(token, 0))
-            found[asset(reserve_id), s.SYMBOL] = fixed(f"S{reserve_id:02}".encode().ljust(WORD, b"\0"))
-        return found
-
-    def _balances(self, reserve_id: int, *, debt: bool) -> Callable[[bytes, BlockRef], bytes]:
-        def answer(argument: bytes, block: BlockRef) -> bytes:
-            row = self._of(argument)
-            return encode_word((row.debt_scaled if debt else row.collateral_scaled).get(reserve_id, 0))
-
-        return answer
-
-    def _of(self, argument: bytes) -> Position:
-        account = Address(argument)
-        return self.rows.get(account) or Position(account, {}, {}, frozenset(), 0)
-
-    def _account_data(self, row: Position, block: BlockRef) -> bytes:
-        health = AaveV3().health(self.state(block), row, block.timestamp_s)
-        assert isinstance(health, Health)
-        numbers = (
-            health.collateral_base,
-            health.debt_base,
-            health.available_borrows_base,
-            health.liquidation_threshold_bps,
-            health.ltv_bps,
-            health.health_factor_wad,
+def market(seed: int) -> State:
+    """30 reserves of 18 decimals, prices from ten cents to 100,000 dollars, interest since an hour ago."""
+    rng = random.Random(seed)
+    reserves = {
+        i: make_reserve_state(
+            make_config(liquidation_threshold_bps=THRESHOLD_BPS),
+            price_base=int(10 ** rng.uniform(7, 13)),
+            liquidity_index_ray=RAY + rng.randrange(RAY // 2),
+            variable_borrow_index_ray=RAY + rng.randrange(RAY // 2),
+            liquidity_rate_ray=rng.randrange(RAY // 20),
+            variable_borrow_rate_ray=rng.randrange(RAY // 10),
+            last_update_s=NOW_S - 3_600,
         )
-        return b"".join(map(encode_word, numbers))
-
-    def market(self) -> Market:
-        """As the keeper discovers it."""
-        steps = AaveV3().discover(PROVIDER)
-        results: Sequence[CallResult] | None = None
-        while True:
-            try:
-                calls = next(steps) if results is None else steps.send(results)
-            except StopIteration as done:
-                market: Market = AaveV3().candidates(done.value)[0]
-                return market
-            results = [self.answer(call, header(0)) for call in calls]
-
-    def state(self, block: BlockRef) -> State:
-        known = self.__dict__.get("_state")
-        if known is None or known.block != block:
-            market = self.__dict__.setdefault("_market", self.market())
-            answers = [self.answer(call, block) for call in AaveV3().encode_state(market)]
-            known = self.__dict__["_state"] = AaveV3().decode_state(market, block, answers)
-        state: State = known
-        return state
+        for i in range(RESERVES)
+    }
+    modes = [Category(n, 9_000, 9_300, 10_100, collateral_bitmap=rng.getrandbits(RESERVES - 1)) for n in (1, 2, 3)]
+    return make_state("3.6", reserves, modes)
 
 
-def _flags(row: Position) -> int:
-    borrowed = sum(1 << 2 * reserve_id for reserve_id in row.debt_scaled)
-    return borrowed | sum(2 << 2 * reserve_id for reserve_id in row.collateral_enabled)
+def synthetic(borrowers: int, seed: int = 1) -> Synthetic:
+    """The market with that many borrowers, every one with debt, their health from 1.0005 up."""
+    state = market(seed)
+    random_of = np.random.default_rng(seed)
+    collaterals = random_of.choice([1, 2, 3], p=[0.4, 0.35, 0.25], size=borrowers)
+    debts = random_of.choice([1, 2], p=[0.65, 0.35], size=borrowers)
+    counts = collaterals + debts
+    owner = np.repeat(np.arange(borrowers), counts)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_debt = within >= np.repeat(collaterals, counts)
+    category = random_of.choice(EMODES, size=borrowers)
+    popularity = 1 / np.arange(1, RESERVES + 1)
+    popularity[RARE] = 0.002 * popularity.sum()
+    first = random_of.choice(RESERVES, p=popularity / popularity.sum(), size=borrowers)
+    # Neighbouring reserves of the first one, so that no row has one twice; the rare one is nobody's neighbour.
+    place = np.where(is_debt, within - np.repeat(collaterals, counts), within)
+    reserve = np.where(place == 0, np.repeat(first, counts), (np.repeat(first, counts) + 1 + 7 * place) % RARE)
+
+    table = Table()
+    numbers = np.zeros((2, RESERVES, 4), dtype=np.int32)
+    for side, kind in enumerate((Side.COLLATERAL, Side.DEBT)):
+        for reserve_id in range(RESERVES):
+            for mode in range(4):
+                numbers[side, reserve_id, mode] = table.columns.number((kind, reserve_id, mode))
+    columns = numbers[is_debt.astype(int), reserve, category[owner]]
+    low, high = _words(_scaled(state, table, random_of, owner, columns, is_debt))
+    table.replace_all(
+        Rows(
+            accounts=random_of.integers(0, 256, size=(borrowers, 20), dtype=np.uint8),
+            categories=category.astype(np.int32),
+            states=np.full(borrowers, WITH_DEBT, dtype=np.uint8),
+            counts=counts.astype(np.int32),
+            columns=columns,
+            low=low,
+            high=high,
+        )
+    )
+    book = Book(add_only)
+    book.take(table, 0)
+    return Synthetic(state, book, len(columns))
 
 
-def _reserve_data(reserve_id: int, block: BlockRef) -> bytes:
-    numbers = (_CONFIG, RAY, 0, RAY, 0, 0, block.timestamp_s, reserve_id)
-    tokens = (a_token(reserve_id), bytes(20), debt_token(reserve_id), bytes(20))
-    return _words(*numbers) + b"".join(map(encode_word, tokens)) + _words(0, 0, 0)
+def add_only(change: BalanceChange, previous_scaled: int) -> int:
+    return previous_scaled + change.value
 
 
-def _log_bodies(row: Position) -> Iterator[tuple[Address, tuple[bytes, ...], bytes]]:
-    who = encode_word(row.borrower)
-    for reserve_id, scaled in row.collateral_scaled.items():
-        yield a_token(reserve_id), (s.MINT_TOPIC, who, who), _words(scaled, 0, RAY)
-        flag = (s.RESERVE_USED_AS_COLLATERAL_ENABLED_TOPIC, encode_word(asset(reserve_id)), who)
-        yield POOL, flag, b""
-    for reserve_id, scaled in row.debt_scaled.items():
-        yield debt_token(reserve_id), (s.MINT_TOPIC, who, who), _words(scaled, 0, RAY)
-        topics = (s.BORROW_TOPIC, encode_word(asset(reserve_id)), who, encode_word(0))
-        yield POOL, topics, encode_word(row.borrower) + _words(scaled, 2, 0)
+def _scaled(
+    state: State,
+    table: Table,
+    random_of: np.random.Generator,
+    owner: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    is_debt: NDArray[np.bool_],
+) -> Floats:
+    """Scaled balances such that every health is 1.0005 and more, one half below 1.4, three in a thousand below 1.01."""
+    terms = ADAPTER.screen_terms(state, table.columns.weighing, NOW_S)
+    worth = np.zeros(len(table.columns))
+    for number, fraction in zip(table.columns.weighing_numbers, terms.weights, strict=True):
+        assert fraction is not None, "every reserve has a price"
+        worth[number] = fraction[0] / fraction[1]
+    borrowers = int(owner[-1]) + 1
+    dollars = np.exp(random_of.normal(8, 2, size=len(owner)))
+    weighted = dollars * worth[columns] / np.maximum(worth[columns], 1e-30) * 1e8 * BPS
+    held = np.bincount(owner[~is_debt], weights=weighted[~is_debt], minlength=borrowers)
+    owed = np.bincount(owner[is_debt], weights=weighted[is_debt], minlength=borrowers)
+    health = 1.0005 + np.exp(random_of.normal(-1, 1.33, size=borrowers))
+    weighted = np.where(is_debt, weighted * (held / owed / health)[owner], weighted)
+    scaled: Floats = np.maximum(np.floor(weighted / worth[columns]), 1)
+    return scaled
 
 
-def _words(*numbers: int) -> bytes:
-    return b"".join(map(encode_word, numbers))
+def _words(scaled: Floats) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    high = np.floor(scaled / 2.0**64)
+    return (scaled - high * 2.0**64).astype(np.uint64), high.astype(np.uint64)
+
+
+def ticked(state: State, reserve_ids: range | tuple[int, ...], factor: float) -> State:
+    """Other prices for some reserves."""
+    prices: dict[Address, int | None] = {}
+    for reserve_id in reserve_ids:
+        price_base = state.reserves[reserve_id].price_base
+        assert price_base is not None, "every reserve has a price"
+        prices[state.market.by_id[reserve_id].asset] = int(price_base * factor)
+    return state.with_prices(prices)

@@ -1,7 +1,7 @@
 """A node that serves a synthetic market over JSON-RPC, in a process of its own: logs, headers, pinned multicalls.
 
 `async with synthetic_node(size) as url:` starts one. It knows `eth_chainId`, `eth_blockNumber`, `eth_getBlockBy…`,
-`eth_getCode`, `eth_getLogs` (ranges and hashes), `eth_call` (alone and in Multicall3, at any block), batches, and
+`eth_getCode`, `eth_getLogs` (ranges and hashes), `eth_call` (alone and in Multicall3, at any block and time), batches, and
 `synthetic_mine [count]`, which appends empty blocks. It keeps all state, refuses nothing, and has no `eth_simulateV1`.
 """
 
@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from aiohttp import web
 from keeper.chain.multicall import AGGREGATE3_SELECTOR, CURRENT_BLOCK_TIMESTAMP_SELECTOR, MULTICALL3
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.units import Address, to_hex
-from tests.bench.synthetic_market import CHAIN_ID, Size, SyntheticMarket, header
+from tests.bench.synthetic_aave import CHAIN_ID, Size, SyntheticMarket, header
 
 WORD = 32
 
@@ -61,13 +62,20 @@ class Node:
         if method == "eth_getCode":
             return "0x01"
         if method == "eth_call":
-            block = self._block(params[1])
-            call = Call(_address(params[0]["to"]), bytes.fromhex(params[0]["data"][2:]))
-            return None if block is None else to_hex(self._call(call, block).returndata)
+            return self._eth_call(*params)
         if method == "synthetic_mine":
             self.height += params[0]
             return hex(self.height)
         return "?"
+
+    def _eth_call(self, body: dict[str, str], named: Any, _state: Any = None, changed: Any = None) -> str | None:
+        block = self._block(named)
+        if block is None:
+            return None
+        if changed is not None and "time" in changed:
+            block = replace(block, timestamp_s=int(changed["time"], 16))
+        call = Call(_address(body["to"]), bytes.fromhex((body.get("data") or body["input"])[2:]))
+        return to_hex(self._call(call, block).returndata)
 
     def _block(self, named: Any) -> BlockRef | None:
         """By number, tag, hash, or an object that holds a hash."""

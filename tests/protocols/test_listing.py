@@ -39,8 +39,8 @@ async def test_a_known_borrower_who_uses_a_new_reserve_is_not_missed(bed36: Bed)
     await following.start()
     outside_modes = next(opening.borrower for opening in bed36.openings if opening.emode_id == 0)
     await use(bed36, await list_one_more(bed36), outside_modes)
-    positions = list(following.follower.book.positions())
-    while outside_modes in {row.borrower for row in pick_sample(positions, await following.newest())}:
+    book = following.follower.book
+    while outside_modes in {row.borrower for row in pick_sample(book, await following.newest())}:
         await bed36.chain.mine(1)  # the verification that follows the change must not be what finds it
     await following.advance()
     new_id = max(reserve.id for reserve in following.follower.market.reserves)
