@@ -17,6 +17,7 @@ from keeper.app.signals import StopSignals
 from keeper.app.terms import advance_within_s
 from keeper.core import event_build
 from keeper.core.errors import ConfigError, Defect, KeeperError, MarketError, StoreError
+from keeper.core.events import Event
 from keeper.pipeline.progress import Progress
 from keeper.pipeline.supervise import run_once
 from keeper.pipeline.tasks import leading_error
@@ -83,11 +84,11 @@ async def _work(
                 return await _once_all(settings, acting, store, journal, redactor, progress)
             await run_for_ever(settings, acting, store, journal, redactor, progress)
     except asyncio.CancelledError:
-        await _record_stopped(settings, journal, "asked to stop")
+        await journal.record(_stopped(settings, "asked to stop"))
         raise
     except (KeeperError, Defect) as error:
         with suppress(StoreError, Defect):
-            await _record_stopped(settings, journal, f"{type(error).__name__}: {error}")
+            await journal.record_unshown(_stopped(settings, f"{type(error).__name__}: {error}"))
         raise
     return DONE
 
@@ -100,8 +101,8 @@ def _unwrapped() -> Iterator[None]:
         raise leading_error(errors) from None
 
 
-async def _record_stopped(settings: Settings, journal: Recorder, why: str) -> None:
-    await journal.record([event_build.stopped(name, why) for name in settings.chains])
+def _stopped(settings: Settings, why: str) -> list[Event]:
+    return [event_build.stopped(name, why) for name in settings.chains]
 
 
 async def _once_all(
@@ -118,10 +119,11 @@ async def _once_all(
         except (ConfigError, StoreError):
             raise
         except (KeeperError, Defect) as error:
-            if isinstance(error, NoneTrusted):
-                await journal.record(refusals(name, error.refused))
-            else:
-                await journal.record([event_build.trouble(name, error)])
+            events = (
+                refusals(name, error.refused) if isinstance(error, NoneTrusted) else [event_build.trouble(name, error)]
+            )
+            # The first is what the command ends with, and tells by itself.
+            await (journal.record(events) if troubles else journal.record_unshown(events))
             troubles.append(error)
     if troubles:
         raise troubles[0]

@@ -34,10 +34,18 @@ class Recorder:
 
     async def record(self, events: Sequence[Event]) -> None:
         """Shown first, then stored: a store in trouble must not keep quiet what happened. Raises what it raises."""
+        await self._record(events, shown=True)
+
+    async def record_unshown(self, events: Sequence[Event]) -> None:
+        """The same without a log line: for the error that ends the command, which the command itself tells."""
+        await self._record(events, shown=False)
+
+    async def _record(self, events: Sequence[Event], *, shown: bool) -> None:
         masked = [replace(event, fields=self._redactor.clean_tree(event.fields)) for event in events]
         for event in masked:
             self.counts[event.chain, event.kind] += 1
-            log.log(_LEVELS[event.severity], event.kind.value, **_line(event))
+            if shown:
+                log.log(_LEVELS[event.severity], event.kind.value, **_line(event))
             if event.severity is Severity.ALERT:
                 self._alert(event)
         await self._journal.record(masked)
