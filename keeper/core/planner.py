@@ -6,44 +6,32 @@ else the shortest sequence that reaches it; else the most health that the rules 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Generic, TypeVar
 
 from keeper.core.block import BlockRef
 from keeper.core.lending import Health, LendingAdapter, Pair, Position, Refusal
 from keeper.core.outcome import Reason, Skip, Verdict
-from keeper.core.plan import Clip, Plan, PlannedCall, Window
-from keeper.core.size import ROUNDED_UNITS, PairSizer, Scenario
+from keeper.core.plan import Plan, PlannedCall, Window
+from keeper.core.sequences import Sequences
+from keeper.core.size import ROUNDED_UNITS, Scenario
 from keeper.core.sized import (
     CallSequence,
-    Sized,
-    clip_of,
-    follow,
     foremost,
-    largest_below_one,
     rank,
-    sized,
-    units_worse,
 )
+from keeper.core.sizing import Sizing
 from keeper.core.target import TargetPolicy
 from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
 
 Market = TypeVar("Market")
 State = TypeVar("State")
 
-MOST_SECONDS = 30
-"""Of a long window so many seconds are looked at, besides its ends."""
-MOST_ALTERNATIVES = 3
-"""So many sequences are sized when no single call suffices; the others are only estimated."""
 MOST_PAIRS = 12
 """Of a position with more pairs those are sized that may repay the most: anybody can hold a little of every asset."""
 MOST_COLLATERALS = 6
 """Of such a position only the pairs of the heaviest collaterals are compared."""
-MOST_BEGINNINGS = 24
-"""So many ways to begin a sequence are followed, those that raise health most first: their number grows with the square of
-the pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +53,13 @@ class PlanPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
-    """A sequence that can be finished on `pair`, not sized yet."""
-
-    loss_base: int
-    """Estimated loss of the borrower over the whole sequence."""
-    before: CallSequence
-    scenarios: tuple[Scenario, ...]
-    pair: Pair
-
-
-@dataclass(frozen=True, slots=True)
 class Unfinished:
     """A borrower whom no single call brings to the target: what is known of it when the search for a sequence begins."""
 
     position: Position
     before: Health
-    scenarios: tuple[Scenario, ...]
     pairs: tuple[Pair, ...]
+    """What is sized. Later calls of a sequence choose among the same."""
     target_wad: int
 
 
@@ -106,8 +83,6 @@ class Planner(Generic[Market, State]):
         self._window = window
         self._liquidator = liquidator
         self._policy = policy
-        self._pairs: list[Pair] = []
-        """Of the position being planned: what is sized. Later calls of a sequence choose among the same."""
 
     def plan(self, position: Position) -> tuple[Plan, ...] | Skip:
         """Plans for one borrower, best first (the others serve when the best cannot be funded); or why there are none."""
@@ -130,13 +105,13 @@ class Planner(Generic[Market, State]):
             return before
         if not self._policy.admits_borrower(position.borrower):
             return Skip(Reason.FILTERED, "borrower is excluded by configuration")
-        scenarios = self._scenarios(position)
-        healths = self._healths(scenarios)
+        sizing = Sizing(self._adapter, self._state, self._window, position)
+        healths = sizing.healths(sizing.start)
         if isinstance(healths, Skip):
             return healths
         if any(health.health_factor_wad >= HEALTH_ONE_WAD for health in (before, *healths)):
             return Skip(Reason.HEALTHY_NOW, "at or above 1 within the inclusion window")
-        pairs = self._usable_pairs(position, scenarios)
+        pairs = self._usable_pairs(position, sizing.start)
         if isinstance(pairs, Skip):
             return pairs if before.collateral_base else replace(pairs, verdict=Verdict.BAD_DEBT)
         hopeless = self._hopeless(healths[-1], pairs)
@@ -146,26 +121,20 @@ class Planner(Generic[Market, State]):
             return hopeless
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
-        sized_pairs = tuple(self._weightiest(pairs, scenarios))
-        found: list[CallSequence] = [
-            (call,)
-            for pair in sized_pairs
-            if (call := self._least_call(pair, scenarios, target_wad, (), position)) is not None
-        ]
-        begun = Unfinished(position, before, scenarios, sized_pairs, target_wad)
+        sized_pairs = tuple(self._weightiest(pairs, sizing))
+        begun = Unfinished(position, before, sized_pairs, target_wad)
+        calls = [sizing.least_call(pair, sizing.start, target_wad, ()) for pair in sized_pairs]
+        found: list[CallSequence] = [(call,) for call in calls if call is not None]
         return self._ranked(begun, Verdict.REACHES_TARGET, found) if found else begun
 
     def finish(self, begun: Unfinished) -> Generator[None, None, tuple[Plan, ...] | Skip]:
         """The long part: sequences. Yields between its steps, so that whoever runs it may do something else meanwhile."""
-        self._pairs = list(begun.pairs)
-        scenarios, position, target_wad = begun.scenarios, begun.position, begun.target_wad
-        found: list[CallSequence] = []
-        for calls in range(2, self._policy.most_calls + 1):
-            found = found or self._sequences(scenarios, target_wad, calls, position)
-            yield
+        sizing = Sizing(self._adapter, self._state, self._window, begun.position)
+        sequences = Sequences(sizing, begun.pairs, self._policy.most_calls)
+        found = yield from sequences.reaching(begun.target_wad)
         if found:
             return self._ranked(begun, Verdict.REACHES_TARGET, found)
-        best = self._most_health(scenarios, begun.before)
+        best = yield from sequences.most_health(begun.before)
         if isinstance(best, Skip):
             return best
         safe = best[-1].worst.health_factor_wad >= HEALTH_ONE_WAD
@@ -180,18 +149,6 @@ class Planner(Generic[Market, State]):
         return plans
 
     # -- the position and its pairs ------------------------------------------------------------------------------
-
-    def _scenarios(self, position: Position) -> tuple[Scenario, ...]:
-        return (Scenario(self._window.earliest_s, position), Scenario(self._window.latest_s, position))
-
-    def _healths(self, scenarios: Sequence[Scenario]) -> tuple[Health, ...] | Skip:
-        healths = []
-        for scenario in scenarios:
-            health = self._adapter.health(self._state, scenario.position, scenario.timestamp_s)
-            if isinstance(health, Skip):
-                return health
-            healths.append(health)
-        return tuple(healths)
 
     def _usable_pairs(self, position: Position, scenarios: Sequence[Scenario]) -> list[Pair] | Skip:
         """Pairs that the contract accepts at both ends and the operator wants; else the foremost reason."""
@@ -214,16 +171,17 @@ class Planner(Generic[Market, State]):
             return Skip(Reason.FILTERED, "every usable pair touches an excluded asset")
         return foremost(refusals)
 
-    def _weightiest(self, pairs: list[Pair], scenarios: Sequence[Scenario]) -> list[Pair]:
+    def _weightiest(self, pairs: list[Pair], sizing: Sizing[Market, State]) -> list[Pair]:
         """At most `MOST_PAIRS` of the pairs: those whose largest allowed call repays the most."""
         if len(pairs) <= MOST_PAIRS:
             return pairs
-        legs = self._adapter.collateral_legs(self._state, scenarios[-1].position, scenarios[-1].timestamp_s)
+        latest = sizing.start[-1]
+        legs = self._adapter.collateral_legs(self._state, latest.position, latest.timestamp_s)
         heaviest = sorted(legs, key=lambda leg: leg.balance_base, reverse=True)[:MOST_COLLATERALS]
         held = {leg.reserve_id for leg in heaviest}
 
         def most_repaid_base(pair: Pair) -> int:
-            sizer = self._sizer(pair, scenarios)
+            sizer = sizing.sizer(pair, sizing.start)
             quotes = [sizer.quotes(high) for _, high in sizer.allowed()]
             return max((each[-1].repaid_base for each in quotes if not isinstance(each, Refusal)), default=0)
 
@@ -243,7 +201,8 @@ class Planner(Generic[Market, State]):
             detail = f"collateral {health.collateral_base} base is worth less than debt {health.debt_base} base"
             return Skip(Reason.TOXIC, detail, Verdict.BAD_DEBT)
         lowest = min(pair.threshold_bps * pair.bonus_bps for pair in pairs)
-        return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {lowest} e-8", Verdict.TOXIC)
+        percent = f"{lowest // 10**6}.{lowest % 10**6 // 10**4:02d} %"
+        return Skip(Reason.TOXIC, f"health is at or below threshold × bonus = {percent}", Verdict.TOXIC)
 
     def _too_small(self, health: Health, pairs: Sequence[Pair], least_gain_base: int) -> Skip | None:
         """Why no plan can pay, judged by the whole debt: what all calls together repay is at most that, and what they gain at
@@ -262,160 +221,6 @@ class Planner(Generic[Market, State]):
         if health.debt_base + rounded_base < self._policy.minimum_repay_base:
             return Skip(Reason.BELOW_MINIMUM, f"owes {health.debt_base} base in all")
         return None
-
-    # -- sizes ---------------------------------------------------------------------------------------------------
-
-    def _sizer(self, pair: Pair, scenarios: Sequence[Scenario]) -> PairSizer[Market, State]:
-        return PairSizer(self._adapter, self._state, pair, scenarios)
-
-    def _least_call(
-        self, pair: Pair, scenarios: Sequence[Scenario], target_wad: int, before: CallSequence, origin: Position
-    ) -> Sized | None:
-        """The least call on a pair that reaches the target, after the calls `before` on `origin`; None if none does.
-
-        Sized at the ends of the window, where health is at its worst but for the rounding of single units; a second in
-        between at which that costs the target becomes one more scenario.
-        """
-        between: list[Scenario] | None = None
-        while True:
-            healths = self._healths(scenarios)
-            if isinstance(healths, Skip):
-                return None
-            sizer = self._sizer(pair, scenarios)
-            request_raw = sizer.least_reaching(target_wad, healths)
-            if request_raw is None:
-                return None
-            if between is None:
-                between = self._between(origin, before, pair)
-            missed = [scenario for scenario in between if not self._reaches(pair, scenario, request_raw, target_wad)]
-            if not missed:
-                jumped = request_raw > 1 and isinstance(sizer.quotes(request_raw - 1), Refusal)
-                return sized(sizer, request_raw, Clip.DUST_JUMP if jumped else None)
-            between = [scenario for scenario in between if scenario is not missed[0]]
-            scenarios = (*scenarios[:-1], missed[0], scenarios[-1])
-
-    def _reaches(self, pair: Pair, scenario: Scenario, request_raw: int, target_wad: int) -> bool:
-        health = self._sizer(pair, [scenario]).health_wad(request_raw)
-        return health is not None and health >= target_wad
-
-    def _between(self, origin: Position, before: CallSequence, pair: Pair) -> list[Scenario]:
-        """The position at every second inside the window; of a long window at `MOST_SECONDS` of them, and there as much worse
-        as the rounding of the seconds left out can make it."""
-        inside = range(self._window.earliest_s + 1, self._window.latest_s)
-        step = max(1, -(-len(inside) // MOST_SECONDS))
-        scenarios = [self._at_second(origin, before, second) for second in inside[::step]]
-        if step == 1:
-            return scenarios
-        return [Scenario(one.timestamp_s, units_worse(one.position, pair, 2)) for one in scenarios]
-
-    def _at_second(self, origin: Position, before: CallSequence, second: int) -> Scenario:
-        """The position when all calls so far are mined at one second."""
-        position = origin
-        for call in before:
-            quote = self._adapter.quote_liquidation(self._state, position, call.pair, call.request_raw, second)
-            position = position if isinstance(quote, Refusal) else quote.position_after
-        return Scenario(second, position)
-
-    def _sequences(
-        self, scenarios: tuple[Scenario, ...], target_wad: int, calls: int, origin: Position
-    ) -> list[CallSequence]:
-        """A few sequences of exactly `calls` calls, the least loss first by estimate: every call but the last leaves health
-        below 1, the last reaches the target. Earlier calls are as large as may be; if that leaves none that can finish,
-        fractions of them are tried (a smaller first call can leave the last one a larger close factor)."""
-        found: list[CallSequence] = []
-        for shares in ((4,), (3, 2, 1)):
-            finishes = sorted(
-                (
-                    finish
-                    for prefix in islice(self._prefixes(scenarios, calls - 1, shares, ()), MOST_BEGINNINGS)
-                    for finish in self._finishes(*prefix, target_wad)
-                ),
-                key=lambda finish: finish.loss_base,
-            )
-            for finish in finishes:
-                last = self._least_call(finish.pair, finish.scenarios, target_wad, finish.before, origin)
-                if last is not None:
-                    found.append((*finish.before, last))
-                if len(found) == MOST_ALTERNATIVES:
-                    break
-            if found:
-                break
-        return found
-
-    def _prefixes(
-        self, scenarios: tuple[Scenario, ...], calls: int, shares: Sequence[int], before: CallSequence
-    ) -> Iterator[tuple[CallSequence, tuple[Scenario, ...]]]:
-        """Ways to begin a sequence with `calls` calls, and where they lead."""
-        if calls == 0:
-            yield before, scenarios
-            return
-        for call in self._earlier_calls(scenarios, shares):
-            yield from self._prefixes(follow(scenarios, call), calls - 1, shares, (*before, call))
-
-    def _finishes(self, before: CallSequence, scenarios: tuple[Scenario, ...], target_wad: int) -> Iterator[Finish]:
-        """Pairs on which one more call can reach the target, by its largest allowed size, with the loss by closed form."""
-        healths = self._healths(scenarios)
-        if isinstance(healths, Skip):
-            return
-        spent_base = sum(call.loss_base for call in before)
-        for pair in self._pairs:
-            sizer = self._sizer(pair, scenarios)
-            best = [sizer.health_wad(high) for _, high in sizer.allowed()]
-            if any(health is not None and health >= target_wad for health in best):
-                repay_base = sizer.closed_form_base(target_wad, healths[-1]) or 0
-                yield Finish(spent_base + repay_base * (pair.bonus_bps - BPS) // BPS, before, scenarios, pair)
-
-    def _earlier_calls(self, scenarios: tuple[Scenario, ...], shares: Sequence[int]) -> list[Sized]:
-        """Candidates for a call that another one follows: per pair and allowed interval the largest that keeps health
-        below 1 and raises it, or `shares` quarters of it. Those that raise it most come first."""
-        healths = self._healths(scenarios)
-        found: list[Sized] = []
-        if isinstance(healths, Skip):
-            return found
-        before_wad = min(health.health_factor_wad for health in healths)
-        for pair in self._pairs:
-            sizer = self._sizer(pair, scenarios)
-            for low, high in sizer.allowed():
-                largest = largest_below_one(sizer, low, high)
-                if largest is None:
-                    continue
-                for share in shares:
-                    request_raw = max(low, largest * share // 4)
-                    health = sizer.health_wad(request_raw)
-                    if health is not None and health > before_wad:
-                        found.append(sized(sizer, request_raw, clip_of(sizer, request_raw) or Clip.BELOW_ONE))
-        return sorted(found, key=lambda call: call.worst.health_factor_wad, reverse=True)
-
-    def _most_health(self, scenarios: tuple[Scenario, ...], before: Health) -> CallSequence | Skip:
-        """The best health that the rules allow, with the fewest calls that bring it: earlier calls raise it as far as they
-        may while it stays below 1, the last as far as it may."""
-        best: CallSequence | None = None
-        best_wad = before.health_factor_wad
-        refused: list[Skip] = []
-        for earlier in range(self._policy.most_calls):
-            for calls, after in islice(self._prefixes(scenarios, earlier, (4,), ()), MOST_BEGINNINGS):
-                for last in self._largest_calls(after, refused):
-                    if last.worst.health_factor_wad > best_wad:
-                        best, best_wad = (*calls, last), last.worst.health_factor_wad
-        if best is not None:
-            return best
-        return foremost(refused) if refused else Skip(Reason.TOXIC, "no allowed call raises health", Verdict.TOXIC)
-
-    def _largest_calls(self, scenarios: tuple[Scenario, ...], refused: list[Skip]) -> Iterator[Sized]:
-        """The largest call of each pair and allowed interval; why a pair allows none is added to `refused`."""
-        healths = self._healths(scenarios)
-        if isinstance(healths, Skip):
-            return
-        for pair in self._pairs:
-            sizer = self._sizer(pair, scenarios)
-            intervals = sizer.allowed()
-            if not intervals:
-                probe = sizer.quotes(max(1, sizer.closed_form_raw(HEALTH_ONE_WAD, healths)))
-                refused += [probe.skip] if isinstance(probe, Refusal) else []
-            for low, high in intervals:
-                request_raw = sizer.full_effect(low, high)
-                if sizer.health_wad(request_raw) is not None:
-                    yield sized(sizer, request_raw, clip_of(sizer, request_raw))
 
     # -- the plan ------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class PairSizer(Generic[Market, State]):
         self.pair = pair
         self._scenarios = tuple(scenarios)
         self._quotes: dict[int, tuple[Quote, ...] | Refusal] = {}
+        self._allowed: list[tuple[int, int]] | None = None
 
     def quotes(self, debt_to_cover_raw: int) -> tuple[Quote, ...] | Refusal:
         """What the request does in each scenario; the first refusal if any scenario refuses it."""
@@ -98,11 +99,14 @@ class PairSizer(Generic[Market, State]):
 
     def allowed(self) -> list[tuple[int, int]]:
         """Requests that no scenario refuses: closed, disjoint, ascending intervals."""
-        common = [(1, UINT256_MAX)]
-        for scenario in self._scenarios:
-            one = self._adapter.allowed_debt_to_cover(self._state, scenario.position, self.pair, scenario.timestamp_s)
-            common = intersect(common, one)
-        return common
+        if self._allowed is None:
+            self._allowed = [(1, UINT256_MAX)]
+            for scenario in self._scenarios:
+                one = self._adapter.allowed_debt_to_cover(
+                    self._state, scenario.position, self.pair, scenario.timestamp_s
+                )
+                self._allowed = intersect(self._allowed, one)
+        return self._allowed
 
     def least_reaching(self, target_wad: int, healths: Sequence[Health]) -> int | None:
         """The least allowed request after which health is at least `target_wad` in every scenario; None if there is none.

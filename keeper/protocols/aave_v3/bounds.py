@@ -21,6 +21,9 @@ from keeper.protocols.aave_v3.liquidation import seize
 from keeper.protocols.aave_v3.profile import Features
 from keeper.protocols.aave_v3.terms import LEAST_LEFTOVER_BASE, Terms
 
+NEAR_UNITS = 4
+"""How far rounding can move a seizure from what the algebra says; where it is further, the whole range is searched."""
+
 
 def allowed_debt_to_cover(terms: Terms) -> list[tuple[int, int]]:
     """Requests that the contract accepts. It clips a larger one to `most_raw`, so an interval that holds `most_raw` has no
@@ -104,7 +107,15 @@ def _least_seized_paying(terms: Terms, received_raw: int) -> int:
         return seized_raw - arithmetic.protocol_fee(bonus_raw, terms.fee_bps) >= received_raw
 
     high_raw = terms.balance_raw
-    return _first_true(received_raw, high_raw, pays) if received_raw <= high_raw and pays(high_raw) else high_raw + 1
+    if received_raw > high_raw or not pays(high_raw):
+        return high_raw + 1
+    # Without rounding, seized = received · bonus ÷ (bonus − fee · (bonus − 1)); rounding moves it by a few units.
+    whole = terms.bonus_bps * BPS
+    near_raw = received_raw * whole // (whole - terms.fee_bps * (terms.bonus_bps - BPS))
+    low_raw = max(received_raw, min(near_raw, high_raw) - NEAR_UNITS)
+    low_raw = received_raw if pays(low_raw) else low_raw
+    top_raw = min(high_raw, near_raw + NEAR_UNITS)
+    return _first_true(low_raw, top_raw if pays(top_raw) else high_raw, pays)
 
 
 def _least_raw_for_scaled(to_scaled: Callable[[int, int], int], index_ray: int) -> int:
