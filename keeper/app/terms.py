@@ -103,6 +103,11 @@ def quiet_after_s(chain: ChainSettings, block_s: float) -> float:
     return max(SHORTEST_QUIET_S, chain.rpc.quiet_blocks * block_s)
 
 
+def few_blocks(chain: ChainSettings, block_s: float) -> int:
+    """So far apart may the heads of nodes be that are well."""
+    return max(2, math.ceil(quiet_after_s(chain, block_s) / block_s))
+
+
 def clock_tolerance_s(block_s: float) -> float:
     """New blocks are never that old when they arrive, nor stamped that far ahead, unless a clock is wrong."""
     return max(15.0, 2 * block_s)

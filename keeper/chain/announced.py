@@ -66,7 +66,10 @@ class Announcements:
             header = parent if parent is not None and parent.number == header.number - 1 else None
         if header is None or header.number != below.number + 1 or header.parent_hash != below.hash:
             return None
-        return self.latest
+        whole = header.timestamp_s >= below.timestamp_s and (header.base_fee_wei is None) == (
+            below.base_fee_wei is None
+        )
+        return self.latest if whole else None
 
     async def changed(self, within_s: float) -> None:
         """Returns at the next announcement, or after `within_s`."""

@@ -20,7 +20,7 @@ from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
 from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
-from keeper.core.errors import BlockUnavailable, ChainError, ReorgTooDeep
+from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, to_hex
@@ -104,10 +104,10 @@ class ChainClient:
 
     @contextmanager
     def _doubting(self) -> Iterator[None]:
-        """A block that the endpoints do not have may have been announced on a chain that is not theirs."""
+        """A block that the endpoints do not have, or have otherwise, may have been announced wrongly."""
         try:
             yield
-        except BlockUnavailable:
+        except (BlockUnavailable, MalformedResponse):
             if self._announced is not None:
                 self._announced.doubted = True
             raise

@@ -71,10 +71,10 @@ class HeaderChain:
         Raises `ReorgTooDeep` when no block of the window is an ancestor, `BlockUnavailable` when the chain moved while it
         was being read (take the next head), other `ChainError`s as they come.
         """
-        known = self._window.get(head.hash)
-        if known is not None:
-            self._replace(known, ())
-            return Extension(known, ())
+        if head.hash in self._window:
+            self._window[head.hash] = head
+            self._replace(head, ())
+            return Extension(head, ())
         added = await self._read_back(head, known_headers)
         ancestor = self._window.get(added[0].parent_hash)
         if ancestor is None:

@@ -155,8 +155,7 @@ class _Watch:
         head = await self._poll()
         if head is None:
             return None
-        if self._announced is not None:
-            self._announced.doubted = False
+        self._compare(head)
         if await self._is_new(head):
             return head
         self._looked_s = time.monotonic()
@@ -182,10 +181,19 @@ class _Watch:
         doubled_s = self._interval_s * 2.0 ** min(self._failures - 1, 16)
         return max(asked_s or 0.0, min(doubled_s, max(LONGEST_BACKOFF_S, self._interval_s)))
 
+    def _compare(self, head: BlockRef) -> None:
+        """What was announced of a block must be what is read of it."""
+        if self._announced is None:
+            return
+        self._announced.doubted = False
+        latest = self._announced.latest
+        if latest is not None and latest.hash == head.hash and latest != head:
+            self._announced.replace(f"announced block {head.number} otherwise than others have it")
+
     async def _is_new(self, head: BlockRef) -> bool:
         if self._last is None:
             return True
-        if head.hash == self._last.hash:
+        if head == self._last:
             self._lower_polls = 0
             return False
         if head.number >= self._last.number:

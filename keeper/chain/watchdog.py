@@ -13,7 +13,7 @@ from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError
 
 FEW_BLOCKS = 2
-"""Nodes that are well may be so far apart."""
+"""Nodes that are well may be so far apart; where blocks come faster than news travels, further."""
 
 
 class Said(Protocol):
@@ -44,9 +44,11 @@ class Watchdog:
         announced: Announcements | None = None,
         clock: ClockWatch | None = None,
         tell: Tell = untold,
+        few_blocks: int = FEW_BLOCKS,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
+        self._few_blocks = few_blocks
         self._announced = announced
         self._clock = clock
         self._tell = tell
@@ -64,12 +66,12 @@ class Watchdog:
             return None
         behind: set[str] = set()
         for each in said:
-            if each.header is not None and best.number - each.header.number > FEW_BLOCKS:
+            if each.header is not None and best.number - each.header.number > self._few_blocks:
                 behind.add(each.label)
                 self._set_back(each.label, each.header, best)
         self._behind = behind
         latest = self._announced.latest if self._announced is not None else None
-        if self._announced is not None and latest is not None and best.number - latest.number > FEW_BLOCKS:
+        if self._announced is not None and latest is not None and best.number - latest.number > self._few_blocks:
             self._announced.replace(f"announced block {latest.number} last while others are at {best.number}")
         return best
 
@@ -85,7 +87,7 @@ class Watchdog:
         if self._clock is None:
             return
         best = await self.look_around()
-        if best is not None and best.number - last.number > FEW_BLOCKS:
+        if best is not None and best.number - last.number > self._few_blocks:
             self._clock.forget()
             return
         skew_s = self._clock.news_s()

@@ -354,6 +354,41 @@ async def test_what_is_announced_of_a_chain_that_nobody_else_has_is_doubted(benc
         assert await watch.next() == mined
 
 
+@pytest.mark.parametrize("wrong", [{"timestamp": hex(2**33)}, {"gasLimit": "0x1"}, {"baseFeePerGas": "0x1"}])
+async def test_what_is_announced_of_a_block_must_be_what_is_read_of_it(
+    bench: Bench, sockets: SocketProxy, wrong: dict[str, str]
+) -> None:
+    """A forged header under the true hash: reads pinned to it contradict it, and then the true one is yielded."""
+    async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
+        await watch.next()
+        await true(lambda: watch.announced.subscribed_s is not None)
+        await watch.comes(await bench.mine())
+        await watch.subscribed()
+        sockets.manners = SocketManners(silent=True)
+        head = await bench.mine()
+        block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
+        await sockets.announce(block | wrong)
+        forged = await watch.next()
+        assert forged.hash == head.hash and forged != head
+        watch.announced.doubted = True
+        assert await watch.next() == head
+        await true(lambda: bool(watch.notices))
+    assert "otherwise than others have it" in watch.notices[0].detail
+
+
+@pytest.mark.parametrize("odd", [{"timestamp": "0x1"}, {"baseFeePerGas": None}])
+async def test_a_header_that_cannot_be_whole_is_read(bench: Bench, sockets: SocketProxy, odd: dict[str, str]) -> None:
+    async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
+        await watch.next()
+        await true(lambda: watch.announced.subscribed_s is not None)
+        await watch.comes(await bench.mine())
+        sockets.manners = SocketManners(silent=True)
+        head = await bench.mine()
+        block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
+        await sockets.announce(block | odd)
+        assert await watch.next() == head
+
+
 async def test_errors_of_the_body_come_out_as_they_are(bench: Bench, sockets: SocketProxy) -> None:
     announced = Announcements([WebSocketAddress(sockets.url)], CHAIN_ID)
 

@@ -44,6 +44,7 @@ async def test_the_book_equals_the_chain_through_every_fault_of_a_subscription(b
     rng = random.Random(f"heads {seed}")
     actors = actions.new_accounts(8, seed=seed)
     await actions.equip(bed36, actors)
+    await bed36.chain.mine(8)  # so that no rollback takes their money
     accounts = [*actors, *(opening.borrower for opening in bed36.openings[:10])]
     async with AsyncExitStack() as stack:
         sockets = await stack.enter_async_context(SocketProxy(bed36.url))
