@@ -14,6 +14,7 @@ from keeper.cli.advice import with_advice
 from keeper.cli.audit import audit
 from keeper.cli.config import config_app
 from keeper.cli.demo import demo
+from keeper.cli.devnet import devnet
 from keeper.cli.explain import explain
 from keeper.cli.journal import journal
 from keeper.cli.map import liquidation_map
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # boxes around the help would cost three times all the rest of `--help`
 )
 app.command()(demo)
+app.command()(devnet)
 app.command()(run)
 app.command(cls=NearMayStandAlone)(positions)
 app.command("map")(liquidation_map)

@@ -11,7 +11,7 @@ import pytest
 
 from keeper.cli import run_cli
 
-COMMANDS = ("demo", "run", "positions", "map", "explain", "journal", "config")
+COMMANDS = ("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "config")
 HELP_WITHIN_S = 0.4
 HEAVY = (
     "rich",
