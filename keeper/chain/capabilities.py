@@ -11,7 +11,7 @@ from keeper.chain.endpoints import Endpoints, raised
 from keeper.chain.failover import OPEN
 from keeper.chain.line import UNWELL, Line, monotonic_s
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, RpcFailure, WrongChain
+from keeper.core.errors import ChainError, RpcFailure
 from keeper.core.hexdata import encode_quantity
 
 DEPTHS_BLOCKS = (100_000, 10_000, 1_000, 128)
@@ -75,10 +75,9 @@ async def _probe(pool: Endpoints, line: Line, head: BlockRef) -> Capabilities:
         archive, depth_blocks = await _state_depth(line, head)
         await _ask(line, ("eth_chainId", ()), ("eth_chainId", ()))
         return Capabilities(line.label, archive, depth_blocks, line.batches, simulates)
-    except WrongChain as error:
-        return Capabilities(line.label, trouble=error)
-    except UNWELL as error:
-        line.health.failed(error, begun_s)
+    except ChainError as error:
+        if isinstance(error, UNWELL):
+            line.health.failed(error, begun_s)
         return Capabilities(line.label, trouble=error)
 
 

@@ -97,7 +97,8 @@ class Line:
         answers: list[Any | ChainError] = []
         await self.answer([("eth_chainId", ())], answers)
         if isinstance(answers[0], ChainError):
-            raise answers[0]
+            # Whatever its reason: an endpoint that does not tell its chain is of no use, but another one may be.
+            raise RpcUnreachable(str(answers[0]))
         found = decode_quantity(answers[0], f"{self.label}: eth_chainId")
         if expected is not None and found != expected:
             self.wrong_chain = WrongChain(f"{self.label} answers for chain {found}; configured is chain {expected}")

@@ -104,3 +104,14 @@ async def test_a_refusal_by_the_node_is_raised_as_it_is(bench: Bench) -> None:
     async with bench.endpoints() as rpc:
         with pytest.raises(RpcFailure):
             await rpc.request("eth_sendRawTransaction", ["0x1234"])
+
+
+@pytest.mark.parametrize("method", ["eth_blockNumber", "eth_sendTransaction"])
+async def test_one_that_does_not_tell_its_chain_is_passed_over(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy, method: str
+) -> None:
+    proxy.manners = Manners(errors={"eth_chainId": {"code": -32000, "message": "project disabled"}})
+    async with bench.endpoints(proxy.url, second.url) as rpc:
+        assert await rpc.check() == CHAIN_ID
+        assert await rpc.request(method, WRITE if method == "eth_sendTransaction" else [])
+    assert (proxy.counts[method], second.counts[method]) == (0, 1)

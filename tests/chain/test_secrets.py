@@ -8,10 +8,13 @@ import traceback
 
 import pytest
 
+from keeper.chain.agreement import Agreement
+from keeper.chain.capabilities import probe, slower_ways
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.chain.line import Endpoint, Exchange
 from keeper.core.errors import ChainError
+from tests.chain.bench import CHAIN_ID, Bench
 from tests.faults import FaultProxy, Manners
 
 CANARIES = ("canarypath0123456789", "canaryquery", "canaryuser", "canarypass")
@@ -104,3 +107,25 @@ async def test_fail_over_does_not_show_the_urls(proxy: FaultProxy, manners: Mann
         told = repr(endpoint) + repr(rpc) + repr(rpc.labels) + repr(seen)
     assert seen
     assert _clean(told + _everything(caught.value))
+
+
+@pytest.mark.parametrize("manners", FAULTS)
+async def test_what_is_found_of_endpoints_does_not_show_their_urls(
+    bench: Bench, proxy: FaultProxy, manners: Manners, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their heads, health and capabilities, and what the last word on an order fails on."""
+    caplog.set_level(logging.DEBUG)
+    head = await bench.head()
+    other = _with_secrets(proxy.url.replace("127.0.0.1", "localhost"))
+    urls = [_with_secrets(proxy.url), other]
+    proxy.manners = manners
+    async with Endpoints([Endpoint(url, timeout_s=0.2) for url in urls], CHAIN_ID, attempts=1, deadline_s=0.5) as rpc:
+        found = await probe(rpc, head)
+        told = [repr(found), *(way for each in found for way in slower_ways(each, found))]
+        told += [repr(await rpc.heads()), repr(rpc.health()), repr(rpc.lines)]
+        told += [_everything(each.error) for each in await rpc.heads() if each.error is not None]
+        told += [_everything(each.trouble) for each in found if each.trouble is not None]
+        answers = [*await asyncio.gather(Agreement(rpc, 2).request("eth_call", [{}, "latest"]), return_exceptions=True)]
+        told += [_everything(answer) for answer in answers if isinstance(answer, BaseException)]
+    assert len(told) > 4
+    assert all(map(_clean, [*told, caplog.text]))

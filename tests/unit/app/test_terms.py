@@ -8,12 +8,13 @@ import pytest
 
 from keeper.app.terms import endpoints_of, final_rpc
 from keeper.chain.agreement import Agreement
+from keeper.chain.rpc import Entry
 from keeper.core.errors import ConfigError
 from keeper.settings import Chain
 
 PROVIDER = "0x012bAC54348C0E635dCAc9D5FB99f06F24136C9A"
-CALL = ("eth_call", [{}, "latest"])
-HEAD = ("eth_blockNumber", [])
+CALL: Entry = ("eth_call", [{}, "latest"])
+HEAD: Entry = ("eth_blockNumber", [])
 
 
 def chain_of(*urls: str, **rpc: Any) -> Chain:

@@ -58,6 +58,16 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
         ('preset = "sepolia"', 'preset = "sepolia"\n[chains.sepolia.policy]\ntarget = "0.9"', ["policy.target", "1"]),
         ('preset = "sepolia"', 'preset = "sepolia"\n[chains.sepolia.fees]\nmax_fee_gwei = -1', ["max_fee_gwei"]),
         ('preset = "sepolia"', 'preset = "sepolia"\n[chains.sepolia.signer]\nkey = "a"', ["unknown key", "signer.key"]),
+        (
+            'preset = "sepolia"',
+            'preset = "sepolia"\n[chains.sepolia.rpc]\nagreement = 2',
+            ["rpc.agreement = 2 needs as many rpc_url of different hosts, there is 1", "add an endpoint"],
+        ),
+        (
+            'preset = "sepolia"',
+            'preset = "sepolia"\n[chains.sepolia.rpc.deadlines_s]\nhaed = 1',
+            ["unknown key", "head"],
+        ),
     ],
 )
 def test_every_mistake_is_one_line_that_names_the_place(
