@@ -174,7 +174,8 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
         except ChainError as error:
             await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
 
-    submitter = LiveSubmitter(permit, sender, Reconciler(ground.rpc, ground.client, markets), replenish)
+    reconciler = Reconciler(ground.rpc, ground.client, markets)
+    submitter = LiveSubmitter(permit, sender, reconciler, replenish, signing.most_in_flight)
     for followed in await submitter.start(ground.head):
         detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} is {followed.intent.status}"
         await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])

@@ -185,6 +185,8 @@ class Signer(_Model):
     """A file only its owner can read (mode 0600), or a systemd credential; without it the password is asked for."""
     allowance_bound: Exact | None = None
     """Standing allowance per debt asset in whole tokens; default the balance held at start."""
+    most_in_flight: int | None = Field(None, ge=1)
+    """So many transactions may be on their way at a time; default what one block can hold, at most 200."""
 
 
 class Chain(_Model):
