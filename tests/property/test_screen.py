@@ -13,6 +13,7 @@ from keeper.book.book import Book
 from keeper.core.lending import Position, Side
 from keeper.core.screening import ScreenTerms
 from keeper.core.units import RAY, Address
+from keeper.protocols.aave_v3.market import Category
 from keeper.protocols.aave_v3.state import State
 from tests.property.screening import (
     DAY_S,
@@ -137,3 +138,16 @@ def test_a_flag_without_a_balance_still_needs_its_price(release: str) -> None:
     rows = [healthy, flagged, idle]
     assert sick_of(rows, blind, NOW_S) == {flagged.borrower}
     assert named_of(book_of(rows), blind, NOW_S) == {flagged.borrower}
+
+
+def test_what_counts_at_a_threshold_of_zero_is_named() -> None:
+    """It lowers the average threshold of the rest: here from 80 % to 79.99 %, which makes a healthy borrower sick."""
+    reserves = {
+        0: make_reserve_state(make_config(decimals=0)),
+        1: make_reserve_state(make_config(decimals=0, category=1)),
+        2: make_reserve_state(make_config(decimals=0)),
+    }
+    state = make_state("3.0.2", reserves, [Category(1, 0, 0, 0)])
+    row = Position(Address(b"\x01" * 20), {0: 10**9, 1: 10**5}, {2: 8 * 10**8 - 10**3}, frozenset({0, 1}), 1)
+    assert sick_of([row], state, NOW_S) == {row.borrower}
+    assert named_of(book_of([row]), state, NOW_S) == {row.borrower}
