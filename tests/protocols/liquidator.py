@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keeper.chain.blocks import read_header
-from keeper.chain.logs import decode_log
 from keeper.core.block import BlockRef, Call, Log
 from keeper.core.errors import RpcFailure
 from keeper.core.lending import BalanceChange, CategorySet, CollateralFlag, Pair, Position, Side
 from keeper.core.units import Address, to_hex
+from keeper.core.wire import decode_log
 from keeper.devnet import actions
 from keeper.devnet.chain import Tx, salted_address
 from keeper.devnet.market import Bed
