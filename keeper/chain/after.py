@@ -13,17 +13,21 @@ from keeper.core.errors import ChainError, MalformedResponse, MethodUnavailable,
 from keeper.core.hexdata import decode_bytes, decode_list, decode_object, decode_quantity
 from keeper.core.units import to_hex
 
+ASK_AGAIN_BLOCKS = 1_000
+"""A node that offers it may have been down when the others were asked."""
 CLOCK = Call(MULTICALL3, CURRENT_BLOCK_TIMESTAMP_SELECTOR)
 
 
 class ReadsAfter:
-    """One `eth_simulateV1` each: a single block on top of a pinned one. A node without it is asked only once for it, and then
-    by `eth_call` with the block's time overridden, which cannot execute transactions first. A node that overrides nothing is
-    found out by the clock of Multicall3."""
+    """One `eth_simulateV1` each: a single block on top of a pinned one.
+
+    Where no node offers it they are asked by `eth_call` with the block's time overridden, which cannot execute transactions
+    first. A node that overrides nothing is found out by the clock of Multicall3."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._offered = True
+        self._ask_again_block = 0
+        """Until this block the method is not asked for: no node offered it."""
 
     async def read(
         self, calls: Sequence[Call], block: BlockRef, timestamp_s: int, first: Sequence[PendingTransaction] = ()
@@ -35,7 +39,7 @@ class ReadsAfter:
         """
         if timestamp_s <= block.timestamp_s:
             return None
-        if not self._offered:
+        if block.number < self._ask_again_block:
             return None if first else await self._read_by_call(calls, block, timestamp_s)
         entries = [*map(_transaction, first), *map(_call, calls)]
         overrides = {"number": hex(block.number + 1), "time": hex(timestamp_s)}
@@ -44,7 +48,7 @@ class ReadsAfter:
         try:
             answer = await self._rpc.request("eth_simulateV1", [request, at])
         except MethodUnavailable:
-            self._offered = False
+            self._ask_again_block = block.number + ASK_AGAIN_BLOCKS
             return await self.read(calls, block, timestamp_s, first)
         except RpcFailure:
             return None
@@ -60,11 +64,6 @@ class ReadsAfter:
             return None
         results = [_answered(answer) for answer in answers]
         return [each for each in results if each is not None] if None not in results else None
-
-    @property
-    def offered(self) -> bool:
-        """False once a node has said that it does not offer the method."""
-        return self._offered
 
 
 def _call(call: Call) -> dict[str, str]:

@@ -337,7 +337,8 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     def relevant_prices(self, state: State, position: Position) -> Mapping[Address, int | None]:
-        """The price of every asset that the position holds or owes, in the oracle's own scale."""
+        """The price of every asset that the position holds or owes, and of its e-mode's own source where it has one, in the
+        oracle's own scale."""
         ...
 
     def estimated_gas(self, position: Position) -> int:

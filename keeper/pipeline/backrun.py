@@ -37,6 +37,8 @@ KEPT_BLOCKS = 3
 """One that has not landed by then is forgotten."""
 MOST_PREPARED = 64
 """So many borrowers are planned for one update at one head, the largest debt first."""
+MOST_SIMULATED = 16
+"""So many updates are simulated on one head: anybody can send to a feed what it will refuse."""
 LOOK_S = 0.2
 """How often it is seen whether there is a new head, or other feeds."""
 
@@ -65,6 +67,8 @@ class UpdateWatch:
         self._now_s = now_s
         self._waiting: dict[Hash32, tuple[PendingTransaction, int]] = {}
         """Pending updates, with the head at which each was heard of."""
+        self._simulated: tuple[BlockRef | None, int] = (None, 0)
+        """How many were simulated on which head."""
         self._news = asyncio.Event()
         self._unknown: tuple[str, ...] = ()
 
@@ -127,6 +131,10 @@ class UpdateWatch:
 
     async def _prepare_or_tell(self, transaction: PendingTransaction, head: BlockRef) -> None:
         """A hint that cannot be had is none; it is told, and the head will show the price all the same."""
+        done = self._simulated[1] if self._simulated[0] == head else 0
+        if done == MOST_SIMULATED:
+            return
+        self._simulated = head, done + 1
         try:
             await self.prepare(transaction, head)
         except (ChainError, *OUR_FAULT) as error:
@@ -139,15 +147,17 @@ class UpdateWatch:
         next_s = max(head.timestamp_s + self._block_s, int(self._now_s()))
         window = Window(next_s, next_s + self._desk.terms.inclusion_s)
         expected = await self._expected(transaction, head, window)
+        if self._disturbed(head):
+            return 0  # it is looked at again on the new head
         if expected is None:
+            self._waiting.pop(transaction.hash, None)
             return 0
         prepared: dict[Address, Prepared] = {}
         slices = Slices()
-        for position in self._falling(expected, head, next_s):
+        for position in await self._falling(expected, head, next_s):
             await slices.breathe()
-            await self._calm.wait()
-            if self._desk.follower.applied != head:
-                return 0  # it is looked at again on the new head
+            if self._disturbed(head):
+                return 0
             plan = await self._planned(position, expected, head, window, slices)
             if plan is not None:
                 prepared[position.borrower] = plan
@@ -157,7 +167,8 @@ class UpdateWatch:
         return len(prepared)
 
     async def _expected(self, transaction: PendingTransaction, head: BlockRef, window: Window) -> Any:
-        """The state with the prices that the transaction would leave; None when it would leave those that there are."""
+        """The state with the prices that the transaction would leave; None when it would leave those that there are, or no
+        node can tell."""
         follower = self._desk.follower
         adapter, market, state = follower.adapter, follower.market, follower.state
         calls = adapter.encode_prices(market)
@@ -165,7 +176,7 @@ class UpdateWatch:
             self._chain.read_after(calls, head, window.earliest_s, [transaction]),
             self._chain.read_after(calls, head, window.latest_s, [transaction]),
         )
-        if early is None or late is None or follower.applied != head:
+        if early is None or late is None:
             return None
         prices_base: Mapping[Address, int | None] = adapter.decode_prices(market, early)
         if prices_base == adapter.prices(state):
@@ -173,11 +184,22 @@ class UpdateWatch:
         expected = adapter.with_prices(state, prices_base)
         return adapter.with_later_prices(expected, window.latest_s, adapter.decode_prices(market, late))
 
-    def _falling(self, expected: Any, head: BlockRef, next_s: int) -> list[Position]:
-        """Who is at 1 or above now and would not be, the largest debt first."""
+    def _disturbed(self, head: BlockRef) -> bool:
+        """Whether a head is being handled, or was since: book and state may be others now."""
+        return not self._calm.is_set() or self._desk.follower.applied != head
+
+    async def _falling(self, expected: Any, head: BlockRef, next_s: int) -> list[Position]:
+        """Who is at 1 or above now and would not be, the largest debt first. Nobody once it is disturbed."""
         follower = self._desk.follower
         book, adapter = follower.book, follower.adapter
-        named = book.named(adapter.screen_terms(expected, book.columns, next_s)).accounts
+        naming = book.naming(adapter.screen_terms(expected, book.columns, next_s))
+        try:
+            while not self._disturbed(head):
+                next(naming)
+                await asyncio.sleep(0)
+            return []
+        except StopIteration as done:
+            named: Sequence[Address] = done.value.accounts
         positions = [book.position(borrower) for borrower in named[: 2 * MOST_PREPARED]]
         return [
             position

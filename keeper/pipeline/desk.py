@@ -101,8 +101,7 @@ class Desk:
         """Until when the plans of a head must hold; fixed before the head is read, because prices are read as of it.
 
         They hold from the head's own time on: a chain that mines on demand may stamp its next block long after its head."""
-        inclusion_s = self.terms.inclusion_s
-        return self.ready.window_end_s(head, max(head.timestamp_s, now_s) + inclusion_s, inclusion_s // 3)
+        return max(head.timestamp_s, now_s) + self.terms.inclusion_s
 
     def window(self, moment: Moment) -> Window:
         """The one window of a head: every wave is planned in it, and simulated at its end."""
@@ -235,6 +234,19 @@ class Desk:
             return None
         one_coin_wei = 10**18
         return self.follower.adapter.value_base_floor(self.follower.state, self.terms.wrapped_native, one_coin_wei)
+
+
+def fix_windows(desks: Sequence[Desk], head: BlockRef, now_s: int) -> None:
+    """Until when the plans of a head must hold, for all its markets: their orders are simulated together. Where plans were
+    prepared for this head, the end that they were sized for, if it is at most a third of the window from the usual one."""
+    usual = [desk.latest_s(head, now_s) for desk in desks]
+    ends = [
+        desk.ready.window_end_s(head, usual_s, desk.terms.inclusion_s // 3)
+        for desk, usual_s in zip(desks, usual, strict=True)
+    ]
+    prepared_s = next((end_s for end_s in ends if end_s is not None), None)
+    for desk, usual_s in zip(desks, usual, strict=True):
+        desk.follower.latest_s = usual_s if prepared_s is None else prepared_s
 
 
 def gas_limit(gas_used: int) -> int:

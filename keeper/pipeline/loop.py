@@ -21,7 +21,7 @@ from keeper.core.units import Address
 from keeper.pipeline.acting import Actor, Turn
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget, FundKey
-from keeper.pipeline.desk import Desk
+from keeper.pipeline.desk import Desk, fix_windows
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
 from keeper.pipeline.round import TRANSIENT, UNFORESEEN, Key, Moment, Round
@@ -102,8 +102,7 @@ class ChainLoop:
         await self._rewind(await self._chain.extend(head), head)
         result = Round(head)
         trouble: list[Exception] = []
-        for desk in self.desks:
-            desk.follower.latest_s = desk.latest_s(head, int(now_s))
+        fix_windows(self.desks, head, int(now_s))
         means, ready = await together(self._means(head, trouble), self._follow_all(head, progress, trouble))
         turn = await self._act(ready, head, now_s, means, result, trouble)
         freed = await self._settle(head, trouble)

@@ -41,14 +41,13 @@ class Ready:
             if len(self._prepared) < MOST_READY:
                 self._prepared[borrower] = each
 
-    def window_end_s(self, head: BlockRef, usual_s: int, slack_s: int) -> int:
-        """Until when the plans of a head must hold: the end that the prepared plans were sized for, where it is at most
-        `slack_s` away from the usual one. A window that ends at another second has another least repayment."""
+    def window_end_s(self, head: BlockRef, usual_s: int, slack_s: int) -> int | None:
+        """The end of the window that the prepared plans were sized for, where there are any and it is at most `slack_s` away
+        from the usual one: a window that ends at another second has another least repayment. None where nothing waits."""
         if head.number > self._made_on_block + KEPT_BLOCKS:
             self._prepared.clear()
-        if self._prepared and abs(self._latest_s - usual_s) <= slack_s:
-            return self._latest_s
-        return usual_s
+        near = abs(self._latest_s - usual_s) <= slack_s
+        return self._latest_s if self._prepared and near else None
 
     def find(
         self,

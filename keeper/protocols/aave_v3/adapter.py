@@ -234,7 +234,11 @@ class AaveV3:
 
     def relevant_prices(self, state: State, position: Position) -> Mapping[Address, int | None]:
         held = position.collateral_scaled.keys() | position.debt_scaled.keys()
-        return {state.market.by_id[i].asset: state.reserves[i].price_base for i in sorted(held)}
+        found = {state.market.by_id[i].asset: state.reserves[i].price_base for i in sorted(held)}
+        category = state.market.categories.get(position.category)
+        if category is not None and category.price_source is not None:
+            found[category.price_source] = state.category_prices_base.get(category.id)
+        return found
 
     def value_base_floor(self, state: State, asset: Address, amount_raw: int) -> int | None:
         priced = _priced(state, asset)

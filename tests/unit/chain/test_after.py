@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from keeper.chain.after import ReadsAfter
+from keeper.chain.after import ASK_AGAIN_BLOCKS, ReadsAfter
 from keeper.chain.rpc import Entry
 from keeper.core.block import BlockRef, Call, CallResult, PendingTransaction
 from keeper.core.errors import ChainError, MalformedResponse, MethodUnavailable, RpcFailure, RpcTimeout
@@ -74,8 +75,10 @@ async def test_a_node_without_the_method_is_asked_once_and_then_by_calls_at_that
     assert [await after.read([READ], BLOCK, 1_010) for _ in range(2)] == [[found], [found]]
     assert [method for method, _ in node.asked] == ["eth_simulateV1", *["eth_call"] * 4]
     assert node.asked[-1][1][3] == {"time": "0x3f2"}
-    assert not after.offered
     assert await after.read([READ], BLOCK, 1_010, [PENDING]) is None
+    much_later = replace(BLOCK, number=BLOCK.number + ASK_AGAIN_BLOCKS)
+    await after.read([READ], much_later, 1_010)
+    assert [method for method, _ in node.asked].count("eth_simulateV1") == 2
 
 
 @pytest.mark.parametrize("clock", ["0x", "0x" + "00" * 30 + "03e8", RpcFailure(-32_602, "too many arguments")])
@@ -98,7 +101,6 @@ async def test_a_refused_request_says_nothing_of_the_next() -> None:
     after = ReadsAfter(node)
     assert [await after.read([READ], BLOCK, 1_010) for _ in range(2)] == [None, None]
     assert len(node.asked) == 2
-    assert after.offered
 
 
 async def test_no_later_second_is_no_question() -> None:
