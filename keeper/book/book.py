@@ -74,10 +74,6 @@ class Book:
         """Every account."""
         return self._table.accounts()
 
-    def rows(self) -> Mapping[Address, Position]:
-        """All rows at once."""
-        return {row.borrower: row for row in self.every_position()}
-
     def sample(self, count: int, seed: int) -> list[Position]:
         """Up to `count` rows with debt at random, none twice: the same for the same accounts and the same seed."""
         numbers = self._table.by_address()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from keeper.book.columns import MOST_ENTRIES, NO_CATEGORY
 from keeper.book.page import WITH_DEBT, WITHOUT_DEBT, Rows
 from keeper.book.table import Table
 from keeper.core.errors import MalformedResponse
-from keeper.core.lending import Position, Side
+from keeper.core.lending import Side
 
 MARK = b"keeperbk"
 VERSION = 2
@@ -136,17 +136,3 @@ def _faults(kinds: Numbers, rows: Rows) -> Iterator[str]:
     twice = (np.diff(owner[order]) == 0) & (np.diff(side[order]) == 0) & (np.diff(reserve_id[order]) == 0)
     if twice.any():
         yield "a row has two balances of one reserve on one side"
-
-
-def pack_rows(rows: Iterable[Position]) -> bytes:
-    """As `pack_book`, for rows."""
-    book = Book(lambda change, previous: previous)
-    book.load(rows, 0)
-    return pack_book(book)
-
-
-def unpack_rows(stored: bytes) -> list[Position]:
-    """The rows of `pack_book`."""
-    book = Book(lambda change, previous: previous)
-    load_packed(book, stored, 0)
-    return list(book.every_position())

@@ -82,6 +82,10 @@ class Following:
         self.rewound += self.follower.rewind(await self.client.extend(head))
         return await self.follower.advance(head)
 
+    def book_rows(self) -> dict[Address, Position]:
+        """Every row of the book."""
+        return {row.borrower: row for row in self.follower.book.every_position()}
+
     async def chain_rows(self) -> dict[Address, Position]:
         """Every row of the book as the chain has it at the applied block."""
         assert self.follower.applied is not None

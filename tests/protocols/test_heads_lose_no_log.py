@@ -83,7 +83,7 @@ async def test_the_book_equals_the_chain_through_every_fault_of_a_subscription(b
             await caught_up()
             if rng.random() < 0.2:
                 await sockets.hang_up()
-        assert await following.chain_rows() == dict(following.follower.book.rows())
+        assert await following.chain_rows() == following.book_rows()
         assert following.rewound
     assert sockets.connections >= 3
 
@@ -105,4 +105,4 @@ async def test_a_reorg_is_unwound_up_to_the_configured_depth_and_else_built_agai
         assert following.follower.rewind(common)
         assert following.follower.built == (depth <= 4), "unwound, not read anew"
         await following.follower.advance(head)
-        assert await following.chain_rows() == dict(following.follower.book.rows()), f"after a reorg of {depth}"
+        assert await following.chain_rows() == following.book_rows(), f"after a reorg of {depth}"

@@ -50,12 +50,12 @@ async def test_the_followed_book_equals_the_chain(bed: Bed) -> None:
             await act(rng, bed, accounts, done)
         await following.advance()
     truth = await following.chain_rows()
-    assert truth == dict(following.follower.book.rows())
+    assert truth == following.book_rows()
     assert sum(account in truth for account in actors) >= 10
 
     fresh = Following(bed)
     await fresh.start()
-    assert dict(fresh.follower.book.rows()) == truth
+    assert fresh.book_rows() == truth
 
     for name in ("transfer_a_tokens", "toggle_collateral", "change_emode", "liquidate", "repay_with_a_tokens"):
         assert done[name] >= 10, done
@@ -84,5 +84,5 @@ async def test_the_followed_book_survives_reorgs(bed: Bed) -> None:
         for _ in range(rng.randint(1, 10)):
             await act(rng, bed, accounts, done)
         await following.advance()
-        assert await following.chain_rows() == dict(following.follower.book.rows()), f"after a reorg of {depth}"
+        assert await following.chain_rows() == following.book_rows(), f"after a reorg of {depth}"
     assert following.rewound == 10
