@@ -28,6 +28,8 @@ class Stage(StrEnum):
     """The row of every borrower."""
     SEARCH = "search"
     """A back-fill under way: who borrowed up to the block."""
+    ROWS = "rows"
+    """A back-fill under way: who borrowed up to the block, and the rows that were read so far, as of it."""
     REPLAY = "replay"
     """A back-fill under way: who borrowed up to the block, and the row of every account."""
 

@@ -1,8 +1,9 @@
 """A book that has to be built: who ever borrowed, and under `logs` every row, from the market's first block on.
 
-`snapshot` searches the logs that name borrowers; their rows are then read. `logs` replays every log for every account, so
-that nobody's row is read; accounts that never borrowed leave the book at the end, since nobody can liquidate them and their
-next step is seen anyhow. Both ways lead to the same book.
+`snapshot` searches the logs that name borrowers, then reads their rows; what was read follows the logs from there, so that a
+node that forgets the state of a head meanwhile costs nothing. `logs` replays every log for every account, so that nobody's
+row is read; accounts that never borrowed leave the book at the end, since nobody can liquidate them and their next step is
+seen anyhow. Both ways lead to the same book.
 
 How far it came is saved every few seconds under the hash of the block that it stands at. A process that is killed goes on
 there; where that block is no longer on the chain, from an older mark, and else from the start.
@@ -18,12 +19,13 @@ from typing import Generic, TypeVar
 
 from keeper.book.book import Book
 from keeper.core.block import BlockRef, Log
-from keeper.core.checkpoint import Start
+from keeper.core.checkpoint import Stage, Start
 from keeper.core.errors import Defect
 from keeper.core.lending import BookEvent, LendingAdapter, LogFilter, MarketChanged, Position
 from keeper.core.units import Address, to_hex
 from keeper.pipeline.progress import Progress
-from keeper.pipeline.saved import Mark, Shelf
+from keeper.pipeline.rows import read_rows
+from keeper.pipeline.saved import Shelf
 from keeper.ports import Chain
 
 Market = TypeVar("Market")
@@ -31,6 +33,7 @@ State = TypeVar("State")
 
 MARK_EVERY_S = 5.0
 """So much of the search is done twice after a kill; more only when saving itself takes long."""
+ROWS_PER_SLICE = 1_000
 MARK_COST = 20
 """At most one part in so many of the time goes into marks."""
 
@@ -48,8 +51,6 @@ class BackFill(Generic[Market, State]):
     ) -> None:
         self.borrowers: set[Address] = set()
         """Everybody known to have borrowed. Nobody ever leaves: what is watched never shrinks."""
-        self.replaying = start is Start.LOGS
-        """Whether the book holds the rows at the block that was reached; else they are to be read."""
         self.notices: list[str] = []
         """What a person should hear: why a replay was given up."""
         self._chain = chain
@@ -60,23 +61,28 @@ class BackFill(Generic[Market, State]):
         self._floor: int | None = None
         """The block before the market's first."""
         self._reached: int | None = None
+        self._stage = Stage.SEARCH
+        """What the book holds as of the block that was reached: nothing, the rows read so far, or everybody's."""
         self._moved: set[Address] = set()
         """Contracts that have moved something in the replay: another implementation of theirs may have other rules."""
         self._marked_s = 0.0
         self._mark_took_s = 0.0
 
     async def run(self, market: Market, book: Book, head: BlockRef, progress: Progress) -> None:
-        """Up to `head`. Afterwards `borrowers` is complete, and the book holds their rows if it was a replay."""
+        """Up to `head`. Afterwards `borrowers` is complete, and the book holds their rows as of it."""
         if self._floor is None:
             self._floor = await self._first_block() - 1
         if self._reached is None:
             await self._begin(book, head, self._floor)
         self._reached = max(self._reached or 0, self._floor)
-        if self.replaying:
+        if self._stage is not Stage.SEARCH:
             await self._each_chunk(self._adapter.log_filter(market), market, book, head, progress)
-        if not self.replaying:
+        if self._stage is Stage.SEARCH:
             await self._each_chunk(self._adapter.borrower_filter(market), market, book, head, progress)
             book.load([], head.number)
+            self._stage = Stage.ROWS
+        if self._stage is Stage.ROWS:
+            await self._read_rows(market, book, head)
         else:
             book.load([book.position(account) for account in book.accounts() if account in self.borrowers], head.number)
 
@@ -84,27 +90,29 @@ class BackFill(Generic[Market, State]):
         """Nothing after `common_block` counts."""
         if self._reached is None or common_block >= self._reached:
             return
-        if self.replaying and book.can_unwind_to(common_block):
-            book.unwind(common_block)
-        elif self.replaying:
-            self._give_up_replay(f"a reorg to block {common_block} is deeper than what can be unwound")
+        if self._stage is not Stage.SEARCH:
+            if book.can_unwind_to(common_block):
+                book.unwind(common_block)
+            else:
+                self._give_up_rows(f"a reorg to block {common_block} is deeper than what can be unwound")
         self._reached = common_block
 
     def go_on_from(self, known: Iterable[Address], searched_block: int | None) -> None:
         """The book is to be built anew, by search: these accounts are known, and everybody up to `searched_block`. With None
         nothing is known of the others: the search begins at the market's first block again."""
         self.borrowers.update(known)
-        self._reached, self.replaying = searched_block, False
+        self._reached, self._stage = searched_block, Stage.SEARCH
 
     def distrust_replay(self, why: str, searched_block: int) -> None:
         """The chain does not confirm what was replayed up to this block: take it by snapshot."""
-        self._give_up_replay(why)
+        self._stage = Stage.REPLAY
+        self._give_up_rows(why)
         self._reached = searched_block
 
     @property
     def kind(self) -> Start:
         """How the book that `run` left was built."""
-        return Start.LOGS if self.replaying else Start.SNAPSHOT
+        return Start.LOGS if self._stage is Stage.REPLAY else Start.SNAPSHOT
 
     def take_known(self) -> set[Address]:
         """Everybody known, handed over to whoever watches them from now on."""
@@ -112,36 +120,34 @@ class BackFill(Generic[Market, State]):
         return known
 
     async def _begin(self, book: Book, head: BlockRef, floor: int) -> None:
-        mark = await self._shelf.newest_mark(head)
+        mark = await self._shelf.newest_mark(book, head)
         if mark is None:
-            self._reached = floor
-            self.replaying = self._start is Start.LOGS
             book.load([], floor)
+            self._reached = floor
+            self._stage = Stage.REPLAY if self._start is Start.LOGS else Stage.SEARCH
             return
+        usable = mark.stage is not Stage.REPLAY or self._start is Start.LOGS
+        self._stage = mark.stage if usable else Stage.SEARCH
         self.borrowers |= mark.borrowers
-        self.replaying = self._start is Start.LOGS and mark.load_rows is not None
-        if self.replaying and mark.load_rows is not None:
-            mark.load_rows(book)
-            self._moved = set(mark.moved)
+        self._moved = set(mark.moved)
         self._reached = mark.block.number
 
     async def _each_chunk(
         self, log_filter: LogFilter, market: Market, book: Book, head: BlockRef, progress: Progress
     ) -> None:
         assert self._reached is not None, "it has begun"
-        first, replaying = self._reached + 1, self.replaying
+        first, stage = self._reached + 1, self._stage
         self._marked_s = asyncio.get_running_loop().time()
         async with aclosing(self._chain.logs(log_filter, first, head)) as chunks:
             async for reached, logs in chunks:
                 self._note_borrowers(market, logs)
-                if self.replaying:
+                if stage is not Stage.SEARCH:
                     self._replay(market, book, logs)
                 self._reached = reached
                 progress(first, reached, head.number)
-                if self.replaying is not replaying:
+                if self._stage is not stage:
                     return
-                if reached < head.number:
-                    await self._mark_when_due(market, book, head)
+                await self._mark_when_due(market, book, head)
 
     def _note_borrowers(self, market: Market, logs: Sequence[Log]) -> None:
         for log in logs:
@@ -152,7 +158,8 @@ class BackFill(Generic[Market, State]):
     # -- replay --------------------------------------------------------------------------------------------------
 
     def _replay(self, market: Market, book: Book, logs: Sequence[Log]) -> None:
-        """Every account enters before its first log, with nothing: whatever it has, a log gave it."""
+        """In a full replay every account enters before its first log, with nothing: whatever it has, a log gave it. Else only
+        the rows that were read follow."""
         by_block: list[tuple[int, list[BookEvent]]] = []
         unseen: set[Address] = set()
         for number, block_logs in groupby(logs, key=lambda log: log.block_number):
@@ -161,12 +168,12 @@ class BackFill(Generic[Market, State]):
                 decoded = self._adapter.decode_log(market, log)
                 why = self._cannot_be_replayed(log, decoded)
                 if why is not None:
-                    self._give_up_replay(why)
+                    self._give_up_rows(why)
                     return
                 events.extend(decoded)
             by_block.append((number, events))
             unseen |= {event.account for event in events if not isinstance(event, MarketChanged)}
-        if by_block:
+        if by_block and self._stage is Stage.REPLAY:
             empty = [Position(account, {}, {}, frozenset(), 0) for account in unseen if account not in book]
             book.enter(by_block[0][0] - 1, empty)
         for number, events in by_block:
@@ -178,15 +185,28 @@ class BackFill(Generic[Market, State]):
             if not isinstance(event, MarketChanged):
                 self._moved.add(log.address)
                 continue
-            replaced = self._moved if event.contract is None else self._moved & {event.contract}
-            if event.breaks_replay or (event.code_changed and replaced):
+            born = self._stage is Stage.REPLAY and not (
+                self._moved if event.contract is None else self._moved & {event.contract}
+            )
+            if event.breaks_replay or (event.code_changed and not born):
                 of = f" of {to_hex(event.contract)}" if event.contract is not None else ""
                 return f"{event.event}{of} in block {log.block_number}, after balances had moved"
         return None
 
-    def _give_up_replay(self, why: str) -> None:
-        self.notices.append(f"the market's past cannot be replayed ({why}): rows are read from the chain instead")
-        self.replaying = False
+    def _give_up_rows(self, why: str) -> None:
+        if self._stage is Stage.REPLAY:
+            self.notices.append(f"the market's past cannot be replayed ({why}): rows are read from the chain instead")
+        self._stage = Stage.SEARCH
+
+    # -- read ----------------------------------------------------------------------------------------------------
+
+    async def _read_rows(self, market: Market, book: Book, head: BlockRef) -> None:
+        """Everybody who is not in the book yet, as of `head`, which the book stands at."""
+        missing = sorted(account for account in self.borrowers if account not in book)
+        for start in range(0, len(missing), ROWS_PER_SLICE):
+            accounts = missing[start : start + ROWS_PER_SLICE]
+            book.enter(head.number, await read_rows(self._chain, self._adapter, market, accounts, head))
+            await self._mark_when_due(market, book, head)
 
     # -- marks ---------------------------------------------------------------------------------------------------
 
@@ -197,8 +217,7 @@ class BackFill(Generic[Market, State]):
         if self._reached is None:
             raise Defect("a mark before anything was searched")
         begun_s = clock()
-        block = await self._chain.ancestor(self._reached, head)
-        rows = book if self.replaying else None
-        await self._shelf.save_mark(Mark(block, frozenset(self.borrowers), tuple(sorted(self._moved))), market, rows)
+        block = head if self._reached == head.number else await self._chain.ancestor(self._reached, head)
+        await self._shelf.save_mark(self._stage, block, self.borrowers, self._moved, market, book)
         self._marked_s = clock()
         self._mark_took_s = self._marked_s - begun_s

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from keeper.book.book import Book
@@ -13,8 +12,8 @@ from keeper.book.snapshot import load_packed, pack_book
 from keeper.core.block import BlockRef
 from keeper.core.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Stage
 from keeper.core.differences import Difference, in_words
-from keeper.core.errors import MalformedResponse
-from keeper.core.lending import LendingAdapter
+from keeper.core.errors import Defect, MalformedResponse
+from keeper.core.lending import BalanceChange, LendingAdapter
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.pipeline.audit import compare
 from keeper.ports import Chain, Checkpoints
@@ -41,12 +40,11 @@ class Identity:
 class Mark:
     """How far a back-fill came."""
 
+    stage: Stage
     block: BlockRef
     borrowers: frozenset[Address]
     moved: tuple[Address, ...]
     """Contracts that have moved something in a replay."""
-    load_rows: Callable[[Book], None] | None = None
-    """Puts a replay's rows into a book; None for a search."""
 
 
 class Shelf(Generic[Market, State]):
@@ -75,14 +73,17 @@ class Shelf(Generic[Market, State]):
         for checkpoint in await self._fitting():
             if checkpoint.stage is not Stage.BOOK:
                 continue
+            there = checkpoint.block.number <= head.number and await self._chain.contains(checkpoint.block)
+            # A book that is not used must not touch the other, which a back-fill may be half way through.
+            loaded = book if there else Book(_follows_nothing)
             try:
-                load_packed(book, checkpoint.rows, checkpoint.block.number)
+                load_packed(loaded, checkpoint.rows, checkpoint.block.number)
             except MalformedResponse as error:
                 await self._checkpoints.set_aside(checkpoint, str(error))
                 continue
-            if checkpoint.block.number <= head.number and await self._chain.contains(checkpoint.block):
+            if there:
                 return checkpoint
-            self.known |= set(book.accounts())
+            self.known |= set(loaded.accounts())
         return None
 
     async def refutation(
@@ -128,13 +129,16 @@ class Shelf(Generic[Market, State]):
 
     # -- marks ---------------------------------------------------------------------------------------------------
 
-    async def newest_mark(self, head: BlockRef) -> Mark | None:
-        """Of a back-fill that was cut short; its block is on the chain of `head`. Borrowers of the others stay known."""
+    async def newest_mark(self, book: Book, head: BlockRef) -> Mark | None:
+        """Of a back-fill that was cut short, and its rows into the book if it has any; its block is on the chain of `head`.
+        Borrowers of the others stay known."""
         for checkpoint in await self._fitting():
             if checkpoint.stage is Stage.BOOK:
                 continue
             try:
                 mark = _mark(checkpoint)
+                if checkpoint.stage is not Stage.SEARCH:
+                    load_packed(book, checkpoint.rows, checkpoint.block.number)
             except (ValueError, MalformedResponse) as error:
                 await self._checkpoints.set_aside(checkpoint, f"{type(error).__name__}: {error}")
                 continue
@@ -143,13 +147,19 @@ class Shelf(Generic[Market, State]):
             self.known |= mark.borrowers
         return None
 
-    async def save_mark(self, mark: Mark, market: Market, rows: Book | None) -> bool:
-        stage = Stage.SEARCH if rows is None else Stage.REPLAY
-        facts = {"moved": [to_hex(contract) for contract in mark.moved]}
-        packed = b"" if rows is None else pack_book(rows)
-        return await self._save(
-            stage, market, mark.block, facts, borrowers=b"".join(sorted(mark.borrowers)), rows=packed
-        )
+    async def save_mark(
+        self,
+        stage: Stage,
+        block: BlockRef,
+        borrowers: Collection[Address],
+        moved: Collection[Address],
+        market: Market,
+        book: Book,
+    ) -> bool:
+        """How far a back-fill came: as of `block`, which the book stands at unless it is a search."""
+        facts = {"moved": sorted(map(to_hex, moved))}
+        packed = b"" if stage is Stage.SEARCH else pack_book(book)
+        return await self._save(stage, market, block, facts, borrowers=b"".join(sorted(borrowers)), rows=packed)
 
     # -- both ----------------------------------------------------------------------------------------------------
 
@@ -201,6 +211,10 @@ class Shelf(Generic[Market, State]):
         )
 
 
+def _follows_nothing(change: BalanceChange, previous_scaled: int) -> int:
+    raise Defect("a book that is only looked into was asked to follow a log")
+
+
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(checkpoint.facts)
     return facts
@@ -212,11 +226,4 @@ def _mark(checkpoint: Checkpoint) -> Mark:
         raise ValueError(f"{len(packed)} bytes are no list of addresses")
     borrowers = frozenset(Address(packed[at : at + ADDRESS_BYTES]) for at in range(0, len(packed), ADDRESS_BYTES))
     moved = tuple(address_from_hex(text) for text in _facts(checkpoint).get("moved", []))
-    load_rows = None
-    if checkpoint.stage is Stage.REPLAY:
-        load_rows = partial(_load_rows, checkpoint)
-    return Mark(checkpoint.block, borrowers, moved, load_rows)
-
-
-def _load_rows(checkpoint: Checkpoint, book: Book) -> None:
-    load_packed(book, checkpoint.rows, checkpoint.block.number)
+    return Mark(checkpoint.stage, checkpoint.block, borrowers, moved)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.checkpoint import Stage, Start
 from keeper.core.errors import ChainError
 from keeper.core.lending import Side
-from keeper.pipeline import backfill
+from keeper.pipeline import backfill, verify
 from tests.scenario.scene import DAI, USDC, WBTC, WETH, borrower, changes, entry_of, moves, opens, pool_address
 from tests.toy_world import Action, Draft
 from tests.unit.pipeline.following import Following
@@ -137,6 +138,73 @@ async def test_a_reorg_in_the_middle_of_it(way: Start, depth: int) -> None:
     history(following, 50, seed=7)
     await following.see()
     following.assert_book_is_true()
+
+
+# -- rows that are read -------------------------------------------------------------------------------------------
+
+
+def reads_of_rows(following: Following, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Every account whose row is read from now on."""
+    asked: list[bytes] = []
+    read = following.world.read
+
+    def counted(call: Call, ref: BlockRef) -> CallResult:
+        if b'"row"' in call.calldata:
+            asked.append(call.calldata)
+        return read(call, ref)
+
+    monkeypatch.setattr(following.world, "read", counted)
+    return asked
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("reorg", [True, False])
+async def test_rows_that_were_read_are_not_read_again(
+    monkeypatch: pytest.MonkeyPatch, killed: bool, reorg: bool
+) -> None:
+    """Reading them all may outlast the state that a node keeps of a head, or the process."""
+    monkeypatch.setattr(backfill, "ROWS_PER_SLICE", 4)
+    monkeypatch.setattr(verify, "SAMPLE", 0)
+    following = Following()
+    history(following, 60)
+    asked = reads_of_rows(following, monkeypatch)
+    following.faults.fail = lambda count, name: ChainError("lost") if len(asked) >= 20 else None
+    with pytest.raises(ChainError):
+        await following.see()
+    assert len(asked) == 20
+    following.faults.fail = lambda count, name: None
+    if killed:
+        following.restart()
+    if reorg:
+        following.world.reorg(58)
+    history(following, 12, seed=4)
+    await following.see()
+    following.assert_book_is_true()
+    assert set(asked) >= set(asked[:20])
+    if not reorg:
+        assert len(asked) - len(set(asked)) <= (4 if killed else 0), "no more than the slice that was not marked yet"
+
+
+async def test_a_change_of_code_while_rows_are_read_reads_them_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "ROWS_PER_SLICE", 4)
+    following = Following()
+    history(following, 60)
+    asked = reads_of_rows(following, monkeypatch)
+    following.faults.fail = lambda count, name: ChainError("lost") if len(asked) >= 20 else None
+    with pytest.raises(ChainError):
+        await following.see()
+    following.faults.fail = lambda count, name: None
+
+    def unlogged(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        for who, row in list(pool.rows.items()):
+            if row.debt_scaled:
+                pool.rows[who] = replace(row, debt_scaled={USDC: 42})
+
+    following.world.mine(unlogged, changes(code=True))
+    result = await following.see()
+    following.assert_book_is_true()
+    assert result.notices == []
 
 
 # -- what cannot be replayed ---------------------------------------------------------------------------------------
