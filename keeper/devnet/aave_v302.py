@@ -76,7 +76,7 @@ async def deploy(chain: DevChain, artifacts: Artifacts, chain_id: int) -> Deploy
 
     listings = await build.listings()
     oracle = await build.oracle(provider, listings)
-    await _list_reserves(build, provider, pool, configurator, listings)
+    await list_reserves(build, provider, pool, configurator, listings)
     for listing in listings:
         await build.collateral_settings(configurator, listing)
     await build.send(configurator, "PoolConfigurator", "updateFlashloanPremiumTotal", _FLASH_PREMIUM_BPS)
@@ -95,9 +95,10 @@ async def deploy(chain: DevChain, artifacts: Artifacts, chain_id: int) -> Deploy
     )
 
 
-async def _list_reserves(
+async def list_reserves(
     build: Builder, provider: Address, pool: Address, configurator: Address, listings: Sequence[Listing]
 ) -> None:
+    """Tokens and rates of every listing, with implementations of their own."""
     a_token = await build.create("AToken", pool)
     s_token = await build.create("StableDebtToken", pool)
     v_token = await build.create("VariableDebtToken", pool)

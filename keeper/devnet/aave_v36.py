@@ -46,7 +46,7 @@ async def deploy(chain: DevChain, artifacts: Artifacts, chain_id: int) -> Deploy
 
     listings = await build.listings()
     oracle = await build.oracle(provider, listings)
-    await _list_reserves(build, pool, configurator, listings)
+    await list_reserves(build, pool, configurator, listings)
     for listing in listings:
         await build.collateral_settings(configurator, listing)
     await build.send(configurator, "PoolConfigurator", "updateFlashloanPremium", _FLASH_PREMIUM_BPS)
@@ -65,7 +65,8 @@ async def deploy(chain: DevChain, artifacts: Artifacts, chain_id: int) -> Deploy
     )
 
 
-async def _list_reserves(build: Builder, pool: Address, configurator: Address, listings: Sequence[Listing]) -> None:
+async def list_reserves(build: Builder, pool: Address, configurator: Address, listings: Sequence[Listing]) -> None:
+    """Tokens and rates of every listing, with implementations of their own."""
     a_token = await build.create("AToken", pool, ZERO, TREASURY)
     v_token = await build.create("VariableDebtToken", pool, ZERO)
     small = [listing for listing in listings if listing.spec.decimals < _LEAST_DECIMALS]
