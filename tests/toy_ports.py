@@ -409,7 +409,8 @@ class MemoryCheckpoints:
     async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
         await self.faults.step("load")
         found = [each for each in self.kept if (each.chain, each.market) == (chain, market)]
-        return sorted(found, key=lambda each: -each.block.number)
+        newest_first = sorted(range(len(found)), key=lambda place: (found[place].block.number, place), reverse=True)
+        return [found[place] for place in newest_first]
 
     async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
         await self.faults.step("set_aside")
