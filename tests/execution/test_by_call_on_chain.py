@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from keeper.core.order import Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.devnet.market import Bed
 from keeper.execution.by_call import CallSimulator
 from keeper.execution.simulate import NodeSimulator
 from tests.execution.rig import KEEPER, REHEARSER, WINDOW_S, Rig, rigged
-from tests.faults import FaultProxy
+from tests.faults import FaultProxy, Override
 
 
 def dry(rig: Rig) -> CallSimulator:
@@ -101,20 +99,22 @@ def _refused(method: str, params: list[Any]) -> dict[str, Any] | None:
     return None
 
 
-@pytest.mark.parametrize(
-    "manner, told",
-    [(_time_ignored, "not at the time asked for"), (_code_ignored, "does not put code"), (_refused, "cannot try it")],
-)
-async def test_a_node_that_cannot_try_them_says_so(bed36: Bed, manner: Any, told: str) -> None:
+async def test_a_node_that_cannot_try_them_says_so(bed36: Bed) -> None:
+    manners: list[tuple[Override, str]] = [
+        (_time_ignored, "not at the time asked for"),
+        (_code_ignored, "does not put code"),
+        (_refused, "cannot try it"),
+    ]
     async with FaultProxy(bed36.url) as proxy, rigged(bed36, proxy.url) as rig:
         await rig.crash()
         [order] = await rig.orders(REHEARSER, most=1)
         head = await rig.head()
-        proxy.on_request = manner
-        [skip] = await dry(rig).simulate([order], head, head.timestamp_s + WINDOW_S)
-        assert isinstance(skip, Skip)
-        assert (skip.reason, skip.verdict) == (Reason.CANNOT_SIMULATE, order.plan.verdict)
-        assert told in skip.detail
+        for manner, told in manners:
+            proxy.on_request = manner
+            [skip] = await dry(rig).simulate([order], head, head.timestamp_s + WINDOW_S)
+            assert isinstance(skip, Skip)
+            assert (skip.reason, skip.verdict) == (Reason.CANNOT_SIMULATE, order.plan.verdict)
+            assert told in skip.detail
 
 
 async def test_one_asset_on_both_sides_cannot_be_measured(bed36: Bed) -> None:
