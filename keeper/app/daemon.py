@@ -97,6 +97,7 @@ class ChainRun:
                     self.name, ground.client, ground.client, desk, self._journal, loop.calm, ground.block_s, time.time
                 )
                 for desk in loop.desks
+                if chain.ws_url or chain.ipc_path is not None  # else nobody tells of pending transactions
             ]
             watcher = BoardWatcher(self._health)
             await watching(watches, follow_chain(loop, ground.client, self._journal, watcher, self._progress))
