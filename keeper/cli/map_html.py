@@ -15,7 +15,7 @@ from keeper.core.errors import ConfigError
 
 LINES_MOST = 6
 """Curves in the chart besides the joint one; the table has them all."""
-_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _BOTTOM = 70, 15, 640, 300, 110, 40
+_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _BOTTOM = 70, 15, 640, 300, 170, 40
 _DEEPEST_BPS = 6_000
 _GRID = 4
 

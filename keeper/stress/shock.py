@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from keeper.core.lending import LendingAdapter
+from keeper.core.lending import Exposure, LendingAdapter
 from keeper.core.outcome import Skip
 from keeper.core.units import BPS, HEALTH_ONE_WAD, WAD, Address
 from keeper.stress.snapshot import Exposed, Market, Snapshot, State
@@ -61,25 +61,38 @@ def curve(
 ) -> Curve:
     """Debt below 1 at every step. A dropped price is ⌊price·(1 − drop)⌋; all other prices stay where they are."""
     prices = {key: price for key, price in snapshot.prices_base().items() if key in price_keys}
-    moving, at_rest = [], _Tally(unpriceable=len(snapshot.unpriceable))
+    deepest_bps = max(steps_bps)
+    lowest = _dropped(prices, deepest_bps)
+    moving, at_rest = list[_Line](), _Tally(unpriceable=len(snapshot.unpriceable))
     for exposed in snapshot.exposed:
-        if any(part.price_key in prices for part in exposed.exposures):
-            moving.append(exposed)
-        else:
+        parts = [part for part in exposed.exposures if part.price_key in prices]
+        line = _Line(exposed, parts)
+        if not parts:
             at_rest.add(exposed, exposed.health.debt_base if exposed.is_below_one else 0)
+        elif not (all(lowest.values()) and line.stays_healthy(lowest, deepest_bps)):
+            moving.append(line)
     points = []
     for drop_bps in steps_bps:
-        dropped = {key: price * (BPS - drop_bps) // BPS for key, price in prices.items()}
+        dropped = _dropped(prices, drop_bps)
+        state = adapter.with_prices(snapshot.state, dropped)
         if all(dropped.values()):
-            tally, concerned = replace(at_rest), moving
+            tally = replace(at_rest)
+            for line in moving:
+                owed_base = line.certain_debt_base(dropped, drop_bps)
+                tally.add(
+                    line.exposed, _owed_base(adapter, snapshot, state, line.exposed) if owed_base is None else owed_base
+                )
         else:
             # A reserve that is switched on as collateral blinds its holder without a price, even where nothing is held of it.
-            tally, concerned = _Tally(unpriceable=len(snapshot.unpriceable)), list(snapshot.exposed)
-        state = adapter.with_prices(snapshot.state, dropped)
-        for exposed in concerned:
-            tally.add(exposed, _owed_base(adapter, snapshot, state, exposed, dropped, drop_bps))
+            tally = _Tally(unpriceable=len(snapshot.unpriceable))
+            for exposed in snapshot.exposed:
+                tally.add(exposed, _owed_base(adapter, snapshot, state, exposed))
         points.append(Point(drop_bps, **asdict(tally)))
     return Curve(price_keys, points)
+
+
+def _dropped(prices: Mapping[Address, int], drop_bps: int) -> dict[Address, int]:
+    return {key: price * (BPS - drop_bps) // BPS for key, price in prices.items()}
 
 
 def volatile_collateral(snapshot: Snapshot[State], base_unit: int) -> frozenset[Address]:
@@ -114,41 +127,46 @@ class _Tally:
 
 
 def _owed_base(
-    adapter: LendingAdapter[Market, State],
-    snapshot: Snapshot[State],
-    state: State,
-    exposed: Exposed,
-    dropped: Mapping[Address, int],
-    drop_bps: int,
+    adapter: LendingAdapter[Market, State], snapshot: Snapshot[State], state: State, exposed: Exposed
 ) -> int | None:
-    """As `_Tally.add` wants it."""
-    if all(dropped.values()):
-        known_base = _certain_debt_base(exposed, dropped, drop_bps)
-        if known_base is not None:
-            return known_base
+    """As `_Tally.add` wants it, valued."""
     health = adapter.health(state, exposed.position, snapshot.timestamp_s)
     if isinstance(health, Skip):
         return None
     return health.debt_base if health.health_factor_wad < HEALTH_ONE_WAD else 0
 
 
-def _certain_debt_base(exposed: Exposed, dropped: Mapping[Address, int], drop_bps: int) -> int | None:
-    """Its debt if it is below 1 for certain, 0 if it is not for certain; None when it must be valued. Each price is above 0."""
-    moving = [part for part in exposed.exposures if part.price_key in dropped]
-    health = exposed.health
-    if not drop_bps:
-        return health.debt_base if exposed.is_below_one else 0
-    weighted = health.weighted_collateral_base_bps * BPS
-    debt = health.debt_base * BPS * BPS
-    doubt = health.collateral_base * BPS + debt // WAD + BPS
-    for part in moving:
-        weighted -= part.weighted_collateral_base_bps * drop_bps
-        debt -= part.debt_base * BPS * drop_bps
-        moved = (part.weighted_collateral_base_bps + part.debt_base * BPS) * BPS
-        doubt += moved // dropped[part.price_key] + 1
-    legs = len(exposed.position.collateral_enabled) + len(exposed.position.debt_scaled)
-    doubt += 2 * legs * BPS * BPS
-    if weighted > debt + doubt:
-        return 0
-    owes_a_moving_one = any(part.debt_base for part in moving)
-    return health.debt_base if weighted + doubt < debt and not owes_a_moving_one else None
+class _Line:
+    """One borrower's S − D as a line over the drop, in base·bps·bps, and how far the contract may be from it."""
+
+    __slots__ = ("_fixed_doubt", "_margin", "_moved", "_owes", "_slope", "exposed")
+
+    def __init__(self, exposed: Exposed, parts: Sequence[Exposure]) -> None:
+        health = exposed.health
+        legs = len(exposed.position.collateral_enabled) + len(exposed.position.debt_scaled)
+        debt = health.debt_base * BPS * BPS
+        self.exposed = exposed
+        self._margin = health.weighted_collateral_base_bps * BPS - debt
+        self._slope = sum(part.weighted_collateral_base_bps - part.debt_base * BPS for part in parts)
+        self._moved = [
+            (part.price_key, (part.weighted_collateral_base_bps + part.debt_base * BPS) * BPS) for part in parts
+        ]
+        self._owes = any(part.debt_base for part in parts)
+        self._fixed_doubt = health.collateral_base * BPS + debt // WAD + BPS + 2 * legs * BPS * BPS
+
+    def certain_debt_base(self, dropped: Mapping[Address, int], drop_bps: int) -> int | None:
+        """Its debt if it is below 1 for certain, 0 if for certain it is not; None when it must be valued. Each price is above
+        0."""
+        if not drop_bps:
+            return self.exposed.health.debt_base if self.exposed.is_below_one else 0
+        left, doubt = self._margin - self._slope * drop_bps, self._doubt(dropped)
+        if left > doubt:
+            return 0
+        return self.exposed.health.debt_base if left < -doubt and not self._owes else None
+
+    def stays_healthy(self, lowest: Mapping[Address, int], deepest_bps: int) -> bool:
+        """From no drop to the deepest: a line lies between its ends, and the doubt is largest at the lowest prices."""
+        return min(self._margin, self._margin - self._slope * deepest_bps) > self._doubt(lowest)
+
+    def _doubt(self, dropped: Mapping[Address, int]) -> int:
+        return self._fixed_doubt + sum(moved // dropped[key] + 1 for key, moved in self._moved)

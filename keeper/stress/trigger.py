@@ -15,12 +15,11 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from typing import Generic
 
 from keeper.core.lending import Exposure, LendingAdapter
 from keeper.core.outcome import Skip
-from keeper.core.units import BPS, HEALTH_ONE_WAD, UINT256_MAX, Address
+from keeper.core.units import BPS, HEALTH_ONE_WAD, UINT256_MAX, WAD, Address
 from keeper.stress.snapshot import Exposed, Market, Snapshot, State
 
 PARTS_PER_MILLION = 1_000_000
@@ -67,13 +66,9 @@ def slope_base_bps(part: Exposure) -> int:
     return part.weighted_collateral_base_bps - part.debt_base * BPS
 
 
-def crossing(exposed: Exposed, part: Exposure) -> Fraction | None:
-    """x of the closed form; None where the price does not matter on balance. Not above 0: no price does it."""
-    slope = slope_base_bps(part)
-    if not slope:
-        return None
-    margin = exposed.health.weighted_collateral_base_bps - exposed.health.debt_base * BPS
-    return Fraction(slope - margin, slope)
+def _margin_base_bps(exposed: Exposed) -> int:
+    """S − D of the whole position."""
+    return exposed.health.weighted_collateral_base_bps - exposed.health.debt_base * BPS
 
 
 class Triggers(Generic[Market, State]):
@@ -88,15 +83,17 @@ class Triggers(Generic[Market, State]):
     def of(self, exposed: Exposed) -> list[Trigger]:
         """Every trigger that exists, exact, the nearest first."""
         found = [self.one(exposed, part) for part in exposed.exposures]
-        return sorted((each for each in found if each is not None), key=lambda each: (_distance(each), each.price_key))
+        return sorted(
+            (each for each in found if each is not None), key=lambda each: (_distance_wad(each), each.price_key)
+        )
 
     def one(self, exposed: Exposed, part: Exposure) -> Trigger | None:
         """The trigger of one price; None where no price does it."""
-        x = crossing(exposed, part)
-        if x is None:
+        slope = slope_base_bps(part)
+        if not slope:
             return None
-        direction = Direction.FALLS if slope_base_bps(part) > 0 else Direction.RISES
-        guess_base = max(1, x.numerator * part.price_base // x.denominator)
+        direction = Direction.FALLS if slope > 0 else Direction.RISES
+        guess_base = max(1, (slope - _margin_base_bps(exposed)) * part.price_base // slope)
         price_base = self._search(exposed, part, direction, guess_base)
         return None if price_base is None else Trigger(part.price_key, direction, part.price_base, price_base)
 
@@ -170,42 +167,46 @@ def nearest(adapter: LendingAdapter[Market, State], snapshot: Snapshot[State], c
     return found[:count]
 
 
-Rank = tuple[bool, Fraction, Address]
-"""Not below 1, then health or distance, then the address."""
+Rank = tuple[bool, int, Address]
+"""Not below 1, then health or distance (wad, rounded down), then the address."""
 
 
 def _rank(near: Near) -> Rank:
     if near.exposed.is_below_one:
         return _rank_below_one(near.exposed)
-    return True, _distance(near.triggers[0]), near.exposed.borrower
+    return True, _distance_wad(near.triggers[0]), near.exposed.borrower
 
 
 def _rank_below_one(exposed: Exposed) -> Rank:
-    return False, Fraction(exposed.health.health_factor_wad), exposed.borrower
+    return False, exposed.health.health_factor_wad, exposed.borrower
 
 
 def _best_rank(exposed: Exposed) -> Rank | None:
     """Its rank cannot be better; None for a healthy borrower whom no price brings below 1."""
     if exposed.is_below_one:
         return _rank_below_one(exposed)
-    least = []
+    least_wad: int | None = None
     for part in exposed.exposures:
-        x = crossing(exposed, part)
-        if x is None:
+        slope = slope_base_bps(part)
+        if not slope:
             continue
-        slack = Fraction(_doubt_base_bps(exposed, part, x), abs(slope_base_bps(part)))
-        if x + slack > 0:
-            least.append(max(Fraction(0), abs(x - 1) - slack))
-    return (True, min(least), exposed.borrower) if least else None
+        x_wad = (slope - _margin_base_bps(exposed)) * WAD // slope
+        slack_wad = _doubt_base_bps(exposed, part, x_wad) * WAD // abs(slope) + 2
+        if x_wad + slack_wad > 0:
+            way_wad = max(0, abs(x_wad - WAD) - slack_wad)
+            least_wad = way_wad if least_wad is None else min(least_wad, way_wad)
+    return None if least_wad is None else (True, least_wad, exposed.borrower)
 
 
-def _doubt_base_bps(exposed: Exposed, part: Exposure, x: Fraction) -> Fraction:
+def _doubt_base_bps(exposed: Exposed, part: Exposure, x_wad: int) -> int:
     """What the contract's roundings can do to S − D: two base units a leg and a whole basis point of the average threshold
-    (which some versions floor), both in proportion to the price, and two of the oracle's own units."""
+    (which some versions floor), both in proportion to the price, and two of the oracle's own units. Rounded up."""
     legs = len(exposed.position.collateral_enabled) + len(exposed.position.debt_scaled)
-    moved = Fraction(part.weighted_collateral_base_bps + part.debt_base * BPS, part.price_base)
-    return max(Fraction(1), x) * (exposed.health.collateral_base + 2 * legs * BPS) + 2 * moved
+    moved = part.weighted_collateral_base_bps + part.debt_base * BPS
+    in_proportion = (exposed.health.collateral_base + 2 * legs * BPS) * max(WAD, x_wad + 1)
+    return in_proportion // WAD + 2 * moved // part.price_base + 2
 
 
-def _distance(trigger: Trigger) -> Fraction:
-    return Fraction(abs(trigger.price_trigger_base - trigger.price_now_base), trigger.price_now_base)
+def _distance_wad(trigger: Trigger) -> int:
+    """Share of the present price, rounded down."""
+    return abs(trigger.price_trigger_base - trigger.price_now_base) * WAD // trigger.price_now_base

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 # fmt: off
 PURE_MODULES = frozenset({
-    "__future__", "abc", "bisect", "collections", "dataclasses", "enum", "fractions", "functools", "heapq", "itertools", "json",
+    "__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "json",
     "math", "operator", "struct", "types", "typing", "zlib", "eth_abi", "numpy", "scipy", "keeper",
 })
 # fmt: on

@@ -43,7 +43,7 @@ async def is_gone(url: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 @pytest.mark.timeout(400)
 async def test_it_stands_until_it_is_ended_and_nothing_remains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

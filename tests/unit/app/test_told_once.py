@@ -14,7 +14,7 @@ from keeper.store import EventFilter, StoreReader
 PROVIDER = "0x" + "a0" * 20
 
 
-@pytest.mark.parametrize("log_format", ["auto", "json", "console"])
+@pytest.mark.parametrize("log_format", ["auto", "console"])
 def test_the_error_that_ends_a_run_is_told_once(log_format: str, tmp_path: Path) -> None:
     chain = '[chains.{}]\nrpc_url = "http://127.0.0.1:{}"\naddresses_provider = "{}"\n'
     config, store = tmp_path / "keeper.toml", tmp_path / "keeper.db"

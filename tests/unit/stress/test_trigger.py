@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from keeper.core.lending import Health, Position
 from keeper.core.outcome import Skip
-from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
+from keeper.core.units import BPS, HEALTH_ONE_WAD, WAD, Address
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.state import State
 from keeper.stress.snapshot import Exposed, Snapshot, take_snapshot
@@ -160,12 +159,12 @@ def test_the_nearest_are_those_of_a_search_over_everybody(case: Case, scales: li
     assert nearest(ADAPTER, snapshot, count) == sorted(reached, key=rank)[:count]
 
 
-def rank(near: Near) -> tuple[bool, Fraction, Address]:
+def rank(near: Near) -> tuple[bool, int, Address]:
     if near.exposed.is_below_one:
-        return False, Fraction(near.exposed.health.health_factor_wad), near.exposed.borrower
+        return False, near.exposed.health.health_factor_wad, near.exposed.borrower
     first = near.triggers[0]
-    distance = Fraction(abs(first.price_trigger_base - first.price_now_base), first.price_now_base)
-    return True, distance, near.exposed.borrower
+    distance_wad = abs(first.price_trigger_base - first.price_now_base) * WAD // first.price_now_base
+    return True, distance_wad, near.exposed.borrower
 
 
 def look_at(case: Case) -> Snapshot[State]:
