@@ -51,6 +51,12 @@ def spans_blocks(entry: Entry) -> bool:
     return method == "eth_getLogs" and params[0].get("fromBlock") != params[0].get("toBlock")
 
 
+def may_be_hedged(entry: Entry) -> bool:
+    """Not where the caller chooses how much is asked for, nor where what a node has heard of transactions is the answer: the
+    one that they were sent to knows more than any other."""
+    return not spans_blocks(entry) and not entry[0].startswith("eth_getTransaction")
+
+
 def name_of(entries: Sequence[Entry]) -> str:
     """What latencies of an exchange are remembered under: batches are slower than single requests."""
     methods = {method for method, _ in entries}

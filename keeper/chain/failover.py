@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from keeper.chain.deadlines import asks_for_head, name_of, spans_blocks
+from keeper.chain.deadlines import asks_for_head, may_be_hedged, name_of, spans_blocks
 from keeper.chain.health import FIRST_BACKOFF_S
 from keeper.chain.hedging import SOONEST_S, Asking, first_good
 from keeper.chain.line import UNWELL, Line, monotonic_s
@@ -156,9 +156,8 @@ class Read:
     # -- asking --------------------------------------------------------------------------------------------------
     async def _ask(self, sheet: Sheet) -> _Asked:
         """Of one line; and of a second one when the first takes longer than it commonly does."""
-        after_s = (
-            None if any(map(spans_blocks, self._entries)) else self._lines.hedge_after_s(sheet.line, self._entries)
-        )
+        may = all(map(may_be_hedged, self._entries))
+        after_s = self._lines.hedge_after_s(sheet.line, self._entries) if may else None
         if after_s is None:
             return await self._ask_one(sheet)
         begun_s = monotonic_s()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -189,11 +190,38 @@ async def test_an_error_of_the_second_does_not_beat_the_first(
             await rpc.request("eth_call", [{"to": to_hex(REVERTER), "data": "0x1234"}, "latest"])
 
 
-async def test_a_range_of_logs_is_never_hedged(bench: Bench, proxy: FaultProxy, second: FaultProxy) -> None:
-    query = [{"address": to_hex(LOGGER), "fromBlock": "0x0", "toBlock": "0x9"}]
-    endpoints = [Endpoint(url, deadlines=Deadlines(logs_s=1.0)) for url in (proxy.url, second.url)]
+@pytest.mark.parametrize(
+    "method, params",
+    [
+        ("eth_getLogs", [{"address": to_hex(LOGGER), "fromBlock": "0x0", "toBlock": "0x9"}]),
+        ("eth_getTransactionCount", [to_hex(SENDER), "pending"]),
+        ("eth_getTransactionReceipt", ["0x" + "11" * 32]),
+    ],
+)
+async def test_ranges_of_logs_and_what_is_known_of_transactions_are_never_hedged(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy, method: str, params: list[Any]
+) -> None:
+    deadlines = Deadlines(logs_s=1.0, state_s=1.0)
+    endpoints = [Endpoint(url, deadlines=deadlines) for url in (proxy.url, second.url)]
     async with Endpoints(endpoints, CHAIN_ID, hedged_share=1.0) as rpc:
         await rpc.check()
-        proxy.manners = Manners(delays_s={"eth_getLogs": 0.6})
-        assert await rpc.request("eth_getLogs", query) == []
-    second.assert_none("eth_getLogs")
+        proxy.manners = Manners(delays_s={method: 0.5})
+        assert await rpc.request(method, params) == await bench.node.request(method, params)
+    second.assert_none(method)
+
+
+async def test_consecutive_writes_stay_with_the_first_while_it_is_well(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy
+) -> None:
+    async with bench.endpoints(proxy.url, second.url) as rpc:
+        await bench.mine(20)
+        proxy.manners = Manners(head_number=10)
+        await rpc.heads()
+        await rpc.heads()
+        # It lags: reads go elsewhere, but transactions that follow each other must arrive where those before them did.
+        await rpc.request(*CALL)
+        for _ in range(3):
+            await rpc.request("eth_sendTransaction", [{"from": to_hex(SENDER), "to": to_hex(SENDER)}])
+    assert (proxy.counts["eth_call"], second.counts["eth_call"]) == (0, 1)
+    assert proxy.counts["eth_sendTransaction"] == 3
+    second.assert_none("eth_send")
