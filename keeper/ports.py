@@ -9,12 +9,12 @@ from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransactio
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import Refused
 from keeper.core.events import Event
-from keeper.core.intent import Intent, IntentStatus
+from keeper.core.intent import Intent, Mark
 from keeper.core.lending import LogFilter
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
 from keeper.core.standing import Funds, Standing
-from keeper.core.units import Address, Hash32
+from keeper.core.units import Address
 
 
 class Chain(Protocol):
@@ -137,10 +137,8 @@ class Intents(Protocol):
         """All of them durable (synced to disk) when it returns, by one commit: only then may their bytes leave."""
         ...
 
-    async def mark_intent(
-        self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None
-    ) -> None:
-        """The new status; `block_number` is the inclusion block of one that was mined or reverted."""
+    async def mark_intents(self, marks: Sequence[Mark]) -> None:
+        """All of the new statuses durable when it returns, by one commit."""
         ...
 
 

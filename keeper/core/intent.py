@@ -48,3 +48,13 @@ class Intent:
     submitted_block: int
     """The head on which it was decided."""
     status: IntentStatus = IntentStatus.INTENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A recorded transaction's new status."""
+
+    transaction_hash: Hash32
+    status: IntentStatus
+    block_number: int | None = None
+    """The inclusion block of one that was mined or reverted."""

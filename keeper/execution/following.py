@@ -9,7 +9,7 @@ from typing import Any
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError
 from keeper.core.hexdata import decode_quantity
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
@@ -96,23 +96,24 @@ class Following:
             self._tracked[intent.transaction_hash] = intent
             self._seen.pop(intent.transaction_hash, None)
 
-    async def mark(self, intent: Intent, status: IntentStatus, block_number: int | None = None) -> Intent:
-        if intent.status is status:
-            return intent
-        changed = replace(intent, status=status)
-        await self._store.mark_intent(intent.transaction_hash, status, block_number)
-        self._tracked[intent.transaction_hash] = changed
-        self._seen.pop(intent.transaction_hash, None)
-        self._mined.pop(intent.transaction_hash, None)
-        if block_number is not None:
-            self._mined[intent.transaction_hash] = changed, block_number
-        return changed
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Where these stand now: written down together, then remembered. What has no news costs nothing."""
+        news = [mark for mark in marks if self._of(mark).status is not mark.status]
+        if not news:
+            return
+        await self._store.mark_intents(news)
+        for mark in news:
+            changed = replace(self._of(mark), status=mark.status)
+            self._tracked[mark.transaction_hash] = changed
+            self._seen.pop(mark.transaction_hash, None)
+            self._mined.pop(mark.transaction_hash, None)
+            if mark.block_number is not None:
+                self._mined[mark.transaction_hash] = changed, mark.block_number
 
-    async def drop(self, intents: Sequence[Intent]) -> None:
-        """Written down, but never sent: their nonces are free."""
-        for intent in intents:
-            await self.mark(intent, IntentStatus.REFUSED)
-            self.forget(intent.transaction_hash)
+    def _of(self, mark: Mark) -> Intent:
+        """Of what was mined and forgotten, too: a reorg may bring it back."""
+        tracked = self._tracked.get(mark.transaction_hash)
+        return tracked if tracked is not None else self._mined[mark.transaction_hash][0]
 
     async def follow(self, transaction_hash: Hash32, head: BlockRef) -> Followed:
         """Where one stands as of `head`."""
@@ -169,10 +170,14 @@ class Following:
             each: decode_receipt(answer) for each, answer in zip(mined, answers, strict=False) if answer is not None
         }
         known = {each for each, answer in zip(open_, answers[len(mined) :], strict=True) if answer is not None}
-        for each in asked:
-            used_nonce = self._tracked[each].nonce < mined_count
-            followed = await self._judge(each, receipts.get(each), each in known, used_nonce, head)
-            self._seen[each] = followed
+        marks = [
+            self._judge(each, receipts.get(each), each in known, self._tracked[each].nonce < mined_count, head)
+            for each in asked
+        ]
+        await self.mark([mark for mark in marks if mark is not None])
+        for each, mark in zip(asked, marks, strict=True):
+            mined_now = mark is not None and mark.block_number is not None
+            self._seen[each] = Followed(self._tracked[each], receipts.get(each) if mined_now else None)
 
     async def _used_nonces(self, head: BlockRef) -> int:
         if self._used is None or self._used[0] != head.hash:
@@ -187,25 +192,24 @@ class Following:
         if not forgotten:
             return
         used_nonces = await self._used_nonces(head)
-        for intent in forgotten:
-            if intent.nonce >= used_nonces:
-                await self.mark(intent, IntentStatus.UNKNOWN)
+        back = [intent for intent in forgotten if intent.nonce >= used_nonces]
+        await self.mark([Mark(intent.transaction_hash, IntentStatus.UNKNOWN) for intent in back])
 
-    async def _judge(
+    def _judge(
         self, transaction_hash: Hash32, receipt: Receipt | None, known: bool, nonce_used: bool, head: BlockRef
-    ) -> Followed:
-        intent = self._tracked[transaction_hash]
+    ) -> Mark | None:
+        """Where one stands; None while it has only been missing for a while."""
         if receipt is not None and receipt.block_number <= head.number:
             status = IntentStatus.MINED if receipt.succeeded else IntentStatus.REVERTED
-            return Followed(await self.mark(intent, status, receipt.block_number), receipt)
+            return Mark(transaction_hash, status, receipt.block_number)
         if receipt is not None or known:
             # One that lies in a block which `head` does not see yet is settled once the caller gets there.
             self._missing_since.pop(transaction_hash, None)
-            return Followed(await self.mark(intent, IntentStatus.SENT), None)
+            return Mark(transaction_hash, IntentStatus.SENT)
         since = self._missing_since.setdefault(transaction_hash, head.number)
         if head.number < since + self._patience_blocks:
-            return Followed(intent, None)
-        return Followed(await self.mark(intent, IntentStatus.DROPPED if nonce_used else IntentStatus.LOST), None)
+            return None
+        return Mark(transaction_hash, IntentStatus.DROPPED if nonce_used else IntentStatus.LOST)
 
     async def _all(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The answers of one exchange; raises the first member's error."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError, Defect, Refused, StoreError
-from keeper.core.intent import Intent, IntentStatus
+from keeper.core.errors import ChainError, Defect, Refused
+from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.answers import judge_answer, says_nonce_used
@@ -25,7 +25,9 @@ STATUS_OF = {
     Answer.ACCEPTED: IntentStatus.SENT,
     Answer.REFUSED: IntentStatus.REFUSED,
     Answer.UNKNOWN: IntentStatus.UNKNOWN,
+    Answer.NOT_SENT: IntentStatus.REFUSED,
 }
+"""What was written down and then not sent is as good as refused: its nonce is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,26 +172,26 @@ class Sender:
         more leaves."""
         answers: dict[Hash32, SentTransaction] = {}
         unanswered: deque[asyncio.Task[None]] = deque()
-        errors: list[Exception] = []
         async with asyncio.TaskGroup() as group:
             for place, intent in enumerate(intents):
                 alone = place == 1 or (place > 0 and intent.attempt == intents[place - 1].attempt)
                 while len(unanswered) >= (1 if alone else SEND_WINDOW):
                     await unanswered.popleft()
-                if errors or any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
+                if any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
                     break
-                unanswered.append(group.create_task(self._broadcast(intent, answers, errors)))
-        if errors:
-            raise errors[0]
-        unsent = [intent for intent in intents if intent.transaction_hash not in answers]
-        for intent in unsent:
-            answers[intent.transaction_hash] = SentTransaction(intent.call_index, None, None, Answer.NOT_SENT)
-        await self.following.drop(unsent)
+                unanswered.append(group.create_task(self._broadcast(intent, answers)))
+        for intent in intents:
+            if intent.transaction_hash not in answers:
+                answers[intent.transaction_hash] = SentTransaction(intent.call_index, None, None, Answer.NOT_SENT)
+        if any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
+            self._counted = None
+        await self.following.mark([Mark(each, STATUS_OF[sent.answer]) for each, sent in answers.items()])
+        for transaction_hash in answers:
+            self.following.forget(transaction_hash)  # but for what may still be mined
         return answers
 
-    async def _broadcast(self, intent: Intent, answers: dict[Hash32, SentTransaction], errors: list[Exception]) -> None:
-        """Exactly one send. Whatever is not proven by its answer is looked up once. Others are under way at the same time:
-        an error waits until they have their answers."""
+    async def _broadcast(self, intent: Intent, answers: dict[Hash32, SentTransaction]) -> None:
+        """Exactly one send. Whatever is not proven by its answer is looked up once."""
         result: object
         try:
             result = await self._rpc.request("eth_sendRawTransaction", [to_hex(intent.raw_transaction)])
@@ -200,17 +202,9 @@ class Sender:
             answer = await self._look_up(intent, says_nonce_used(result))
         detail = str(result) if isinstance(result, ChainError) else ""
         sent = SentTransaction(intent.call_index, intent.transaction_hash, intent.nonce, answer, detail)
-        if answer is not Answer.ACCEPTED:
-            self._counted = None
         if answer is Answer.REFUSED:
             sent = SentTransaction(intent.call_index, None, None, answer, detail)
         answers[intent.transaction_hash] = sent
-        try:
-            await self.following.mark(intent, STATUS_OF[answer])
-        except (StoreError, Defect) as error:
-            errors.append(error)
-        if answer is Answer.REFUSED:
-            self.following.forget(intent.transaction_hash)
 
     async def _look_up(self, intent: Intent, nonce_used: bool) -> Answer:
         try:

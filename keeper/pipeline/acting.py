@@ -41,8 +41,9 @@ Decided = TypeVar("Decided")
 FIRST_WAVE = 1
 LARGEST_WAVE = 32
 WAVE_GROWTH = 4
-VALUED_AT_ONCE = 64
-"""So many of the named are valued exactly before the most urgent of them is planned."""
+FIRST_VALUED = 8
+MOST_VALUED = 64
+"""So many of the named are valued exactly before the most urgent of them is planned; few at first, as with the waves."""
 NAMES_KEPT_BLOCKS = 1_000
 """Longer than any reorg."""
 
@@ -164,10 +165,11 @@ class Actor:
         """Everybody below 1, valued a few at a time and exactly. The names come with the largest debt first but for what
         floats make of it; among those valued together the order is exact."""
         waiting = {desk: iter(self._behind_last(desk, names)) for desk, names in named.items()}
+        at_once = FIRST_VALUED
         while waiting:
             valued: list[Sick] = []
             for desk in list(waiting):
-                some = list(islice(waiting[desk], VALUED_AT_ONCE))
+                some = list(islice(waiting[desk], at_once))
                 if not some or desk.market in self._stops.markets:
                     del waiting[desk]
                     continue
@@ -175,6 +177,7 @@ class Actor:
                 valued += healths or []
                 await self._see(desk, healths or [], turn)
             valued.sort(key=lambda sick: (sick.key in self._behind, sick.urgency))
+            at_once = min(MOST_VALUED, at_once * WAVE_GROWTH)
             for sick in valued:
                 yield sick
 

@@ -17,9 +17,9 @@ from sqlalchemy.pool import NullPool
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
 from keeper.core.events import Event
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.intent import OPEN_STATUSES, Intent, Mark
 from keeper.core.standing import Standing
-from keeper.core.units import Address, Hash32, to_hex
+from keeper.core.units import Address, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
 from keeper.store.lock import writer_lock
@@ -142,14 +142,21 @@ class Store:
         recorded_at = encoding.utc_text(self._now())
         await self._writer.write_through((_INTEND, [encoding.intent_row(intent, recorded_at) for intent in intents]))
 
-    async def mark_intent(
-        self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None
-    ) -> None:
-        """Durable when it returns. Raises `Defect` for a transaction that was never recorded."""
+    async def mark_intents(self, marks: Sequence[Mark]) -> None:
+        """Durable when it returns. Raises `Defect` when one of the transactions was never recorded."""
         at = encoding.utc_text(self._now())
-        row = {"of_hash": to_hex(transaction_hash), "to_status": status.value, "in_block": block_number, "at": at}
-        missing = f"no intent was recorded for transaction {to_hex(transaction_hash)}"
-        await self._writer.write_through((_MARK, [row]), must_match=missing)
+        rows = [
+            {
+                "of_hash": to_hex(mark.transaction_hash),
+                "to_status": mark.status.value,
+                "in_block": mark.block_number,
+                "at": at,
+            }
+            for mark in marks
+        ]
+        missing = f"no intent was recorded for transaction {', '.join(str(row['of_hash']) for row in rows)}"
+        if rows:
+            await self._writer.write_through((_MARK, rows), must_match=missing)
 
 
 def _ready_path(path: Path) -> Path:

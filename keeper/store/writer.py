@@ -39,7 +39,7 @@ class Write:
     steps: tuple[Step, ...]
     written: asyncio.Future[None] | None = None
     must_match: str = ""
-    """When not empty: each step must touch a row, or the caller gets a `Defect` with this text."""
+    """When not empty: each step must touch a row for each of its own, or the caller gets a `Defect` with this text."""
 
     @property
     def row_count(self) -> int:
@@ -150,7 +150,7 @@ class Writer:
         try:
             for write, statement, rows in _merged(group):
                 result = await self._connection.execute(statement, rows)
-                if write is not None and result.rowcount == 0:
+                if write is not None and result.rowcount < len(rows):
                     unmatched.append(write)
             await self._connection.exec_driver_sql("COMMIT")
         except BaseException:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keeper.core.errors import Refused
-from keeper.core.intent import Intent, IntentStatus
+from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.order import Answer, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Verdict
 from keeper.core.units import Address, to_hex
@@ -222,7 +222,7 @@ class TestKilled:
                 submission = await submit(submitter, order, simulation, await rig.head())
                 for sent in submission.transactions:
                     assert sent.transaction_hash is not None
-                    await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
+                    await store.mark_intents([Mark(sent.transaction_hash, IntentStatus.INTENDED)])
             sends = proxy.counts["eth_sendRawTransaction"]
             async with live(rig, tmp_path) as (submitter, store):
                 assert submitter.open_borrowers() == frozenset({order.borrower})
@@ -242,7 +242,7 @@ class TestKilled:
             """The store, in a process that is killed right after its first intent is on disk."""
 
             open_intents = store.open_intents
-            mark_intent = store.mark_intent
+            mark_intents = store.mark_intents
 
             async def record_intents(self, intents: Sequence[Intent]) -> None:
                 await store.record_intents(intents)

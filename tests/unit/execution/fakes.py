@@ -10,7 +10,7 @@ from eth_account import Account
 
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, MethodUnavailable
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.intent import OPEN_STATUSES, Intent, Mark
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
 from keeper.execution.sender import Sender, Sending
@@ -63,11 +63,10 @@ class MemoryIntents:
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         self.rows |= {intent.transaction_hash: intent for intent in intents}
 
-    async def mark_intent(
-        self, transaction_hash: Hash32, status: IntentStatus, block_number: int | None = None
-    ) -> None:
-        self.rows[transaction_hash] = replace(self.rows[transaction_hash], status=status)
-        self.blocks[transaction_hash] = block_number
+    async def mark_intents(self, marks: Sequence[Mark]) -> None:
+        for mark in marks:
+            self.rows[mark.transaction_hash] = replace(self.rows[mark.transaction_hash], status=mark.status)
+            self.blocks[mark.transaction_hash] = mark.block_number
 
     def statuses(self) -> list[tuple[int, str]]:
         return sorted((row.nonce, row.status.value) for row in self.rows.values())

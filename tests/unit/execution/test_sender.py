@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from keeper.core.errors import Defect, MalformedResponse, Refused, RpcFailure, RpcTimeout, StoreError
-from keeper.core.intent import Intent, IntentStatus
+from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.order import Answer
 from keeper.core.units import Hash32, to_hex
 from keeper.execution.following import REORG_BLOCKS
@@ -234,7 +234,7 @@ class TestRestart:
         node, store = MemoryNode(swallow=True, answer=RpcTimeout("")), MemoryIntents()
         sent = await (await started_on(node, store)).send(sending(), head(1))
         assert sent.transaction_hash is not None
-        await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
+        await store.mark_intents([Mark(sent.transaction_hash, IntentStatus.INTENDED)])
         restarted = sender_on(node, store)
         [followed] = await restarted.start(head(9))
         assert followed.intent.status is IntentStatus.LOST
@@ -245,7 +245,7 @@ class TestRestart:
         node, store = MemoryNode(), MemoryIntents()
         sent = await (await started_on(node, store)).send(sending(), head(1))
         assert sent.transaction_hash is not None
-        await store.mark_intent(sent.transaction_hash, IntentStatus.INTENDED)
+        await store.mark_intents([Mark(sent.transaction_hash, IntentStatus.INTENDED)])
         restarted = sender_on(node, store)
         [followed] = await restarted.start(head(2))
         assert followed.intent.status is IntentStatus.SENT

@@ -11,7 +11,7 @@ import pytest
 from keeper.core import event_build
 from keeper.core.errors import Defect
 from keeper.core.events import Event, Kind
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32
 from keeper.store import EventFilter, Store, StoreReader
 from tests.unit.store.facts import (
@@ -198,7 +198,7 @@ async def test_open_intents_come_back_by_nonce_then_in_the_order_recorded(path: 
 async def test_a_settled_intent_is_no_longer_open(path: Path, status: IntentStatus) -> None:
     async with Store.open(path) as store:
         await store.record_intents([intent(7)])
-        await store.mark_intent(intent(7).transaction_hash, status, 101)
+        await store.mark_intents([Mark(intent(7).transaction_hash, status, 101)])
         expected = [replace(intent(7), status=status)] if status in OPEN_STATUSES else []
         assert list(await store.open_intents(31_337, LIQUIDATOR)) == expected
     with StoreReader.open(path) as reader:
@@ -208,7 +208,7 @@ async def test_a_settled_intent_is_no_longer_open(path: Path, status: IntentStat
 async def test_the_same_bytes_again_are_the_same_intent_open_again(path: Path) -> None:
     async with Store.open(path) as store:
         await store.record_intents([intent(7)])
-        await store.mark_intent(intent(7).transaction_hash, IntentStatus.REFUSED)
+        await store.mark_intents([Mark(intent(7).transaction_hash, IntentStatus.REFUSED)])
         await store.record_intents([replace(intent(7), attempt="101-b0b0b0b0", submitted_block=101)])
         (found,) = await store.open_intents(31_337, LIQUIDATOR)
     assert (found.attempt, found.submitted_block, found.status) == ("101-b0b0b0b0", 101, IntentStatus.INTENDED)
@@ -217,7 +217,7 @@ async def test_the_same_bytes_again_are_the_same_intent_open_again(path: Path) -
 async def test_marking_what_was_never_recorded_is_a_defect_and_stops_nobody_else(path: Path) -> None:
     async with Store.open(path) as store:
         with pytest.raises(Defect, match="no intent was recorded"):
-            await store.mark_intent(Hash32(b"\x09" * 32), IntentStatus.MINED, 5)
+            await store.mark_intents([Mark(Hash32(b"\x09" * 32), IntentStatus.MINED, 5)])
         await store.record_intents([intent(7)])
         assert len(await store.open_intents(31_337, LIQUIDATOR)) == 1
 
