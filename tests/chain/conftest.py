@@ -6,6 +6,7 @@ import pytest
 
 from tests.chain.bench import Bench, running_bench
 from tests.faults import FaultProxy
+from tests.socket_faults import SocketProxy
 
 
 @pytest.fixture
@@ -25,4 +26,11 @@ async def proxy(bench: Bench) -> AsyncIterator[FaultProxy]:
 async def second(bench: Bench) -> AsyncIterator[FaultProxy]:
     """Another way to the same node."""
     async with FaultProxy(bench.url) as each:
+        yield each
+
+
+@pytest.fixture
+async def sockets(bench: Bench) -> AsyncIterator[SocketProxy]:
+    """Where the bench's node announces."""
+    async with SocketProxy(bench.url) as each:
         yield each

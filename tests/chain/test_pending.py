@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,10 +18,9 @@ from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.hexdata import decode_hash
 from keeper.core.units import Address, Hash32, to_hex
 from tests.chain.bench import CHAIN_ID, LOGGER, NOBODY, OTHER_LOGGER, SENDER, Bench
+from tests.chain.watching import WAYS, address, comes_true
 from tests.faults import FaultProxy, Manners
 from tests.socket_faults import SocketManners, SocketProxy
-
-WAYS = ("WebSocket", "IPC")
 
 
 @dataclass
@@ -37,13 +36,7 @@ class Heard:
         return [each.hash for each in self.transactions]
 
     async def has(self, *hashes: Hash32) -> None:
-        await true(lambda: set(hashes) <= set(self.hashes()))
-
-
-async def true(condition: Callable[[], bool], within_s: float = 8.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  # what is waited for is outside of this loop
-            await asyncio.sleep(0.01)
+        await comes_true(lambda: set(hashes) <= set(self.hashes()))
 
 
 @asynccontextmanager
@@ -75,23 +68,13 @@ async def hearing(
         yield heard
 
 
-@pytest.fixture
-async def sockets(bench: Bench) -> AsyncIterator[SocketProxy]:
-    async with SocketProxy(bench.url) as each:
-        yield each
-
-
-def address(sockets: SocketProxy, way: str) -> SocketAddress:
-    return WebSocketAddress(sockets.url) if way == "WebSocket" else IpcAddress(sockets.ipc_path)
-
-
 async def send(bench: Bench, word: int, to: Address = LOGGER, **changes: str) -> Hash32:
     body = {"from": to_hex(SENDER), "to": to_hex(to), "data": to_hex(word.to_bytes(64)), "gas": hex(100_000), **changes}
     return decode_hash(await bench.node.request("eth_sendTransaction", [body]), "hash")
 
 
 async def subscribed(sockets: SocketProxy, count: int = 1) -> None:
-    await true(lambda: len(sockets._subscriptions) >= count)
+    await comes_true(lambda: len(sockets._subscriptions) >= count)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -135,7 +118,7 @@ async def test_more_hashes_than_can_be_looked_up_are_dropped_and_that_is_said_on
         for word in range(3):
             sent = await send(bench, word)
             await heard.has(sent)
-        await true(lambda: bool(heard.notices))
+        await comes_true(lambda: bool(heard.notices))
         assert len(heard.notices) == 1
         assert heard.notices[0].kind is NoticeKind.NO_PENDING
         assert len(set(heard.hashes())) == len(heard.hashes())
@@ -150,7 +133,7 @@ async def test_a_look_up_that_fails_costs_only_what_it_looked_for(
         await heard.has(await send(bench, 1))
         proxy.manners = Manners(errors={"eth_getTransactionByHash": {"code": -32000, "message": "no"}})
         await send(bench, 2)
-        await true(lambda: bool(heard.errors))
+        await comes_true(lambda: bool(heard.errors))
         proxy.manners = Manners()
         await heard.has(await send(bench, 3))
     assert len(heard.transactions) == 2
@@ -174,7 +157,7 @@ async def test_no_node_that_tells_is_said_once_and_ends(bench: Bench, sockets: S
     sockets.manners = SocketManners(offers_subscriptions=False)
     for addresses in ((), (WebSocketAddress(sockets.url), IpcAddress(sockets.ipc_path))):
         async with hearing(bench.url, bench, *addresses) as heard:
-            await true(lambda: heard.ended)
+            await comes_true(lambda: heard.ended)
         assert [notice.kind for notice in heard.notices] == [NoticeKind.NO_PENDING]
         assert heard.transactions == []
 
@@ -188,7 +171,7 @@ async def test_closing_it_closes_its_connection(bench: Bench, sockets: SocketPro
         assert (await asked).hash == sent
         assert len(sockets._clients) == 1
         await pending.aclose()
-        await true(lambda: not sockets._clients)
+        await comes_true(lambda: not sockets._clients)
 
 
 def test_an_odd_transaction_is_malformed() -> None:

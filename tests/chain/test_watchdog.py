@@ -19,6 +19,7 @@ from keeper.chain.sockets import WebSocketAddress
 from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef
 from tests.chain.bench import CHAIN_ID, Bench
+from tests.chain.watching import comes_true
 from tests.faults import FaultProxy, Manners
 from tests.socket_faults import SocketManners, SocketProxy
 
@@ -34,16 +35,10 @@ class Watched:
     head: BlockRef | None = None
 
     async def at(self, head: BlockRef, within_s: float = 8.0) -> None:
-        await true(lambda: self.head == head, within_s)
+        await comes_true(lambda: self.head == head, within_s)
 
     def kinds(self) -> list[NoticeKind]:
         return [notice.kind for notice in self.notices]
-
-
-async def true(condition: Callable[[], bool], within_s: float = 8.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  # what is waited for is outside of this loop
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -125,7 +120,7 @@ async def test_a_subscription_that_lags_is_replaced(bench: Bench, second: FaultP
                 while not good.connections:
                     await seen.at(await bench.mine())
                     await asyncio.sleep(0.02)
-            await true(lambda: announced.subscribed_s is not None)
+            await comes_true(lambda: announced.subscribed_s is not None)
             await seen.at(await bench.mine())
     assert notices[0].kind is NoticeKind.SUBSCRIPTION_LOST
 
@@ -143,7 +138,7 @@ async def test_a_clock_that_is_wrong_is_told_of_once_with_its_size(bench: Bench,
         async with watched(rpc, clock=clock, wall_s=wall_s) as seen:
             for _ in range(12):
                 await seen.at(await bench.mine())
-            await true(lambda: bool(seen.notices))
+            await comes_true(lambda: bool(seen.notices))
     assert seen.kinds() == [NoticeKind.CLOCK_SKEW]
     assert words in seen.notices[0].detail
     assert any(f"{3_600 + each} s" in seen.notices[0].detail for each in range(-7, 8))
