@@ -49,13 +49,17 @@ def overview(reader: StoreReader, labels: Labels, now: datetime) -> list[Line]:
 
 
 def _refused_markets(reader: StoreReader) -> dict[tuple[str, str], str]:
-    """Markets whose last verification failed, with the reason."""
+    """Markets whose last verification failed, or that were found to differ from the chain since, with the reason."""
     refused: dict[tuple[str, str], str] = {}
-    for row in reader.events(EventFilter(kinds=(Kind.MARKET_VERIFIED, Kind.MARKET_REFUSED))):
+    for row in reader.events(EventFilter(kinds=(Kind.MARKET_VERIFIED, Kind.MARKET_REFUSED, Kind.MISMATCH))):
         if row.market is None:
             continue
         if row.kind == Kind.MARKET_REFUSED:
             refused[row.chain, row.market] = str(row.fields["detail"])
+        elif row.kind == Kind.MISMATCH:
+            refused[row.chain, row.market] = (
+                f"its {row.fields['what']} differs from the chain at block {row.block_number}"
+            )
         else:
             refused.pop((row.chain, row.market), None)
     return refused

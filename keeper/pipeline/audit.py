@@ -6,11 +6,13 @@ at most `CALLS_PER_STEP` calls in one request and comes after the head was acted
 time. With 30 reserves that is 15 accounts a step: at blocks of 12 s 10,000 accounts take 2.2 hours, 100,000 take 22 hours,
 and every reserve is seen every 6 minutes.
 
-A read that fails says nothing: its accounts are asked again at the next step.
+A step that takes longer than `STEP_WITHIN_S` is given up, so that the next head does not wait for it, and the next one is half
+as large. A read that fails says nothing: its accounts are asked again at the next step.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ State = TypeVar("State")
 
 STEP_S = 10
 CALLS_PER_STEP = 1_000
+STEP_WITHIN_S = 1.0
 WIDE_SAMPLE = 500
 """Accounts that are compared after a repair, together with every reserve."""
 ADDRESS_BYTES = 20
@@ -56,6 +59,7 @@ class Auditor(Generic[Market, State]):
         """Addresses of this round, one after the other: 20 bytes each, while objects would take a multiple."""
         self._place = 0
         self._reserve_turn = 0
+        self._calls = CALLS_PER_STEP
         self._stepped_s: int | None = None
         self.rounds = 0
         """How often everybody was seen."""
@@ -64,18 +68,24 @@ class Auditor(Generic[Market, State]):
         return self._stepped_s is None or abs(block.timestamp_s - self._stepped_s) >= STEP_S
 
     async def step(self, market: Market, state: State, book: Book, block: BlockRef) -> Compared:
-        """Compare the next accounts and the next reserve. Raises `ChainError`s; what failed is next again."""
+        """Compare the next accounts and the next reserve. Raises `ChainError` or `TimeoutError`; what failed is next again."""
         reserve_ids = self._adapter.reserve_ids(market)
         if self._place >= len(self._round):
             self._begin_round(book, block)
         width = len(self._adapter.encode_position(market, Address(bytes(ADDRESS_BYTES)))) + 1
-        bytes_taken = ADDRESS_BYTES * max(1, CALLS_PER_STEP // width)
+        bytes_taken = ADDRESS_BYTES * max(1, self._calls // width)
         taken = self._round[self._place : self._place + bytes_taken]
         accounts = [Address(taken[at : at + ADDRESS_BYTES]) for at in range(0, len(taken), ADDRESS_BYTES)]
         rows = [book.position(account) for account in accounts if account in book]
         chosen = [reserve_ids[self._reserve_turn % len(reserve_ids)]] if reserve_ids else []
         self._stepped_s = block.timestamp_s
-        compared = await compare(self._chain, self._adapter, market, state, book, rows, chosen, block)
+        try:
+            async with asyncio.timeout(STEP_WITHIN_S):
+                compared = await compare(self._chain, self._adapter, market, state, book, rows, chosen, block)
+        except TimeoutError:
+            self._calls = max(1, self._calls // 2)
+            raise
+        self._calls = min(CALLS_PER_STEP, 2 * self._calls)
         self._place += bytes_taken
         self._reserve_turn += 1
         self.rounds += self._place >= len(self._round) > 0

@@ -198,7 +198,7 @@ class ChainLoop:
         """One step of the audit, now that the head was acted on. What it cannot read keeps nobody waiting."""
         try:
             found = [event_build.mismatch(self.name, desk.market, each) for each in await desk.follower.audit()]
-        except (ChainError, *UNFORESEEN) as error:
+        except (ChainError, TimeoutError, *UNFORESEEN) as error:
             found = [event_build.audit_blind(self.name, desk.market, error)]
         except Defect as defect:
             await self._stops.stop(desk.market, defect)

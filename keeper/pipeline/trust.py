@@ -35,13 +35,13 @@ class Trust(Generic[Market, State]):
         self._auditor = Auditor(chain, adapter)
 
     async def audit(self, market: Market, state: State, book: Book, block: BlockRef) -> list[Mismatch]:
-        """One step, if one is due, at the block that book and state stand at. Raises `ChainError` when `BLIND_AFTER_STEPS` in a
-        row could not be read, once."""
+        """One step, if one is due, at the block that book and state stand at. When `BLIND_AFTER_STEPS` in a row could not be
+        read, raises what the last of them raised, a `ChainError` or `TimeoutError`, once."""
         if self.repair.doubted or not self._auditor.is_due(block):
             return []
         try:
             compared = await self._auditor.step(market, state, book, block)
-        except ChainError:
+        except (ChainError, TimeoutError):
             self.unread_steps += 1
             if self.unread_steps == BLIND_AFTER_STEPS:
                 raise

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keeper.core.units import Address
-from keeper.devnet import aave_v36
-from keeper.devnet.market import Bed, Builder
-from keeper.devnet.spec import ASSETS
+from keeper.devnet import upgrades
+from keeper.devnet.market import Bed
+from keeper.devnet.spec import asset_spec
 from keeper.pipeline.verify import pick_sample
 from tests.protocols.following import Following
 
@@ -16,13 +16,8 @@ SUPPLIED_RAW, BORROWED_RAW = 10**27, 10**18
 
 async def list_one_more(bed: Bed) -> Address:
     """One more reserve with DAI's settings; its token."""
-    build, deployment = Builder(bed.chain, bed.contracts), bed.deployment
-    dai = next(spec for spec in ASSETS if spec.symbol == "DAI")
-    [listing] = await build.listings([replace(dai, symbol="NEW")])
-    await build.send(deployment.oracle, "AaveOracle", "setAssetSources", [listing.token], [listing.price_source])
-    await aave_v36._list_reserves(build, deployment.pool, deployment.pool_configurator, [listing])
-    await build.collateral_settings(deployment.pool_configurator, listing)
-    return listing.token
+    listed = await upgrades.list_reserve(bed, replace(asset_spec("DAI"), symbol="NEW"))
+    return listed.asset("NEW").token
 
 
 async def use(bed: Bed, token: Address, who: Address) -> None:

@@ -166,3 +166,23 @@ async def test_everybody_and_every_reserve_has_a_turn(monkeypatch: pytest.Monkey
         await following.head()
         assert await following.follower.audit() == []
     assert sorted(asked) == sorted(everybody), "each once in a round, and never two steps for one block"
+
+
+async def test_a_step_that_takes_too_long_is_given_up_and_the_next_one_is_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    following = Following()
+    everybody = [borrower(number) for number in range(1, 11)]
+    following.world.mine(*(opens(who, {WETH: 1}, {USDC: 100}) for who in everybody))
+    await following.head()
+    auditor = following.follower.trust._auditor
+    with monkeypatch.context() as slow:
+        slow.setattr(audit, "STEP_WITHIN_S", 0.0)
+        for _ in range(STEP_HEADS):
+            await following.head()
+            assert await following.follower.audit() == []
+    assert following.follower.trust.unread_steps == 1
+    assert (auditor._calls, auditor._place) == (audit.CALLS_PER_STEP // 2, 0), "the same accounts are next, in halves"
+    assert await until_audited(following) == []
+    assert following.follower.trust.unread_steps == 0
+    assert auditor._calls == audit.CALLS_PER_STEP
