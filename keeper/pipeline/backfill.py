@@ -21,8 +21,9 @@ from keeper.book.book import Book
 from keeper.core.block import BlockRef, Log
 from keeper.core.checkpoint import Stage, Start
 from keeper.core.errors import Defect
-from keeper.core.lending import BookEvent, LendingAdapter, LogFilter, MarketChanged, Position
+from keeper.core.lending import BookEvent, LendingAdapter, LogFilter, MarketChanged, Position, Side
 from keeper.core.units import Address, to_hex
+from keeper.pipeline.audit import read_totals
 from keeper.pipeline.progress import Progress
 from keeper.pipeline.rows import read_rows
 from keeper.pipeline.saved import Shelf
@@ -77,6 +78,8 @@ class BackFill(Generic[Market, State]):
         self._reached = max(self._reached or 0, self._floor)
         if self._stage is not Stage.SEARCH:
             await self._each_chunk(self._adapter.log_filter(market), market, book, head, progress)
+        if self._stage is Stage.REPLAY:
+            await self._check_totals(market, book, head)
         if self._stage is Stage.SEARCH:
             await self._each_chunk(self._adapter.borrower_filter(market), market, book, head, progress)
             book.load([], head.number)
@@ -192,6 +195,17 @@ class BackFill(Generic[Market, State]):
                 of = f" of {to_hex(event.contract)}" if event.contract is not None else ""
                 return f"{event.event}{of} in block {log.block_number}, after balances had moved"
         return None
+
+    async def _check_totals(self, market: Market, book: Book, head: BlockRef) -> None:
+        """With every holder in the book, its collateral too must be all that there is."""
+        totals = await read_totals(self._chain, self._adapter, market, self._adapter.reserve_ids(market), head)
+        held = book.totals()
+        for reserve_id, total in totals.items():
+            ours = held.get((reserve_id, Side.COLLATERAL), 0), held.get((reserve_id, Side.DEBT), 0)
+            if ours != (total.collateral_scaled, total.debt_scaled):
+                chain = f"{total.collateral_scaled} of collateral and {total.debt_scaled} of debt"
+                self._give_up_rows(f"reserve {reserve_id} has {chain} at block {head.number}, the logs tell {ours}")
+                return
 
     def _give_up_rows(self, why: str) -> None:
         if self._stage is Stage.REPLAY:

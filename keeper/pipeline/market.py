@@ -30,7 +30,7 @@ from keeper.ports import Chain, Checkpoints
 Market = TypeVar("Market")
 State = TypeVar("State")
 
-CHECKPOINT_EVERY_BLOCKS = 5_000
+CHECKPOINT_EVERY_BLOCKS, SAVE_AGAIN_BLOCKS = 5_000, 100
 
 
 @dataclass(slots=True)
@@ -393,8 +393,8 @@ class MarketFollower(Generic[Market, State]):
         return health if isinstance(health, Health) else None
 
     async def save_checkpoint(self) -> None:
-        """Store the book as of the applied block. When the disk takes nothing now, the next time will do."""
+        """Store the book as of the applied block. When the disk takes nothing now, a later head tries again."""
         if self._applied is not None and self.verified is not None:
             block = self._applied
-            if await self._shelf.save_book(self.market, self.state, self.book, block):
-                self._saved_block = block.number
+            saved = await self._shelf.save_book(self.market, self.state, self.book, block)
+            self._saved_block = block.number - (0 if saved else CHECKPOINT_EVERY_BLOCKS - SAVE_AGAIN_BLOCKS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from keeper.core.checkpoint import Start
 from keeper.core.lending import Position
 from keeper.core.units import Address
-from keeper.devnet import actions
+from keeper.devnet import actions, upgrades
 from keeper.devnet.market import Bed
 from keeper.store import Store
 from tests.protocols.following import Following
@@ -47,6 +47,20 @@ async def test_both_starts_give_the_chains_book(bed: Bed) -> None:
     await replayed.advance()
     await read.advance()
     assert rows(replayed) == rows(read) == await read.chain_rows()
+
+
+async def test_a_token_whose_code_was_replaced_is_taken_by_snapshot(bed: Bed) -> None:
+    """The births of all proxies are among the logs too, and do not count."""
+    await lived_in(bed, 20)
+    await upgrades.upgrade_a_token(bed, "WETH")
+    await lived_in(bed, 20)
+    following = Following(bed, start=Start.LOGS)
+    result = await following.started()
+    assert result.origin == "snapshot"
+    (notice,) = result.notices
+    assert "cannot be replayed (Upgraded of 0x" in notice
+    assert bed.asset("WETH").a_token.hex() in notice
+    assert rows(following) == await following.chain_rows()
 
 
 async def test_a_saved_book_is_proven_and_taken_up(bed: Bed, tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ async def test_when_the_disk_takes_nothing_watching_goes_on_and_the_book_is_save
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(market_module, "CHECKPOINT_EVERY_BLOCKS", 2)
+    monkeypatch.setattr(market_module, "SAVE_AGAIN_BLOCKS", 1)
     following = Following()
     following.checkpoints.full = True
     await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))

@@ -85,6 +85,7 @@ async def test_a_chain_that_has_nothing_in_common_is_searched_from_the_first_blo
     await following.head(opens(SECOND, {WETH: 10}, {USDC: 1}))
     following.assert_book_is_true()
     assert set(following.true_rows()) == {SECOND}
+    assert FIRST in following.follower.book, "who was known once stays known"
     assert [span for span in following.chain.log_ranges[before:] if span[0] > 0]
 
 
