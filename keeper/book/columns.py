@@ -37,8 +37,8 @@ class Columns:
         self.kinds: list[ColumnKind | None] = [None]
         self.weighing: list[ScreenColumn] = []
         """Those whose weight depends on prices, in the order they turned up."""
-        self.weighing_numbers: list[int] = []
-        """Their numbers, aligned."""
+        self._weighing_numbers: list[int] = []
+        self._weighing: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self._numbers: dict[ColumnKind, int] = {}
         self._is_debt: NDArray[np.bool_] = np.zeros(1, dtype=np.bool_)
 
@@ -52,13 +52,19 @@ class Columns:
             self.kinds.append(kind)
             if kind[2] != NO_CATEGORY:
                 self.weighing.append(kind)
-                self.weighing_numbers.append(found)
+                self._weighing_numbers.append(found)
         return found
 
     def adopt(self, kinds: Sequence[ColumnKind]) -> None:
         """Take these, in this order, as the first columns."""
         for kind in kinds:
             self.number(kind)
+
+    def weighing_numbers(self) -> NDArray[np.intp]:
+        """The numbers of those in `weighing`, aligned."""
+        if len(self._weighing) != len(self._weighing_numbers):
+            self._weighing = np.array(self._weighing_numbers)
+        return self._weighing
 
     def is_debt(self) -> NDArray[np.bool_]:
         """By number."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.book.page import WITH_DEBT, Page
-from keeper.book.weights import Floats, Weights, least_safe_health, moved_columns
+from keeper.book.weights import Floats, Weights
 
 FEW = 8
 """One row in this many, one by one, costs about as much as the product over all."""
@@ -31,6 +31,7 @@ CHANGED_FEW = 64
 """This many changed rows, or one in 64 of the page, are carried along before everything is judged afresh."""
 
 Slots = NDArray[np.intp]
+NOBODY: Slots = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,12 @@ class PageScreen:
 
     def debt_of(self, slots: Slots, weights: Weights) -> Floats:
         """Debt of some rows that have debt, base·bps; what has no price counts nothing here."""
-        return self._sums(slots, np.nan_to_num(weights.debt()))
+        return self._sums(slots, np.nan_to_num(weights.debt())) if len(slots) else np.empty(0)
 
     # -- three ways ----------------------------------------------------------------------------------------------------
     def _by_columns(self, weights: Weights, changed: Slots) -> Verdict | None:
         before = self.verdict
-        moved = None if before is None else moved_columns(before.weights, weights)
+        moved = None if before is None else weights.moved_since(before.weights)
         if before is None or moved is None or len(moved) > MOVED_FEW:
             return None
         held = self._held_rows(moved)
@@ -111,7 +112,7 @@ class PageScreen:
 
     def _by_order(self, weights: Weights, changed: Slots) -> Verdict | None:
         ordering = self.ordering
-        cut = None if ordering is None else least_safe_health(ordering.weights, weights)
+        cut = None if ordering is None else weights.least_safe_health(ordering.weights)
         if ordering is None or cut is None:
             return None
         low = int(ordering.health.searchsorted(cut))
@@ -155,6 +156,8 @@ class PageScreen:
         self.ordering = self.verdict = None
 
     def _changed(self) -> Slots:
+        if not self.page.changed and self.page.count == self._rows:
+            return NOBODY
         written = np.fromiter(self.page.changed, dtype=np.intp, count=len(self.page.changed))
         return np.concatenate((written, np.arange(self._rows, self.page.count)))
 

@@ -71,8 +71,8 @@ class Screen:
             accounts.append(screen.page.accounts[verdict.named])
             touched += verdict.touched
             yield
-        if not debts:
-            return Named([], 0)
+        if not any(map(len, debts)):
+            return Named([], touched)
         debt, raw = np.concatenate(debts), np.concatenate(accounts)
         words = np.zeros((len(raw), 24), dtype=np.uint8)
         words[:, :20] = raw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ EPSILON = 2.0**-43
 
 NARROWEST = 64
 MISSING = float("nan")
+SERIAL = count()
 
 Floats = NDArray[np.float64]
 
@@ -30,21 +33,16 @@ class Weights:
         width = NARROWEST
         while width < len(columns):
             width *= 2
-        worth = [0.0] * width
-        known: dict[int, float] = {}
-        """By identity: an adapter may well give many columns the same fraction."""
-        for number, fraction in zip(columns.weighing_numbers, terms.weights, strict=True):
-            if fraction is None:
-                worth[number] = MISSING
-                continue
-            found = known.get(id(fraction))
-            if found is None:
-                # Python divides integers of any size with a single rounding.
-                found = known[id(fraction)] = fraction[0] / fraction[1]
-            worth[number] = found
-        signs = np.full(width, 1 - EPSILON)
-        signs[: len(columns)][columns.is_debt()] = -(1 + EPSILON)
-        self.signed: Floats = np.array(worth) * signs
+        # An adapter may well give many columns the same fraction. Python divides integers of any size with a single rounding.
+        distinct = {id(fraction): fraction for fraction in terms.weights}
+        worth = {key: MISSING if each is None else each[0] / each[1] for key, each in distinct.items()}
+        self.signed: Floats = np.zeros(width)
+        self.signed[columns.weighing_numbers()] = [worth[id(fraction)] for fraction in terms.weights]
+        self.signed[: len(columns)] *= np.where(columns.is_debt(), -(1 + EPSILON), 1 - EPSILON)
+        self.serial = next(SERIAL)
+        self._moved: dict[int, NDArray[np.intp] | None] = {}
+        self._safe: dict[int, float | None] = {}
+        """By serial number of the weights before (they are not kept alive): most pages were judged under the same."""
         self.margin = float(most_entries * terms.leg_margin_base_bps + terms.row_margin_base_bps)
 
     @property
@@ -62,22 +60,32 @@ class Weights:
         weights: Floats = np.maximum(-self.signed, 0)
         return weights
 
+    def moved_since(self, before: Weights) -> NDArray[np.intp] | None:
+        """The columns whose weight differs, among those known before; None where the margin grew, so that nothing that was
+        judged before still stands."""
+        if before.serial not in self._moved:
+            self._moved[before.serial] = _moved(before, self)
+        return self._moved[before.serial]
 
-def moved_columns(before: Weights, now: Weights) -> NDArray[np.intp] | None:
-    """The columns whose weight differs, among those known before; None where the margin grew, so that nothing that was
-    judged before still stands."""
+    def least_safe_health(self, before: Weights) -> float | None:
+        """Rows whose health was at least this under `before`, as `keeper.book.page_screen` orders by it, are not named now.
+
+        (1 + b)/(1 − a), where no collateral weight fell by more than the share a and no debt weight grew by more than b. None
+        where no such statement can be made: a price went missing, something fell by half, debt that weighed nothing weighs.
+        """
+        if before.serial not in self._safe:
+            self._safe[before.serial] = _least_safe_health(before, self)
+        return self._safe[before.serial]
+
+
+def _moved(before: Weights, now: Weights) -> NDArray[np.intp] | None:
     if now.margin > before.margin:
         return None
     old, new = before.signed, now.signed[: before.width]
     return np.flatnonzero(~((old == new) | (np.isnan(old) & np.isnan(new))))
 
 
-def least_safe_health(before: Weights, now: Weights) -> float | None:
-    """Rows whose health was at least this under `before`, as `keeper.book.ordering` computes it, are not named under `now`.
-
-    (1 + b)/(1 − a), where no collateral weight fell by more than the share a and no debt weight grew by more than b. None
-    where no such statement can be made: a price went missing, something fell by half, debt that weighed nothing weighs.
-    """
+def _least_safe_health(before: Weights, now: Weights) -> float | None:
     known = ~np.isnan(before.signed)
     old, new = before.signed[known], now.signed[: before.width][known]
     collateral, debt = old > 0, old < 0

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -172,16 +172,16 @@ def _exact(made: Synthetic, state: State, named: list[Address]) -> tuple[float, 
 
 async def lag(made: Synthetic, size: str, *, for_s: float = 6.0) -> None:
     """Ticks of all prices one after the other, judged in pieces, and idle ordering in between, beside a ticker. First the
-    ticker alone: what the machine itself adds."""
+    ticker alone: what the machine itself adds. The longest pieces, in CPU time, are what we add."""
     idle = await beside_ticker(asyncio.sleep(for_s / 3))
-    judged = itertools.count()
-    late = await beside_ticker(judge_for(made, for_s, judged))
-    worst = quantile(late, 0.999)
+    pieces: list[float] = []
+    late = await beside_ticker(judge_for(made, for_s, pieces))
+    worst, longest = quantile(late, 0.999), quantile(pieces, 0.999)
     record(
         BENCH,
-        f"{size}: lag of a 1 ms ticker beside {next(judged)} ticks in {for_s:.0f} s",
+        f"{size}: lag of a 1 ms ticker over {for_s:.0f} s of ticks",
         f"p50 {quantile(late, 0.5) * 1e3:.1f}, p99 {quantile(late, 0.99) * 1e3:.1f}, p99.9 {worst * 1e3:.1f} ms"
-        f" (idle {quantile(idle, 0.999) * 1e3:.1f})",
+        f" (p99.9 of the idle machine {quantile(idle, 0.999) * 1e3:.1f}, of our pieces {longest * 1e3:.1f})",
         "p99.9 ≤ 20 ms",
         met=worst <= LAG_MOST_S,
     )
@@ -204,16 +204,24 @@ async def beside_ticker(work: Coroutine[object, object, None]) -> list[float]:
     return late
 
 
-async def judge_for(made: Synthetic, for_s: float, judged: Iterator[int]) -> None:
+async def judge_for(made: Synthetic, for_s: float, pieces: list[float]) -> None:
     book = made.book
     moves = itertools.cycle([falling(made.state, factor) for factor in (0.95, 1.0, 1.05, 1.001)])
     clock = itertools.count(NOW_S, 12)
     end = time.perf_counter() + for_s
+    start = time.thread_time()
+
+    async def breathe() -> None:
+        nonlocal start
+        pieces.append(time.thread_time() - start)
+        await asyncio.sleep(0)
+        start = time.thread_time()
+
     while time.perf_counter() < end:
         terms = ADAPTER.screen_terms(next(moves), book.columns, next(clock))
+        await breathe()
         for _ in book.naming(terms):
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
+            await breathe()
+        await breathe()
         book.reorder(terms)
-        await asyncio.sleep(0)
-        next(judged)
+        await breathe()

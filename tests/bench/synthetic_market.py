@@ -24,7 +24,7 @@ RARE = RESERVES - 1
 """Held or owed by less than one borrower in a hundred."""
 THRESHOLD_BPS = 8_000
 EMODES = (0, 0, 0, 0, 0, 0, 0, 1, 2, 3)
-"""How common each e-mode is; 0 is none."""
+"""How common each e-mode is; 0 is none. Each has eight reserves, and whoever is in it holds and owes no others."""
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def market(seed: int) -> State:
         )
         for i in range(RESERVES)
     }
-    modes = [Category(n, 9_000, 9_300, 10_100, collateral_bitmap=rng.getrandbits(RESERVES - 1)) for n in (1, 2, 3)]
+    modes = [Category(n, 9_000, 9_300, 10_100, collateral_bitmap=255 << 8 * (n - 1)) for n in (1, 2, 3)]
     return make_state("3.6", reserves, modes)
 
 
@@ -63,23 +63,26 @@ def synthetic(borrowers: int, seed: int = 1) -> Synthetic:
     debts = random_of.choice([1, 2], p=[0.65, 0.35], size=borrowers)
     counts = collaterals + debts
     owner = np.repeat(np.arange(borrowers), counts)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    is_debt = within >= np.repeat(collaterals, counts)
+    leg = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_debt = leg >= np.repeat(collaterals, counts)
     category = random_of.choice(EMODES, size=borrowers)
     popularity = 1 / np.arange(1, RESERVES + 1)
     popularity[RARE] = 0.002 * popularity.sum()
     first = random_of.choice(RESERVES, p=popularity / popularity.sum(), size=borrowers)
-    # Neighbouring reserves of the first one, so that no row has one twice; the rare one is nobody's neighbour.
-    place = np.where(is_debt, within - np.repeat(collaterals, counts), within)
-    reserve = np.where(place == 0, np.repeat(first, counts), (np.repeat(first, counts) + 1 + 7 * place) % RARE)
+    # Reserves at fixed distances from the first one, so that no row has one twice; nobody else leads to the rare one.
+    place = np.where(is_debt, leg - np.repeat(collaterals, counts), leg)
+    start, mode = np.repeat(first, counts), category[owner]
+    start = np.where(is_debt, (start + 11) % RARE, start)
+    reserve = np.where(place == 0, start, (start + 1 + 7 * place) % RARE)
+    reserve = np.where(mode == 0, reserve, 8 * (mode - 1) + (start + 3 * place) % 8)
 
     table = Table()
     numbers = np.zeros((2, RESERVES, 4), dtype=np.int32)
     for side, kind in enumerate((Side.COLLATERAL, Side.DEBT)):
         for reserve_id in range(RESERVES):
-            for mode in range(4):
-                numbers[side, reserve_id, mode] = table.columns.number((kind, reserve_id, mode))
-    columns = numbers[is_debt.astype(int), reserve, category[owner]]
+            for within in {0, reserve_id // 8 + 1} - {4}:
+                numbers[side, reserve_id, within] = table.columns.number((kind, reserve_id, within))
+    columns = numbers[is_debt.astype(int), reserve, mode]
     low, high = _words(_scaled(state, table, random_of, owner, columns, is_debt))
     table.replace_all(
         Rows(
@@ -109,10 +112,10 @@ def _scaled(
     columns: NDArray[np.int32],
     is_debt: NDArray[np.bool_],
 ) -> Floats:
-    """Scaled balances such that every health is 1.0005 and more, one half below 1.4, three in a thousand below 1.01."""
+    """Scaled balances such that every health is 1.0005 and more: one in twenty below 1.05, one half below 1.4."""
     terms = ADAPTER.screen_terms(state, table.columns.weighing, NOW_S)
     worth = np.zeros(len(table.columns))
-    for number, fraction in zip(table.columns.weighing_numbers, terms.weights, strict=True):
+    for number, fraction in zip(table.columns.weighing_numbers().tolist(), terms.weights, strict=True):
         assert fraction is not None, "every reserve has a price"
         worth[number] = fraction[0] / fraction[1]
     borrowers = int(owner[-1]) + 1
@@ -120,7 +123,8 @@ def _scaled(
     weighted = dollars * worth[columns] / np.maximum(worth[columns], 1e-30) * 1e8 * BPS
     held = np.bincount(owner[~is_debt], weights=weighted[~is_debt], minlength=borrowers)
     owed = np.bincount(owner[is_debt], weights=weighted[is_debt], minlength=borrowers)
-    health = 1.0005 + np.exp(random_of.normal(-1, 1.33, size=borrowers))
+    near = random_of.random(borrowers) < 0.05
+    health = 1.0005 + np.where(near, random_of.random(borrowers) / 20, np.exp(random_of.normal(-1, 1, size=borrowers)))
     weighted = np.where(is_debt, weighted * (held / owed / health)[owner], weighted)
     scaled: Floats = np.maximum(np.floor(weighted / worth[columns]), 1)
     return scaled

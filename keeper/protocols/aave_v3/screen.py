@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from keeper.core.lending import Side
 from keeper.core.screening import Fraction, ScreenColumn, ScreenTerms
 from keeper.core.units import BPS, RAY
-from keeper.protocols.aave_v3.state import Accrued, ReserveAt
+from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt
 from keeper.protocols.aave_v3.valuation import debt_price_of, price_of, threshold_bps
 
 INDEX_MOST = 1 << 127
@@ -27,40 +27,43 @@ PRICED_MOST_RAY = RAY << 127
 """Balances have 128 bits: above these, balance × index or balance × price might not fit into 256."""
 WORTH_MOST_BITS = 256 - 128 - 9 - 16 - 60
 """Of what one scaled unit is worth: the sum of 2⁹ legs of 128 bits, times a share of 16 bits, times 10¹⁸, fits into 256."""
-OWED = -1
-"""In place of a threshold."""
 
 
 def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
     """Weights of columns at one timestamp. None where a price that the contract reads is missing, where its arithmetic might
     overflow, and where the bounds above do not hold."""
-    lowered_bps = 0 if at.health_is_exact else 1
+    floored = not at.health_is_exact
     most_bps = BPS
-    legs: dict[int, ReserveAt | None] = {}
-    known: dict[tuple[int, int | None, int], Fraction | None] = {}
-    """Columns that differ in their e-mode alone mostly weigh the same."""
+    members: dict[int, frozenset[int] | None] = {}
+    """By e-mode; None where its price is missing, for members or not."""
+    known: dict[tuple[int, int], tuple[Fraction | None, Fraction | None]] = {}
+    """(collateral, debt) by (reserve, e-mode that it is a member of): whoever is none weighs as in no e-mode."""
     weights: list[Fraction | None] = []
     for side, reserve_id, category in columns:
-        emode = at.emode(category)
-        if reserve_id not in legs:
-            legs[reserve_id] = _leg(at, reserve_id)
-        leg = legs[reserve_id]
-        if leg is None or (emode is not None and emode.price_base is None):
+        if category not in members:
+            members[category] = _members(at.emode(category))
+        inside = members[category]
+        if inside is None:
             weights.append(None)
             continue
-        if side is Side.DEBT:
-            key = (reserve_id, debt_price_of(leg, emode), OWED)
-        else:
-            key = (reserve_id, price_of(leg, emode), threshold_bps(leg, emode))
-            most_bps = max(most_bps, key[2])
-        if key not in known:
-            known[key] = _weight(leg, key[1], key[2], lowered_bps)
-        weights.append(known[key])
+        key = (reserve_id, category if reserve_id in inside else 0)
+        pair = known.get(key)
+        if pair is None:
+            leg, emode = _leg(at, reserve_id), at.emode(key[1])
+            pair = known[key] = _pair(leg, emode, floored) if leg is not None else (None, None)
+            most_bps = max(most_bps, BPS if leg is None else threshold_bps(leg, emode))
+        weights.append(pair[side is Side.DEBT])
     return ScreenTerms(
         weights=weights,
         leg_margin_base_bps=most_bps,
-        row_margin_base_bps=BPS // 2 * lowered_bps,
+        row_margin_base_bps=BPS // 2 if floored else 0,
     )
+
+
+def _members(emode: EMode | None) -> frozenset[int] | None:
+    if emode is None:
+        return frozenset()
+    return None if emode.price_base is None else emode.members
 
 
 def _leg(at: Accrued, reserve_id: int) -> ReserveAt | None:
@@ -73,14 +76,15 @@ def _leg(at: Accrued, reserve_id: int) -> ReserveAt | None:
         return None
 
 
-def _weight(leg: ReserveAt, price_base: int | None, share_bps: int, lowered_bps: int) -> Fraction | None:
-    if share_bps == OWED:
-        return _worth(leg.debt_index_ray, price_base, leg.unit, BPS)
+def _pair(leg: ReserveAt, emode: EMode | None, floored: bool) -> tuple[Fraction | None, Fraction | None]:
+    """What one scaled unit is worth as collateral and as debt."""
+    price_base, share_bps = price_of(leg, emode), threshold_bps(leg, emode)
+    owed = _worth(leg.debt_index_ray, debt_price_of(leg, emode), leg.unit, BPS)
     if price_base is not None and not leg.counts:
-        return 0, 1
-    if share_bps < lowered_bps:
-        return None  # what counts at a threshold of zero lowers the average of the others by more than one bp
-    return _worth(leg.income_index_ray, price_base, leg.unit, share_bps - lowered_bps)
+        return (0, 1), owed
+    if floored and not share_bps:
+        return None, owed  # what counts at a threshold of zero lowers the average of the others by more than one bp
+    return _worth(leg.income_index_ray, price_base, leg.unit, share_bps - floored), owed
 
 
 def _worth(index_ray: int, price_base: int | None, unit: int, share_bps: int) -> Fraction | None:
