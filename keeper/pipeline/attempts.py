@@ -19,9 +19,12 @@ MOST_SETTLE_TRIES = 20
 MOST_UNREPORTED = 10_000
 """With a market that never gets to the head no round is returned: what the others did is journaled, not kept for ever."""
 SETTLE_S = 1.0
-"""So long a head waits for outcomes to be read. What was read is remembered, so the next head goes on from there."""
+"""So long at most a head waits for outcomes to be read, and no longer than a quarter of the time between blocks: the next head
+has orders to make. What was read is remembered, so it goes on from there."""
+LEAST_SETTLE_S = 0.1
 LONGEST_SETTLE_S = 30.0
 """When not one outcome could be read in the time, the next head waits twice as long, up to this."""
+MOST_PATIENCE = 1024
 
 
 class Attempts:
@@ -33,7 +36,8 @@ class Attempts:
         self._submitter = submitter
         self._journal = journal
         self._stops = stops
-        self._settle_s = SETTLE_S
+        self._patience = 1
+        """How many times as long as usual outcomes are waited for: doubled while none can be read in the time."""
         self._submitted: deque[Submission] = deque(maxlen=MOST_UNREPORTED)
         self._settled: deque[Outcome] = deque(maxlen=MOST_UNREPORTED)
         self._decided_on: dict[Key, object] = {}
@@ -76,20 +80,21 @@ class Attempts:
 
     # -- settle --------------------------------------------------------------------------------------------------
 
-    async def settle(self, head: BlockRef, trouble: list[Exception]) -> set[Key]:
+    async def settle(self, head: BlockRef, block_s: float, trouble: list[Exception]) -> set[Key]:
         """Ask after every open attempt, no longer than the time set aside; a settled one is recorded. Returns whose borrower
-        is free for a new plan.
+        is free for a new plan. `block_s`: how far apart blocks are.
 
         A rehearsal has nobody to hurry for: its outcomes are awaited. Only reading is cut short, never a record."""
         freed: set[Key] = set()
         loop = asyncio.get_running_loop()
-        until_s = None if self._submitter.rehearses else loop.time() + self._settle_s
+        allowed_s = min(LONGEST_SETTLE_S, self._patience * min(SETTLE_S, max(LEAST_SETTLE_S, block_s / 4)))
+        until_s = None if self._submitter.rehearses else loop.time() + allowed_s
         for key, submission in list(self.open.items()):
             try:
                 async with asyncio.timeout_at(until_s):
                     outcome = await self._submitter.settle(submission, head)
             except TimeoutError:
-                self._settle_s = SETTLE_S if freed else min(LONGEST_SETTLE_S, 2 * self._settle_s)
+                self._patience = 1 if freed else min(MOST_PATIENCE, 2 * self._patience)
                 return freed
             except (ChainError, *UNFORESEEN) as error:
                 trouble.append(error)
@@ -103,7 +108,7 @@ class Attempts:
                 if outcome is not None:
                     freed.add(key)
                     await self._tell(key, outcome)
-        self._settle_s = SETTLE_S
+        self._patience = 1
         return freed
 
     async def _tell(self, key: Key, outcome: Outcome) -> None:

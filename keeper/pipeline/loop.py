@@ -30,6 +30,8 @@ from keeper.pipeline.stops import Stops
 from keeper.pipeline.tasks import all_together, together
 from keeper.ports import Chain, Funding, Journal, Simulator, Submitter
 
+USUAL_BLOCK_S = 12.0
+
 __all__ = ["TRANSIENT", "ChainLoop", "Round"]
 
 
@@ -73,6 +75,8 @@ class ChainLoop:
         self.age = HeadAge(now_s)
         self._labels = labels
         self._started: set[Address] = set()
+        self._block_s = USUAL_BLOCK_S
+        """How far apart the last blocks were."""
         self._stops = Stops(name, journal)
         self._standings = Standings(name, journal)
         self._attempts = Attempts(name, submitter, journal, self._stops)
@@ -123,6 +127,8 @@ class ChainLoop:
     async def _rewind(self, common_block: int, head: BlockRef) -> None:
         rewound = [desk.follower for desk in self.desks if desk.follower.rewind(common_block)]
         old, self._stops.head = self.head, head
+        if old is not None and head.number > old.number:
+            self._block_s = (head.timestamp_s - old.timestamp_s) / (head.number - old.number)
         if rewound and old is not None:
             ancestor_block = common_block if all(follower.built for follower in rewound) else None
             await self._journal.record([event_build.reorg(self.name, old, head, ancestor_block)])
@@ -246,7 +252,7 @@ class ChainLoop:
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return set()
-        return await self._attempts.settle(head, trouble)
+        return await self._attempts.settle(head, self._block_s, trouble)
 
     async def _act_again(self, ready: Sequence[Desk], turn: Turn, freed: set[Key], trouble: list[Exception]) -> None:
         """Whoever is free again and still below 1 gets its next order at this very head, unless it was given one already (a
@@ -259,4 +265,4 @@ class ChainLoop:
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
         if self._submitter.rehearses:
-            await self._attempts.settle(turn.moment.head, trouble)
+            await self._attempts.settle(turn.moment.head, self._block_s, trouble)

@@ -32,9 +32,9 @@ from tests.devnet.keeping import Keeping, keeping
 
 NEAR_BPS, FAR_BPS = 10_200, 19_000
 """Health at the opening of those whom the crash makes sick, and of the others."""
-FALL_PERCENT = 94
-"""A crash: ether falls to so much of itself, which takes a borrower from 1.02 (or, restored, from about 1.05) below 1, but not
-below 0.95, where half of a debt is the most that one call may repay and enough."""
+FALL_PERCENT = 95
+"""A crash: ether falls to so much of itself, which takes a borrower from 1.02 (or, restored, from about 1.04) below 1, but so
+little that one call restores it, which above 0.95 may repay half of a debt."""
 PER_PART = 500
 
 
