@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.lending import Position
+from keeper.devnet.positions import open_positions
 from keeper.devnet.state import Recipe, started_bed
 from keeper.pipeline.audit_all import MarketAudit, audit_all
 from tests.bench.measure import record, say
 from tests.protocols.following import Following
 
-BORROWERS = 10_000
+BORROWERS, PER_PART = 10_000, 500
 BENCH = "keeper audit"
 
 
@@ -57,8 +58,10 @@ async def measured(following: Following) -> tuple[MarketAudit, Counting, float]:
 
 
 async def run(borrowers: int) -> None:
-    say(f"opening {borrowers:,} borrowers (kept for the next time)")
-    async with started_bed(Recipe("3.6", borrowers)) as bed:
+    say(f"opening {borrowers:,} borrowers")
+    async with started_bed(Recipe("3.6")) as bed:
+        for seed in range(borrowers // PER_PART):
+            await open_positions(bed, PER_PART, seed, {})
         following = Following(bed)
         started_s = time.perf_counter()
         await following.start()

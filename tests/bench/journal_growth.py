@@ -65,15 +65,12 @@ def plan(who: Address, head: BlockRef, received_base: int) -> Plan:
 def judged(head: BlockRef, fees: FeeQuote, *, bad_day: bool) -> Round:
     """Everybody at one head."""
     found = Round(head)
+    unprofitable = price_plan(plan(WHO[0], head, 10_500_000 + head.number), GAS, fees, NATIVE_BASE, 0, FEE_CAP_WEI)
+    assert isinstance(unprofitable, Skip), "nobody pays"
+    failing = Skip(Reason.SIMULATION_REVERTED, f"Failed({head.number}, 0x{head.number:08x})", Verdict.REACHES_TARGET)
     for index, who in enumerate(WHO):
-        health_wad = WAD * 97 // 100 - head.number * 10**9 - index
-        skip = price_plan(plan(who, head, 10_500_000 + head.number), GAS, fees, NATIVE_BASE, 0, FEE_CAP_WEI)
-        assert isinstance(skip, Skip), "nobody pays"
-        if bad_day and index < REVERTING:
-            skip = Skip(
-                Reason.SIMULATION_REVERTED, f"Failed({head.number}, 0x{head.number:08x})", Verdict.REACHES_TARGET
-            )
-        found.standings[MARKET, who] = standing(skip, health_wad)
+        skip = failing if bad_day and index < REVERTING else unprofitable
+        found.standings[MARKET, who] = standing(skip, WAD * 97 // 100 - head.number * 10**9 - index)
     return found
 
 
