@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from keeper.app.parts import market_state
 from keeper.core.errors import RpcTimeout
 from keeper.core.events import Kind
 from keeper.core.lending import Side
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline import audit, repair
+from keeper.telemetry.health import MarketState
 from tests.scenario.scene import DAI, USDC, WETH, Scene, borrower, opens, pool_address, price
 from tests.toy_world import BLOCK_S, Action, Draft
 
@@ -61,6 +63,8 @@ async def test_a_market_that_goes_wrong_again_and_again_is_watched_and_not_liqui
     assert standing is not None and standing.reason == "market_unverified"
     assert "too often" in standing.detail
     assert scene.orders_for(OTHER) == 0
+    state, why = market_state(scene.loop, scene.entries[0], scene.followers[0])
+    assert state is MarketState.REFUSED and "too often" in why
     told = len(scene.events(Kind.MISMATCH))
     scene.world.mine(seconds=repair.HOLD_S)
     await scene.see()
