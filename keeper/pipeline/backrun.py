@@ -14,6 +14,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from keeper.core import event_build
@@ -43,6 +44,16 @@ LOOK_S = 0.2
 """How often it is seen whether there is a new head, or other feeds."""
 
 
+@dataclass(slots=True)
+class Heard:
+    """A pending update."""
+
+    transaction: PendingTransaction
+    heard_block: int
+    looked_at: BlockRef | None = None
+    """The head on which it was simulated last."""
+
+
 class UpdateWatch:
     """Watches one market's feeds for pending updates."""
 
@@ -65,8 +76,7 @@ class UpdateWatch:
         self._calm = calm
         self._block_s = max(1, math.ceil(block_s))
         self._now_s = now_s
-        self._waiting: dict[Hash32, tuple[PendingTransaction, int]] = {}
-        """Pending updates, with the head at which each was heard of."""
+        self._waiting: dict[Hash32, Heard] = {}
         self._simulated: tuple[BlockRef | None, int] = (None, 0)
         """How many were simulated on which head."""
         self._news = asyncio.Event()
@@ -100,7 +110,7 @@ class UpdateWatch:
                     continue
                 if len(self._waiting) >= MOST_WAITING:
                     del self._waiting[next(iter(self._waiting))]
-                self._waiting[transaction.hash] = transaction, head.number
+                self._waiting[transaction.hash] = Heard(transaction, head.number)
                 self._news.set()
 
     async def _tell_unknown(self) -> None:
@@ -119,15 +129,16 @@ class UpdateWatch:
         while True:
             await self._news.wait()
             self._news.clear()
-            for transaction, heard_block in list(self._waiting.values()):
+            for heard in list(self._waiting.values()):
                 await self._calm.wait()
                 head = self._desk.follower.applied
                 if head is None or self._desk.follower.verified is None:
                     break
-                if head.number > heard_block + KEPT_BLOCKS:
-                    self._waiting.pop(transaction.hash, None)
-                    continue
-                await self._prepare_or_tell(transaction, head)
+                if head.number > heard.heard_block + KEPT_BLOCKS:
+                    self._waiting.pop(heard.transaction.hash, None)
+                elif heard.looked_at != head:
+                    heard.looked_at = head
+                    await self._prepare_or_tell(heard.transaction, head)
 
     async def _prepare_or_tell(self, transaction: PendingTransaction, head: BlockRef) -> None:
         """A hint that cannot be had is none; it is told, and the head will show the price all the same."""
