@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import OutcomeUnknown, Refused, RpcFailure
+from keeper.core.errors import Refused, RpcFailure
 from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.standing import Funds
-from keeper.core.units import Address, Hash32, to_hex
+from keeper.core.units import Address, to_hex
 from keeper.execution.funding import LiveFunding, Spending
 from keeper.execution.rpc import Rpc
 from keeper.execution.sender import Sender, Sending
@@ -22,6 +23,7 @@ from keeper.execution.wire import pinned
 ATTEMPT = "allowance"
 """The name under which these transactions are journaled."""
 
+TRIES = 3
 LONGEST_WAIT_S = 180.0
 """For approvals at the start: one that stays pending must not keep the keeper from looking on."""
 
@@ -71,41 +73,62 @@ class Allowances:
         heads: AsyncIterator[BlockRef],
         head: BlockRef,
     ) -> Sequence[AllowanceSet]:
-        """Returns when every approval is mined, or after `LONGEST_WAIT_S`. `heads` gives the heads to wait on. What the node or
-        a token refuses is told, and what stays pending.
-
-        Raises `OutcomeUnknown` when one is lost or dropped."""
+        """Sends all approvals at once and returns when every allowance stands at the head, or after `LONGEST_WAIT_S`. `heads`
+        gives the heads to wait on. An approval that a reorg took back, or that failed, is sent again, `TRIES` times in all.
+        What the node or a token refuses is told, and what has to wait."""
         wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
-        done: list[AllowanceSet] = []
+        first = dict(wanted)
+        tries: Counter[Spending] = Counter()
+        given_up: set[Spending] = set()
         try:
             async with asyncio.timeout(LONGEST_WAIT_S):
-                await self._set_all(wanted, fees, heads, head, done)
+                while missing := {key: bounds for key, bounds in wanted.items() if key not in given_up}:
+                    if not self._waiting():
+                        given_up |= await self._send_again(missing, tries, fees, head)
+                    head = await anext(heads)
+                    await self._close(head)
+                    wanted = bounds_to_set(await self.funding.spendable(debts, head), configured_raw)
         except TimeoutError:
+            left = len(wanted.keys() - given_up)
             await self.told(
                 Refused(
-                    f"{len(done)} of {len(wanted)} allowances are set after {LONGEST_WAIT_S:g} s: the others must wait"
+                    f"{len(first) - left} of {len(first)} allowances are set after {LONGEST_WAIT_S:g} s: {left} must wait"
                 )
             )
-        return done
+        return [AllowanceSet(*key, bound_raw) for key, (_, bound_raw) in first.items() if key not in wanted]
 
-    async def _set_all(
-        self,
-        wanted: Mapping[Spending, tuple[int, int]],
-        fees: FeeQuote,
-        heads: AsyncIterator[BlockRef],
-        head: BlockRef,
-        done: list[AllowanceSet],
-    ) -> None:
-        for (asset, spender), (current_raw, bound_raw) in wanted.items():
+    def _waiting(self) -> bool:
+        """Whether something of the signer may still be mined. A lost one holds no nonce: the next one takes it."""
+        return any(intent.status is not IntentStatus.LOST for intent in self.sender.following.open_intents)
+
+    async def _close(self, head: BlockRef) -> None:
+        for followed in await self.sender.following.follow_open(head):
+            if not followed.open:
+                self.sender.following.forget(followed.intent.transaction_hash)
+
+    async def _send_again(
+        self, missing: Mapping[Spending, tuple[int, int]], tries: Counter[Spending], fees: FeeQuote, head: BlockRef
+    ) -> set[Spending]:
+        """Returns those that are given up."""
+        given_up: set[Spending] = set()
+        for key, (current_raw, bound_raw) in missing.items():
+            tries[key] += 1
             try:
-                if current_raw and not await self._accepts(asset, spender, bound_raw, head):
-                    # Some tokens refuse to change an allowance that is not 0.
-                    head = await self._approve(asset, spender, 0, fees, heads, head)
-                head = await self._approve(asset, spender, bound_raw, fees, heads, head)
+                if tries[key] > TRIES:
+                    raise Refused(f"allowance of {to_hex(key[0])}: {TRIES} approvals came to nothing")
+                if not await self._raise_to(key, current_raw, bound_raw, fees, head):
+                    break  # nothing is sent above a nonce that is undecided
             except Refused as refused:
+                given_up.add(key)
                 await self.told(refused)
-                continue
-            done.append(AllowanceSet(asset, spender, bound_raw))
+        return given_up
+
+    async def _raise_to(self, key: Spending, current_raw: int, bound_raw: int, fees: FeeQuote, head: BlockRef) -> bool:
+        """Whether the node took it; raises `Refused` when it or the token does not. Some tokens refuse to change an allowance
+        that is not 0."""
+        if current_raw and not await self._accepts(*key, bound_raw, head) and not await self._send(*key, 0, fees, head):
+            return False
+        return await self._send(*key, bound_raw, fees, head)
 
     async def replenish(
         self,
@@ -122,9 +145,7 @@ class Allowances:
             if current_raw * 2 >= bound_raw:
                 continue
             try:
-                if current_raw and not await self._accepts(asset, spender, bound_raw, head):
-                    await self._send(asset, spender, 0, fees, head)
-                await self._send(asset, spender, bound_raw, fees, head)
+                await self._raise_to((asset, spender), current_raw, bound_raw, fees, head)
             except Refused as refused:
                 await self.told(refused)
                 continue
@@ -138,29 +159,8 @@ class Allowances:
             return False
         return True
 
-    async def _approve(
-        self,
-        asset: Address,
-        spender: Address,
-        amount_raw: int,
-        fees: FeeQuote,
-        heads: AsyncIterator[BlockRef],
-        head: BlockRef,
-    ) -> BlockRef:
-        sent = await self._send(asset, spender, amount_raw, fees, head)
-        while True:
-            followed = await self.sender.following.follow(sent, head)
-            if followed.intent.status is IntentStatus.MINED:
-                self.sender.following.forget(sent)
-                return await self._head_with(followed.receipt.block_number if followed.receipt else 0, heads, head)
-            if followed.intent.status is IntentStatus.REVERTED:
-                raise Refused(f"allowance of {to_hex(asset)}: the approval reverted")
-            if followed.intent.status in (IntentStatus.LOST, IntentStatus.DROPPED):
-                raise OutcomeUnknown(f"allowance of {to_hex(asset)}: the approval is {followed.intent.status.value}")
-            head = await anext(heads)
-
-    async def _send(self, asset: Address, spender: Address, amount_raw: int, fees: FeeQuote, head: BlockRef) -> Hash32:
-        """Raises `Refused` when the node or the token takes none of it."""
+    async def _send(self, asset: Address, spender: Address, amount_raw: int, fees: FeeQuote, head: BlockRef) -> bool:
+        """Whether the node took it; False when its answer does not tell. Raises `Refused` when it or the token does not."""
         try:
             estimate = await self.rpc.request("eth_estimateGas", [self._request(asset, spender, amount_raw)])
         except RpcFailure as failure:
@@ -170,13 +170,7 @@ class Allowances:
         sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)
         if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
             raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
-        return sent.transaction_hash
-
-    async def _head_with(self, block_number: int, heads: AsyncIterator[BlockRef], head: BlockRef) -> BlockRef:
-        """The first head that contains the block: reads pinned before it would not see the allowance."""
-        while head.number < block_number:
-            head = await anext(heads)
-        return head
+        return sent.answer is Answer.ACCEPTED
 
     def _request(self, asset: Address, spender: Address, amount_raw: int) -> dict[str, str]:
         call = approve(asset, spender, amount_raw)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.core.block import BlockRef
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.order import Answer, Order, Outcome, Simulation, Submission
@@ -311,6 +312,32 @@ async def test_allowances_are_raised_to_their_bound_once(bed36: Bed, tmp_path: P
         gas_money_wei = await funding.gas_money_wei(await rig.head())
         assert gas_money_wei is not None
         assert 0 < gas_money_wei < 10**24
+
+
+async def test_approvals_that_a_reorg_took_back_are_sent_again(bed36: Bed, tmp_path: Path) -> None:
+    async with rigged(bed36) as rig, live(rig, tmp_path) as (_, store):
+        await rig.fund(KEEPER, approve=False)
+        begun = await rig.head()
+        funding = LiveFunding(rig.client.read, rig.rpc, KEEPER)
+        debts = [(bed36.asset(symbol).token, rig.pool) for symbol in ("DAI", "WETH")]
+        sender = Sender(rig.rpc, rig.signer(tmp_path), store, bed36.deployment.chain_id)
+        await sender.start(await rig.head())
+
+        async def heads() -> AsyncIterator[BlockRef]:
+            while (await rig.head()).number < begun.number + len(debts):
+                await asyncio.sleep(0.02)
+            yield begun
+            await bed36.chain.rpc.request("anvil_rollback", [len(debts)])
+            assert (await rig.head()).hash == begun.hash
+            while True:
+                await bed36.chain.mine()
+                yield await rig.head()
+
+        allowances = Allowances(rig.rpc, sender, funding, unexpected)
+        done = await allowances.ensure(debts, {}, await rig.client.fees(), heads(), begun)
+        assert {(each.asset, each.spender) for each in done} == set(debts)
+        funds = await funding.spendable(debts, await rig.head())
+        assert all(fund.allowance_raw == fund.balance_raw for fund in funds.values())
 
 
 async def test_a_used_up_allowance_is_replenished_without_waiting(bed36: Bed, tmp_path: Path) -> None:

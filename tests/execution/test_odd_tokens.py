@@ -123,4 +123,4 @@ async def test_an_approval_that_stays_pending_does_not_hold_up_the_start(
         assert await allowances.ensure(spenders, {}, fees, rig.client.heads(), await rig.head()) == []
         assert len(told) == 1
         assert told[0].startswith("0 of 2 allowances")
-        assert len(await store.open_intents(bed36.deployment.chain_id, KEEPER)) == 1
+        assert len(await store.open_intents(bed36.deployment.chain_id, KEEPER)) == 2
