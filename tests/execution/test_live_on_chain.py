@@ -324,7 +324,7 @@ async def test_approvals_that_a_reorg_took_back_are_sent_again(bed36: Bed, tmp_p
         await sender.start(await rig.head())
 
         async def heads() -> AsyncIterator[BlockRef]:
-            while (await rig.head()).number < begun.number + len(debts):
+            while (await rig.head()).number < begun.number + len(debts):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             yield begun
             await bed36.chain.rpc.request("anvil_rollback", [len(debts)])
