@@ -237,3 +237,25 @@ def test_the_plans_come_by_what_they_cost_the_borrower(seed: int) -> None:
     losses = [sum(call.at_latest.seized_base - call.at_latest.repaid_base for call in plan.calls) for plan in plans]
     assert losses == sorted(losses)
     assert len({plan.verdict for plan in plans}) == 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whoever_is_turned_away_for_its_size_has_no_plan_that_brings_as_much(seed: int) -> None:
+    """What is refused before anything is sized is refused by the whole debt and the largest bonus: nothing gains more."""
+    rng = random.Random(f"too small {seed}")
+    state, position = draw(rng, small=seed % 2 == 0)
+    window = Window(NOW_S, NOW_S + 3)
+    planner = Planner(
+        ADAPTER, state, ENTRY, BLOCK, window, LIQUIDATOR, PlanPolicy(TargetPolicy(market_wad=TARGET_WAD), 2)
+    )
+    plans = planner.plan(position)
+    if isinstance(plans, Skip):
+        assert plans.reason is not Reason.UNPROFITABLE
+        return
+    gains = [sum(call.at_latest.received_base - call.at_latest.repaid_base for call in plan.calls) for plan in plans]
+    for least_gain_base in (max(gains), max(gains) // 2, 0):
+        begun = planner.begin(position, least_gain_base)
+        assert not isinstance(begun, Skip), "a plan that brings as much must be looked for"
+    vast = planner.begin(position, 10**30)
+    assert isinstance(vast, Skip)
+    assert vast.reason is Reason.UNPROFITABLE
