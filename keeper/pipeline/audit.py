@@ -3,8 +3,8 @@
 One step compares some accounts (every stored number, and every output of the chain's own valuation) and one reserve (its
 total debt and collateral, and its indexes at the block's time), all pinned to the block that the book stands at. It costs
 at most `CALLS_PER_STEP` calls in one request and comes after the head was acted on, at most once in `STEP_S` of the chain's
-time. With 30 reserves that is 15 accounts a step: at blocks of 12 s 10,000 accounts take 2.2 hours, 100,000 take 22 hours,
-and every reserve is seen every 6 minutes.
+time, in `BUSY_STEP_S` while attempts are under way. With 30 reserves that is 15 accounts a step: at blocks of 12 s 10,000
+accounts take 2.2 hours, 100,000 take 22 hours, and every reserve is seen every 6 minutes.
 
 A step that takes longer than `STEP_WITHIN_S` is given up, so that the next head does not wait for it, and the next one is half
 as large. A read that fails says nothing: its accounts are asked again at the next step.
@@ -31,6 +31,8 @@ Market = TypeVar("Market")
 State = TypeVar("State")
 
 STEP_S = 10
+BUSY_STEP_S = 60
+"""While attempts are under way: the node has better things to do, yet one that hangs must not end the audit."""
 CALLS_PER_STEP = 1_000
 STEP_WITHIN_S = 1.0
 WIDE_SAMPLE = 500
@@ -64,8 +66,9 @@ class Auditor(Generic[Market, State]):
         self.rounds = 0
         """How often everybody was seen."""
 
-    def is_due(self, block: BlockRef) -> bool:
-        return self._stepped_s is None or abs(block.timestamp_s - self._stepped_s) >= STEP_S
+    def is_due(self, block: BlockRef, *, busy: bool) -> bool:
+        every_s = BUSY_STEP_S if busy else STEP_S
+        return self._stepped_s is None or abs(block.timestamp_s - self._stepped_s) >= every_s
 
     async def step(self, market: Market, state: State, book: Book, block: BlockRef) -> Compared:
         """Compare the next accounts and the next reserve. Raises `ChainError` or `TimeoutError`; what failed is next again."""

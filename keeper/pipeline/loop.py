@@ -203,7 +203,8 @@ class ChainLoop:
     async def _audit(self, desk: Desk) -> None:
         """One step of the audit, now that the head was acted on. What it cannot read keeps nobody waiting."""
         try:
-            found = [event_build.mismatch(self.name, desk.market, each) for each in await desk.follower.audit()]
+            mismatches = await desk.follower.audit(busy=bool(self.open))
+            found = [event_build.mismatch(self.name, desk.market, each) for each in mismatches]
         except (ChainError, TimeoutError, *UNFORESEEN) as error:
             found = [event_build.audit_blind(self.name, desk.market, error)]
         except Defect as defect:

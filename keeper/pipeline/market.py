@@ -346,12 +346,12 @@ class MarketFollower(Generic[Market, State]):
         """Its row is doubted: take it from the chain at the next head."""
         self._to_read.add(account)
 
-    async def audit(self) -> list[Mismatch]:
-        """One step of the continuous audit, at the block that the book stands at. A mismatch stops liquidating here, not
-        watching, until the book is repaired and proven. Raises `ChainError` once when it has been blind for long."""
+    async def audit(self, *, busy: bool = False) -> list[Mismatch]:
+        """One step of the continuous audit. A mismatch stops liquidating here, not watching, until the book is repaired and
+        proven. Raises once when it has been blind for long."""
         if not self._built or self._applied is None:
             return []
-        found = await self.trust.audit(self.market, self.state, self.book, self._applied)
+        found = await self.trust.audit(self.market, self.state, self.book, self._applied, busy=busy)
         self._distrust()
         return found
 

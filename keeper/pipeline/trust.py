@@ -34,10 +34,12 @@ class Trust(Generic[Market, State]):
         """Steps in a row whose reads failed: what they would have found is unknown."""
         self._auditor = Auditor(chain, adapter)
 
-    async def audit(self, market: Market, state: State, book: Book, block: BlockRef) -> list[Mismatch]:
+    async def audit(
+        self, market: Market, state: State, book: Book, block: BlockRef, *, busy: bool = False
+    ) -> list[Mismatch]:
         """One step, if one is due, at the block that book and state stand at. When `BLIND_AFTER_STEPS` in a row could not be
         read, raises what the last of them raised, a `ChainError` or `TimeoutError`, once."""
-        if self.repair.doubted or not self._auditor.is_due(block):
+        if self.repair.doubted or not self._auditor.is_due(block, busy=busy):
             return []
         try:
             compared = await self._auditor.step(market, state, book, block)

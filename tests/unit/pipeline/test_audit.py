@@ -186,3 +186,14 @@ async def test_a_step_that_takes_too_long_is_given_up_and_the_next_one_is_smalle
     assert await until_audited(following) == []
     assert following.follower.trust.unread_steps == 0
     assert auditor._calls == audit.CALLS_PER_STEP
+
+
+async def test_while_attempts_are_under_way_the_audit_takes_longer_steps() -> None:
+    following = await followed()
+    steps = 0
+    for _ in range(audit.BUSY_STEP_S // BLOCK_S):
+        await following.head()
+        before = following.faults.calls
+        assert await following.follower.audit(busy=True) == []
+        steps += following.faults.calls > before
+    assert steps == 1
