@@ -1,4 +1,4 @@
-"""Up to 65,536 rows in arrays: the storage of the book.
+"""Up to 131,072 rows in arrays: the storage of the book.
 
 The entries of a row lie side by side, with some room behind them, so that the rows of a page are a sparse matrix as they
 stand. A row that outgrows its room moves to another slot and leaves a hole; a page with many holes is packed anew.
@@ -18,7 +18,7 @@ from keeper.book.columns import UNUSED
 from keeper.core.errors import Defect
 from keeper.core.units import Address
 
-PAGE_ROWS = 1 << 16
+PAGE_ROWS = 1 << 17
 
 HOLE, WITHOUT_DEBT, WITH_DEBT = 0, 1, 2
 """What is in a slot."""

@@ -43,10 +43,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """The rows with debt by ascending health under some weights; those that could not be valued come first."""
+    """The rows with debt of lowest health under some weights, ascending; those that could not be valued come first."""
 
     weights: Weights
-    slots: NDArray[np.uint16]
+    slots: Slots
+    """One in `FEW` of the page, and one more."""
     health: Floats
 
 
@@ -60,7 +61,7 @@ class PageScreen:
         self._rows = 0
         """Slots from here on were appended meanwhile."""
         self._holders: dict[int, Slots] = {}
-        self._held: NDArray[np.intp] | None = None
+        self._entries: list[int] | None = None
         self._start_afresh()
 
     def judge(self, weights: Weights) -> Verdict:
@@ -81,8 +82,12 @@ class PageScreen:
         with np.errstate(over="ignore"):
             health = (collateral[slots] - 2 * weights.margin) / debt[slots]
         health[np.isnan(health)] = -np.inf
+        lowest = min(len(health), page.count // FEW + 1)  # where more than that are low, the whole page is judged
+        if lowest < len(health):
+            part = np.argpartition(health, lowest)[:lowest]
+            slots, health = slots[part], health[part]
         order = np.argsort(health)
-        self.ordering = Ordering(weights, slots[order].astype(np.uint16), health[order])
+        self.ordering = Ordering(weights, slots[order], health[order])
 
     def weigh(self, weights: Weights) -> tuple[Floats, Floats]:
         """Weighted collateral and debt of every slot, base·bps; NaN where there is no price."""
@@ -91,7 +96,7 @@ class PageScreen:
 
     def debt_of(self, slots: Slots, weights: Weights) -> Floats:
         """Debt of some rows that have debt, base·bps; what has no price counts nothing here."""
-        return self._sums(slots, np.nan_to_num(weights.debt())) if len(slots) else np.empty(0)
+        return self._sums(slots, weights.known_debt()) if len(slots) else np.empty(0)
 
     # -- three ways ----------------------------------------------------------------------------------------------------
     def _by_columns(self, weights: Weights, changed: Slots) -> Verdict | None:
@@ -99,16 +104,13 @@ class PageScreen:
         moved = None if before is None else weights.moved_since(before.weights)
         if before is None or moved is None or len(moved) > MOVED_FEW:
             return None
-        held = self._held_rows(moved)
-        if held + len(changed) > self.page.count // FEW:
+        columns = moved.tolist()
+        if self._entries_in(columns) + len(changed) > self.page.count // FEW:
             return None
-        again = np.zeros(self.page.count, dtype=np.bool_)
-        again[changed] = True
-        for column in moved.tolist():
-            again[self._holders_of(column)] = True
-        kept = before.named[~again[before.named]]
-        named, touched = self._judge_some(np.flatnonzero(again), weights)
-        return Verdict(weights, np.concatenate((kept, named)), touched)
+        again = _union([changed, *(self._holders_of(column) for column in columns)])
+        named, touched = self._judge_some(again, weights)
+        kept = _without(before.named, again)
+        return Verdict(weights, np.concatenate((kept, named)) if len(kept) else named, touched)
 
     def _by_order(self, weights: Weights, changed: Slots) -> Verdict | None:
         ordering = self.ordering
@@ -118,10 +120,8 @@ class PageScreen:
         low = int(ordering.health.searchsorted(cut))
         if low + len(changed) > self.page.count // FEW:
             return None
-        again = np.zeros(self.page.count, dtype=np.bool_)
-        again[changed] = True
-        again[ordering.slots[:low]] = True
-        named, touched = self._judge_some(np.flatnonzero(again), weights)
+        again = _union([changed, ordering.slots[:low]])
+        named, touched = self._judge_some(again, weights)
         return Verdict(weights, named, touched)
 
     def _all(self, weights: Weights) -> Verdict:
@@ -152,7 +152,7 @@ class PageScreen:
     def _start_afresh(self) -> None:
         self.page.changed.clear()
         self._rows = self.page.count
-        self._holders, self._held = {}, None
+        self._holders, self._entries = {}, None
         self.ordering = self.verdict = None
 
     def _changed(self) -> Slots:
@@ -161,12 +161,12 @@ class PageScreen:
         written = np.fromiter(self.page.changed, dtype=np.intp, count=len(self.page.changed))
         return np.concatenate((written, np.arange(self._rows, self.page.count)))
 
-    def _held_rows(self, columns: NDArray[np.intp]) -> int:
+    def _entries_in(self, columns: list[int]) -> int:
         """How many entries of the rows as they were are in these columns."""
-        if self._held is None:
+        if self._entries is None:
             used = int(self.page.starts[self._rows])
-            self._held = np.bincount(self.page.columns[:used])
-        return int(self._held[columns[columns < len(self._held)]].sum())
+            self._entries = np.bincount(self.page.columns[:used]).tolist()
+        return sum(self._entries[column] for column in columns if column < len(self._entries))
 
     def _holders_of(self, column: int) -> Slots:
         """The slots that held a column when it was first asked for; whoever changed since then is in `_changed` anyway."""
@@ -177,3 +177,23 @@ class PageScreen:
             found = self.page.starts[: self._rows + 1].searchsorted(places, side="right") - 1
             self._holders[column] = found
         return found
+
+
+def _union(parts: list[Slots]) -> Slots:
+    """Ascending, none twice."""
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return NOBODY
+    slots = np.sort(np.concatenate(filled))
+    first = np.ones(len(slots), dtype=np.bool_)
+    np.not_equal(slots[1:], slots[:-1], out=first[1:])
+    return slots[first]
+
+
+def _without(slots: Slots, gone: Slots) -> Slots:
+    """Those that are not in `gone`, which ascends."""
+    if not len(slots) or not len(gone):
+        return slots
+    places = np.minimum(gone.searchsorted(slots), len(gone) - 1)
+    kept: Slots = slots[gone[places] != slots]
+    return kept

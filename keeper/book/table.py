@@ -13,7 +13,7 @@ from keeper.book.page import LOW_BITS, LOW_MASK, PAGE_ROWS, WITH_DEBT, WITHOUT_D
 from keeper.core.lending import Position, Side
 from keeper.core.units import Address
 
-SLOT_BITS = 16
+SLOT_BITS = 17
 SLOT_MASK = (1 << SLOT_BITS) - 1
 """A row number is its page's place, then its slot."""
 

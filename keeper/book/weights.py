@@ -39,6 +39,7 @@ class Weights:
         self.signed: Floats = np.zeros(width)
         self.signed[columns.weighing_numbers()] = [worth[id(fraction)] for fraction in terms.weights]
         self.signed[: len(columns)] *= np.where(columns.is_debt(), -(1 + EPSILON), 1 - EPSILON)
+        self._known_debt: Floats | None = None
         self.serial = next(SERIAL)
         self._moved: dict[int, NDArray[np.intp] | None] = {}
         self._safe: dict[int, float | None] = {}
@@ -59,6 +60,12 @@ class Weights:
         """The weights of debt without their sign; 0 for collateral, NaN where there is no price."""
         weights: Floats = np.maximum(-self.signed, 0)
         return weights
+
+    def known_debt(self) -> Floats:
+        """The same for ranking: 0 where there is no price."""
+        if self._known_debt is None:
+            self._known_debt = np.nan_to_num(self.debt())
+        return self._known_debt
 
     def moved_since(self, before: Weights) -> NDArray[np.intp] | None:
         """The columns whose weight differs, among those known before; None where the margin grew, so that nothing that was

@@ -78,19 +78,20 @@ def _leg(at: Accrued, reserve_id: int) -> ReserveAt | None:
 
 def _pair(leg: ReserveAt, emode: EMode | None, floored: bool) -> tuple[Fraction | None, Fraction | None]:
     """What one scaled unit is worth as collateral and as debt."""
-    price_base, share_bps = price_of(leg, emode), threshold_bps(leg, emode)
-    owed = _worth(leg.debt_index_ray, debt_price_of(leg, emode), leg.unit, BPS)
+    whole_ray = RAY * leg.unit
+    share_bps, price_base = threshold_bps(leg, emode), price_of(leg, emode)
+    owed = _worth(leg.debt_index_ray, debt_price_of(leg, emode), whole_ray, BPS)
     if price_base is not None and not leg.counts:
         return (0, 1), owed
     if floored and not share_bps:
         return None, owed  # what counts at a threshold of zero lowers the average of the others by more than one bp
-    return _worth(leg.income_index_ray, price_base, leg.unit, share_bps - floored), owed
+    return _worth(leg.income_index_ray, price_base, whole_ray, share_bps - floored), owed
 
 
-def _worth(index_ray: int, price_base: int | None, unit: int, share_bps: int) -> Fraction | None:
+def _worth(index_ray: int, price_base: int | None, whole_ray: int, share_bps: int) -> Fraction | None:
     if price_base is None or not RAY <= index_ray < INDEX_MOST:
         return None
-    worth_ray, whole_ray = index_ray * price_base, RAY * unit
-    if worth_ray >= PRICED_MOST_RAY or worth_ray >= whole_ray << WORTH_MOST_BITS:
+    worth_ray = index_ray * price_base
+    if worth_ray >= PRICED_MOST_RAY or worth_ray >> WORTH_MOST_BITS >= whole_ray:
         return None
     return worth_ray * share_bps, whole_ray
