@@ -35,7 +35,8 @@ class ReadsAfter:
         """The calls' results in a block after `block` at `timestamp_s` (later than the block's own), once the transactions
         `first` were executed there in order, whether or not they revert. No fees are charged.
 
-        None when the node cannot tell: it does not offer the method, or refuses this request. Raises other `ChainError`s.
+        None when the node cannot tell: it does not offer the method, refuses this request, or goes by a time of its own. Raises
+        other `ChainError`s.
         """
         if timestamp_s <= block.timestamp_s:
             return None
@@ -53,7 +54,7 @@ class ReadsAfter:
         except RpcFailure:
             return None
         results = _results(answer, len(entries), timestamp_s)
-        return results[len(first) :]
+        return None if results is None else results[len(first) :]
 
     async def _read_by_call(self, calls: Sequence[Call], block: BlockRef, timestamp_s: int) -> list[CallResult] | None:
         at = {"blockHash": to_hex(block.hash), "requireCanonical": True}
@@ -87,11 +88,12 @@ def _transaction(pending: PendingTransaction) -> dict[str, str]:
     } | ({} if pending.to is None else {"to": to_hex(pending.to)})
 
 
-def _results(answer: object, count: int, timestamp_s: int) -> list[CallResult]:
+def _results(answer: object, count: int, timestamp_s: int) -> list[CallResult] | None:
+    """None where the node simulates a block at another time than it was asked for."""
     blocks = decode_list(answer, "simulation")
     simulated: dict[str, Any] = decode_object(blocks[0] if blocks else None, "simulated block")
     if decode_quantity(simulated.get("timestamp"), "time of the simulated block") != timestamp_s:
-        raise MalformedResponse("the node simulated a block at another time than it was asked for")
+        return None
     entries = decode_list(simulated.get("calls"), "simulated calls")
     if len(entries) != count:
         raise MalformedResponse(f"{count} simulated calls were answered with {len(entries)} results")

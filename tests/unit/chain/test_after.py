@@ -111,11 +111,15 @@ async def test_no_later_second_is_no_question() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [simulated(OK, timestamp="0x3e8"), simulated(OK, OK), simulated(), [], {}, [{"calls": [OK]}], simulated({})],
+    [simulated(OK, OK), simulated(), [], {}, [{"calls": [OK]}], simulated({})],
 )
 async def test_odd_answers_raise(answer: Any) -> None:
     with pytest.raises(MalformedResponse):
         await ReadsAfter(Node(answer)).read([READ], BLOCK, 1_010)
+
+
+async def test_a_node_that_goes_by_a_time_of_its_own_cannot_tell() -> None:
+    assert await ReadsAfter(Node(simulated(OK, timestamp="0x3e8"))).read([READ], BLOCK, 1_010) is None
 
 
 async def test_other_trouble_comes_through() -> None:
