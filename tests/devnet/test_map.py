@@ -23,7 +23,7 @@ from tests.devnet.chain_facts import account_figures
 from tests.devnet.keeping import Keeping, keeping
 from tests.protocols.onchain import Watcher
 
-SOON_S = 100
+SOON_S = 1_000
 """So long after the present block the moment lies that everything is judged at."""
 DROPS_BPS = (500, 3_000, 6_000)
 

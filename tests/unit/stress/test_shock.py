@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.outcome import Skip
@@ -22,7 +22,7 @@ from tests.unit.protocols.aave_v3.builders import (
     make_state,
 )
 from tests.unit.protocols.aave_v3.generators import Case, cases
-from tests.unit.stress.test_trigger import ADAPTER, DOLLAR, TOKEN, asset, look, market
+from tests.unit.stress.test_trigger import ADAPTER, DOLLAR, EXAMPLES, TOKEN, asset, look, market
 
 SOURCE = address(0xE0)
 
@@ -42,6 +42,7 @@ def by_valuing_everybody(snapshot: Snapshot[State], keys: frozenset[Address], dr
     return Point(drop_bps, len(below), sum(below), len(fresh), sum(fresh), blind)
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     cases(),
     st.lists(st.integers(1, 400), min_size=1, max_size=12),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.lending import Health, Position
@@ -27,6 +28,7 @@ from tests.unit.protocols.aave_v3.builders import (
 from tests.unit.protocols.aave_v3.generators import RELEASES, Case, cases
 
 ADAPTER = AaveV3()
+EXAMPLES = 1000 if os.environ.get("KEEPER_LONG") else 40
 TOKEN = 10**18
 DOLLAR = 10**8
 
@@ -109,6 +111,7 @@ def test_who_has_no_debt_is_not_looked_at_and_who_has_no_price_is_counted() -> N
 
 
 # -- at random ---------------------------------------------------------------------------------------------------------
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(cases())
 def test_it_is_below_one_at_the_trigger_and_not_one_unit_back(case: Case) -> None:
     snapshot = look_at(case)
@@ -124,6 +127,7 @@ def test_it_is_below_one_at_the_trigger_and_not_one_unit_back(case: Case) -> Non
             assert (net > 0) is (trigger.direction is Direction.FALLS)
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(cases(release="3.6"))
 def test_where_there_is_none_no_price_does_it(case: Case) -> None:
     snapshot = look_at(case)
@@ -140,6 +144,7 @@ def test_where_there_is_none_no_price_does_it(case: Case) -> None:
                 assert health_wad is None or (health_wad < HEALTH_ONE_WAD) is exposed.is_below_one
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(cases(), st.lists(st.integers(1, 400), min_size=1, max_size=25), st.integers(1, 8))
 def test_the_nearest_are_those_of_a_search_over_everybody(case: Case, scales: list[int], count: int) -> None:
     """Positions of one market that differ in how much they owe."""

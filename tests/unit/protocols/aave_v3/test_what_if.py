@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.errors import Defect
@@ -32,6 +32,7 @@ def asset(state: State, reserve_id: int) -> bytes:
     return state.market.by_id[reserve_id].asset
 
 
+@settings(deadline=None)
 @given(cases(), prices)
 def test_a_replaced_price_is_as_if_the_oracle_had_answered_it(case: Case, price_base: int) -> None:
     key = case.state.market.by_id[0].asset
@@ -42,6 +43,7 @@ def test_a_replaced_price_is_as_if_the_oracle_had_answered_it(case: Case, price_
     assert case.state.reserves[0].price_base == case.state.with_prices({}).reserves[0].price_base
 
 
+@settings(deadline=None)
 @given(cases(), st.integers(0, 30 * 86_400))
 def test_exposures_make_the_whole_of_health(case: Case, later_s: int) -> None:
     at_s = case.timestamp_s + later_s
