@@ -6,14 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from keeper.core.block import BlockRef
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.differences import Difference
 from keeper.core.errors import Defect
-from keeper.core.lending import Position
 from keeper.core.units import Address
 from keeper.pipeline.audit import Compared, compare
 from keeper.pipeline.market import Advance, MarketFollower
@@ -77,9 +75,10 @@ async def audit_all(
     adapter, book = follower.adapter, follower.book
     total, done = len(book), 0
 
-    async def part(rows: Sequence[Position], reserve_ids: Sequence[int] = ()) -> Compared:
+    async def part(accounts: Sequence[Address], reserve_ids: Sequence[int] = ()) -> Compared:
         nonlocal done
         async with gate:
+            rows = [book.position(account) for account in accounts]
             found = await compare(chain, adapter, market, state, book, rows, reserve_ids, block)
         done += len(rows)
         told(done, total)
@@ -87,8 +86,8 @@ async def audit_all(
 
     gate = asyncio.Semaphore(IN_FLIGHT)
     reserve_ids = adapter.reserve_ids(market)
-    rows = iter(sorted(book.every_position(), key=lambda row: row.borrower))
-    parts = [part(chunk) for chunk in iter(lambda: list(islice(rows, ROWS_PER_READ)), [])]
+    accounts = sorted(book.accounts())
+    parts = [part(accounts[start : start + ROWS_PER_READ]) for start in range(0, total, ROWS_PER_READ)]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in (*parts, part((), reserve_ids))]
