@@ -201,8 +201,22 @@ def test_a_wider_row_widens_the_margin_for_everybody() -> None:
     """Two entries and a distance of three base units are enough; of nine entries it is not, so everybody is judged again."""
     config = make_config(decimals=0)
     state = make_state("3.6", {i: make_reserve_state(config, price_base=1) for i in range(9)})
-    book = book_of([Position(Address(b"\x01" * 20), {0: 11}, {1: 4}, frozenset({0}), 0)])
+    edge = Position(Address(b"\x01" * 20), {0: 11}, {1: 4}, frozenset({0}), 0)
+    others = [Position(Address(bytes([n]) * 20), {0: 10**6}, {1: 4}, frozenset({0}), 0) for n in range(3, 60)]
+    book = book_of([edge, *others])
     assert named_of(book, state, NOW_S) == set()
     wide = Position(Address(b"\x02" * 20), dict.fromkeys(range(8), 10**6), {8: 1}, frozenset(range(8)), 0)
     book.enter(1, [wide])
-    assert named_of(book, state, NOW_S) == named_of(book_of(list(book.positions())), state, NOW_S) == {b"\x01" * 20}
+    assert named_of(book, state, NOW_S) == {edge.borrower} == named_of(book_of(list(book.positions())), state, NOW_S)
+
+
+def test_a_row_that_changed_after_the_order_is_judged_again() -> None:
+    state, book = market_of_many(8)
+    settle(book, state, NOW_S)
+    row = next(book.positions())
+    book.enter(1, [Position(row.borrower, {}, row.debt_scaled, frozenset(), 0)])
+    stranger = Position(Address(b"\x07" * 20), {}, {1: 1}, frozenset(), 0)
+    book.enter(1, [stranger])
+    named = book.named(terms_of(book, state, NOW_S + 12))
+    assert set(named.accounts) == {row.borrower, stranger.borrower}
+    assert named.touched_rows < len(book) // 10
