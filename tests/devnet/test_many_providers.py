@@ -48,6 +48,7 @@ async def test_without_archive_batches_and_simulation_borrowers_are_restored_all
     bed36: Bed, tmp_path: Path
 ) -> None:
     kept = await keeping(bed36, tmp_path, funded=True)
+    await bed36.chain.rpc.request("evm_setIntervalMining", [1])
     await _fall(bed36)
     borrowers = [opening.borrower for opening in bed36.openings]
     sick = await below_one(bed36, borrowers)
@@ -102,6 +103,7 @@ async def test_nothing_is_sent_that_two_providers_do_not_agree_on(bed36: Bed, tm
     async with FaultProxy(bed36.url) as honest, FaultProxy(bed36.url) as liar:
         kept.chain["rpc_url"] = [with_key(honest.url), elsewhere(liar)]
         assert await _once(kept, live=True) == DONE
+        await bed36.chain.rpc.request("evm_setIntervalMining", [1])
         await _fall(bed36)
         honest.counts.clear()
         liar.on_answer = _lies_about("eth_simulateV1", "returnData")
