@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
-from keeper.core.checkpoint import Checkpoint, Stage
 from keeper.core.errors import BlockUnavailable, MalformedResponse, Refused
-from keeper.core.events import Event, Kind
 from keeper.core.lending import LiquidationEvent, LogFilter
 from keeper.core.order import (
     Answer,
@@ -24,7 +21,7 @@ from keeper.core.order import (
     Submission,
 )
 from keeper.core.outcome import Reason, Skip, Verdict
-from keeper.core.standing import Funds, Standing
+from keeper.core.standing import Funds
 from keeper.core.units import Address, Hash32
 from tests.toy_arithmetic import value_position
 from tests.toy_market import ToyAdapter
@@ -364,64 +361,3 @@ def health_in(draft: Draft, order: Order, timestamp_s: int) -> int:
     if isinstance(health, Skip):
         raise MalformedResponse("the health cannot be read")
     return health.health_factor_wad
-
-
-@dataclass
-class MemoryJournal:
-    """`keeper.ports.Journal` in two lists."""
-
-    faults: Faults
-    events: list[Event] = field(default_factory=list)
-    standings: list[tuple[Address, int, dict[Address, Standing]]] = field(default_factory=list)
-
-    async def record(self, events: Sequence[Event]) -> None:
-        await self.faults.step("record")
-        self.events += events
-
-    async def record_standing(
-        self, chain: str, market: Address, block_number: int, standing: Mapping[Address, Standing]
-    ) -> None:
-        await self.faults.step("record_standing")
-        self.standings.append((market, block_number, dict(standing)))
-
-    def of(self, *kinds: Kind) -> list[Event]:
-        return [event for event in self.events if event.kind in kinds]
-
-
-@dataclass
-class MemoryCheckpoints:
-    """`keeper.ports.Checkpoints` in lists."""
-
-    faults: Faults
-    kept: list[Checkpoint] = field(default_factory=list)
-    aside: list[tuple[Checkpoint, str]] = field(default_factory=list)
-    full: bool = False
-
-    async def save(self, checkpoint: Checkpoint) -> bool:
-        await self.faults.step("save")
-        if self.full:
-            return False
-        marks = [each for each in self.kept if each.market == checkpoint.market and each.stage is not Stage.BOOK]
-        gone = marks if checkpoint.stage is Stage.BOOK else []
-        self.kept = [each for each in self.kept if each not in gone] + [checkpoint]
-        return True
-
-    async def load(self, chain: str, market: Address) -> Sequence[Checkpoint]:
-        await self.faults.step("load")
-        found = [each for each in self.kept if (each.chain, each.market) == (chain, market)]
-        newest_first = sorted(range(len(found)), key=lambda place: (found[place].block.number, place), reverse=True)
-        return [found[place] for place in newest_first]
-
-    async def set_aside(self, checkpoint: Checkpoint, cause: str) -> None:
-        await self.faults.step("set_aside")
-        self.kept.remove(checkpoint)
-        self.aside.append((checkpoint, cause))
-
-    def books(self, market: Address) -> list[Checkpoint]:
-        """In the order saved."""
-        return [each for each in self.kept if each.market == market and each.stage is Stage.BOOK]
-
-    def alter(self, market: Address, **changes: Any) -> None:
-        """Pretend that the newest book says something else."""
-        newest = self.books(market)[-1]
-        self.kept = [replace(newest, **changes)]

@@ -21,14 +21,13 @@ from tests.toy_arithmetic import ToyMarket, ToyReserve, ToyRules, ToyState
 from tests.toy_market import ToyAdapter
 from tests.toy_ports import (
     Faults,
-    MemoryCheckpoints,
-    MemoryJournal,
     ToyChain,
     ToyFork,
     ToyFunding,
     ToyLive,
     ToySimulator,
 )
+from tests.toy_records import MemoryCheckpoints, MemoryJournal
 from tests.toy_world import BLOCK_S, Action, Draft, Pool, World, rich
 
 WETH, WBTC, USDC, DAI = range(4)

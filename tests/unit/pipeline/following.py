@@ -12,7 +12,8 @@ from keeper.pipeline.progress import unwatched
 from tests.scenario.scene import CHAIN, CHAIN_ID, entry_of, pool_address, toy_pool
 from tests.toy_arithmetic import ToyMarket, ToyRules, ToyState
 from tests.toy_market import ToyAdapter
-from tests.toy_ports import Faults, MemoryCheckpoints, ToyChain
+from tests.toy_ports import Faults, ToyChain
+from tests.toy_records import MemoryCheckpoints
 from tests.toy_world import Action, Pool, World
 
 
