@@ -75,7 +75,7 @@ def endpoint(
     )
 
 
-def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int, origin: str = "") -> Event:
+def caught_up(chain: str, market: Address, block: BlockRef, borrowers: int, origin: str) -> Event:
     """`borrowers`: how many have debt in the book; `origin`: where the book came from, and how it was proven."""
     fields: dict[str, Field] = {**block_fields(block), "borrowers": borrowers, "origin": origin}
     return Event(Kind.CAUGHT_UP, chain, block.number, market, fields=fields)
