@@ -17,6 +17,8 @@ from keeper.core.errors import ChainError, RateLimited
 LONGEST_BACKOFF_S = 30.0
 POLLS_BEFORE_GOING_BACK = 3
 QUIET_INTERVALS = 4
+SHORTEST_INTERVAL_S = 0.1
+"""However much is announced, the node is not asked more often than this."""
 GRACE_INTERVALS = 3
 """So much later than by asking may a head be announced."""
 
@@ -85,6 +87,9 @@ class _Watch:
         self._failures = 0
         self._lower_polls = 0
         self._next_poll_s = 0.0
+        self._soonest_poll_s = 0.0
+        self._hint: BlockRef | None = None
+        """The announcement that was last asked about."""
         self._looked_s = 0.0
         """When the head was last known for sure."""
         self._missed_s: float | None = None
@@ -125,6 +130,9 @@ class _Watch:
     def _due_s(self) -> float:
         if self._in_step():
             return max(self._next_poll_s, self._changed_s + self._quiet_after_s)
+        latest = self._announced.latest if self._announced is not None else None
+        if latest is not None and latest != self._hint and not self._failures:
+            return min(self._soonest_poll_s, self._next_poll_s)
         return self._next_poll_s
 
     async def _wait(self) -> None:
@@ -151,7 +159,9 @@ class _Watch:
 
     # -- asking ------------------------------------------------------------------------------------------------------
     async def _asked(self) -> BlockRef | None:
-        self._next_poll_s = time.monotonic() + self._interval_s
+        now_s = time.monotonic()
+        self._next_poll_s, self._soonest_poll_s = now_s + self._interval_s, now_s + SHORTEST_INTERVAL_S
+        self._hint = self._announced.latest if self._announced is not None else None
         head = await self._poll()
         if head is None:
             return None

@@ -104,6 +104,29 @@ async def test_whatever_is_announced_the_head_is_found(bench: Bench, sockets: So
             await watch.next(0.2)
 
 
+async def test_after_a_gap_the_head_is_asked_for_at_once(bench: Bench, proxy: FaultProxy, sockets: SocketProxy) -> None:
+    """Once for each announcement: not only when the next poll is due, and not over and over."""
+    async with watching(
+        proxy.url, bench, WebSocketAddress(sockets.url), quiet_after_s=NEVER_S, interval_s=NEVER_S
+    ) as watch:
+        await watch.next()
+        await comes_true(lambda: watch.announced.subscribed_s is not None)
+        await watch.comes(await bench.mine())
+        sockets.manners = SocketManners(drop_every=2)
+        for _ in range(4):
+            asked = proxy.http_requests
+            await bench.mine()
+            await watch.comes(await bench.mine())
+            assert proxy.http_requests <= asked + 2
+        head = await bench.head()
+        other = await bench.node.request("eth_getBlockByNumber", [hex(head.number - 1), False])
+        asked = proxy.http_requests
+        await sockets.announce(other | {"number": hex(head.number + 9)})
+        with pytest.raises(TimeoutError):
+            await watch.next(0.4)
+        assert proxy.http_requests == asked + 1
+
+
 async def test_a_lower_head_that_is_announced_goes_back_only_when_it_is_true(
     bench: Bench, sockets: SocketProxy
 ) -> None:

@@ -80,7 +80,8 @@ async def watching(
         patience = Patience(answer_s=0.5, probe_after_s=settings.pop("probe_after_s", NEVER_S))
         announced = Announcements(addresses, CHAIN_ID, tell=notices.append, patience=patience, first_pause_s=0.02)
         await stack.enter_async_context(announced.followed())
-        found = heads(rpc, interval_s=INTERVAL_S, quiet_after_s=quiet_after_s, announced=announced, **settings)
+        settings = {"interval_s": INTERVAL_S} | settings
+        found = heads(rpc, quiet_after_s=quiet_after_s, announced=announced, **settings)
         watch = Watch(cast(AsyncGenerator[BlockRef, None], found), announced, notices)
         stack.push_async_callback(watch.close)
         yield watch
