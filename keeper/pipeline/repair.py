@@ -17,7 +17,7 @@ REPEATS = 3
 HOLD_S = 3_600
 ROWS_PER_HEAD = 2_000
 """Read again at one head, so that watching goes on while many are."""
-ASK_AGAIN_S = 300
+ASK_AGAIN_S = 10
 """How often a market of no known kind is looked at without any sign that it changed."""
 MOST_TOLD = 20
 """Differences of one comparison that are journaled."""
