@@ -93,9 +93,15 @@ async def simulate(path: Path, *, bad_day: bool, heads: int = HEADS) -> Day:
             await standings.record(MARKET, now.head, now)
             own_s += time.perf_counter() - started_s
             if number == 0:
-                await asyncio.sleep(1)  # let the writer's first group reach the disk
+                await on_disk(path)
                 first_bytes = size_bytes(path)
     return Day(first_bytes, size_bytes(path), counts(path), written_bytes() - written_before, 1_000 * own_s / heads)
+
+
+async def on_disk(path: Path) -> None:
+    """Once everybody's first row is there: the writer works behind the loop."""
+    while counts(path)["standing"] < len(WHO):
+        await asyncio.sleep(0.05)
 
 
 def counts(path: Path) -> dict[str, int]:
