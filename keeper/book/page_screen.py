@@ -49,6 +49,8 @@ class Ordering:
     slots: Slots
     """One in `FEW` of the page, and one more."""
     health: Floats
+    complete: bool
+    """Whether these are all rows with debt."""
 
 
 class PageScreen:
@@ -79,15 +81,16 @@ class PageScreen:
         page = self.page
         slots = np.flatnonzero(page.states[: page.count] == WITH_DEBT)
         collateral, debt = self.weigh(weights)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             health = (collateral[slots] - 2 * weights.margin) / debt[slots]
         health[np.isnan(health)] = -np.inf
-        lowest = min(len(health), page.count // FEW + 1)  # where more than that are low, the whole page is judged
-        if lowest < len(health):
+        lowest = page.count // FEW + 1  # where more than that are low, the whole page is judged
+        complete = len(health) <= lowest
+        if not complete:
             part = np.argpartition(health, lowest)[:lowest]
             slots, health = slots[part], health[part]
         order = np.argsort(health)
-        self.ordering = Ordering(weights, slots[order], health[order])
+        self.ordering = Ordering(weights, slots[order], health[order], complete)
 
     def weigh(self, weights: Weights) -> tuple[Floats, Floats]:
         """Weighted collateral and debt of every slot, base·bps; NaN where there is no price."""
@@ -118,7 +121,7 @@ class PageScreen:
         if ordering is None or cut is None:
             return None
         low = int(ordering.health.searchsorted(cut))
-        if low + len(changed) > self.page.count // FEW:
+        if low + len(changed) > self.page.count // FEW or (low == len(ordering.slots) and not ordering.complete):
             return None
         again = _union([changed, ordering.slots[:low]])
         named, touched = self._judge_some(again, weights)

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.book.book import Book
-from keeper.core.lending import Position, Side
+from keeper.core.errors import Defect
+from keeper.core.lending import Health, Position, Side
 from keeper.core.screening import ScreenTerms
-from keeper.core.units import RAY, Address
+from keeper.core.units import BPS, RAY, Address
 from keeper.protocols.aave_v3.market import Category
 from keeper.protocols.aave_v3.state import State
 from tests.property.screening import (
+    ADAPTER,
     DAY_S,
     RELEASES,
     USD,
@@ -151,3 +153,36 @@ def test_what_counts_at_a_threshold_of_zero_is_named() -> None:
     row = Position(Address(b"\x01" * 20), {0: 10**9, 1: 10**5}, {2: 8 * 10**8 - 10**3}, frozenset({0, 1}), 1)
     assert sick_of([row], state, NOW_S) == {row.borrower}
     assert named_of(book_of([row]), state, NOW_S) == {row.borrower}
+
+
+def test_estimates_are_close_to_the_exact_valuation() -> None:
+    rng = random.Random(4)
+    state = two_reserves("3.6", 18, 3_000 * USD, RAY * 5 // 4)
+    rows = [
+        Position(
+            Address(rng.randbytes(20)),
+            {0: rng.randrange(10**17, 10**22)},
+            {1: 10**18} if n % 5 else {},
+            frozenset({0}),
+            0,
+        )
+        for n in range(60)
+    ]
+    book = book_of(rows)
+    (block,) = book.weighed(terms_of(book, state, NOW_S))
+    assert set(block.accounts()) == {row.borrower for row in rows if row.debt_scaled}
+    estimated = zip(block.accounts(), block.collateral_base_bps, block.debt_base_bps, strict=True)
+    for account, collateral_base_bps, debt_base_bps in estimated:
+        exact = ADAPTER.health(state, book.position(account), NOW_S)
+        assert isinstance(exact, Health)
+        assert collateral_base_bps == pytest.approx(exact.weighted_collateral_base_bps, rel=1e-9)
+        assert debt_base_bps == pytest.approx(exact.debt_base * BPS, rel=1e-9)
+
+
+def test_terms_for_fewer_columns_than_the_book_has_are_a_defect() -> None:
+    state = two_reserves("3.6", 18, USD, RAY)
+    book = book_of([Position(Address(b"\x01" * 20), {0: 5}, {1: 1}, frozenset({0}), 0)])
+    old = terms_of(book, state, NOW_S)
+    book.enter(1, [Position(Address(b"\x02" * 20), {0: 5}, {0: 1}, frozenset({0}), 0)])
+    with pytest.raises(Defect, match="2 weights for a book of 3 columns"):
+        book.named(old)
