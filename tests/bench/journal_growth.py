@@ -33,6 +33,7 @@ HEADS, BLOCK_S, BORROWERS = 7_200, 12, 2_000
 REVERTING, FEE_SPIKES, SPIKE_HEADS = 50, 20, 5
 GAS, FEE_CAP_WEI, NATIVE_BASE = (350_000,), 200 * 10**9, 2_000 * 10**8
 WHO = [Address(index.to_bytes(4, "big") * 5) for index in range(BORROWERS)]
+ON_DISK_TRIES = 1_000
 MOST_GROWTH_BYTES = 1_000_000
 """After the first head: what no longer changes must take no more room."""
 
@@ -100,8 +101,11 @@ async def simulate(path: Path, *, bad_day: bool, heads: int = HEADS) -> Day:
 
 async def on_disk(path: Path) -> None:
     """Once everybody's first row is there: the writer works behind the loop."""
-    while counts(path)["standing"] < len(WHO):
+    for _ in range(ON_DISK_TRIES):
+        if counts(path)["standing"] == len(WHO):
+            return
         await asyncio.sleep(0.05)
+    raise AssertionError("the first head's rows are not on the disk")
 
 
 def counts(path: Path) -> dict[str, int]:
