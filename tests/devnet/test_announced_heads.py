@@ -22,12 +22,12 @@ async def test_whoever_falls_is_restored_on_announced_heads(bed36: Bed, tmp_path
             await kept.until("caught_up", count=2)
             fallen = await fall(bed36)
             await worked_off(bed36, kept, fallen.sick)
+            await kept.until("restored")
             await settled(kept)
             ended = await daemon.stopped()
         assert ended.code == 0
         await assert_nothing_twice(bed36, kept, fallen.block)
         assert set(sockets.counts) == {"eth_chainId", "eth_subscribe"}
-    assert kept.events("restored")
     assert kept.events("not_restored", "alert", "trouble") == []
     assert "0123456789abcdef" not in ended.err + ended.out + kept.store.read_bytes().decode("latin-1")
 
