@@ -36,6 +36,8 @@ class Attempts:
         self._submitter = submitter
         self._journal = journal
         self._stops = stops
+        self.cut_short = False
+        """Whether the last settling ran out of time before it had asked after everybody."""
         self._patience = 1
         """How many times as long as usual outcomes are waited for: doubled while none can be read in the time."""
         self._submitted: deque[Submission] = deque(maxlen=MOST_UNREPORTED)
@@ -86,6 +88,7 @@ class Attempts:
 
         A rehearsal has nobody to hurry for: its outcomes are awaited. Only reading is cut short, never a record."""
         freed: set[Key] = set()
+        self.cut_short = False
         loop = asyncio.get_running_loop()
         allowed_s = min(LONGEST_SETTLE_S, self._patience * min(SETTLE_S, max(LEAST_SETTLE_S, block_s / 4)))
         until_s = None if self._submitter.rehearses else loop.time() + allowed_s
@@ -94,6 +97,7 @@ class Attempts:
                 async with asyncio.timeout_at(until_s):
                     outcome = await self._submitter.settle(submission, head)
             except TimeoutError:
+                self.cut_short = True
                 self._patience = 1 if freed else min(MOST_PATIENCE, 2 * self._patience)
                 return freed
             except (ChainError, *UNFORESEEN) as error:

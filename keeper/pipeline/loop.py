@@ -95,6 +95,11 @@ class ChainLoop:
         return self._attempts.open
 
     @property
+    def cut_short(self) -> bool:
+        """Whether outcomes are still unread only because a head may not wait for them."""
+        return self._attempts.cut_short
+
+    @property
     def stopped(self) -> Mapping[Address, str]:
         """Markets that a defect stopped, with what broke."""
         return self._stops.markets

@@ -83,7 +83,8 @@ async def run_once(
     clock = asyncio.get_running_loop()
     moved_s = clock.time()
     while True:
-        head = await _next_head(heads, head_timeout_s, loop)
+        # A chain that mines on demand may show no other head: what the last one had no time for goes on at once.
+        head = None if loop.cut_short else await _next_head(heads, head_timeout_s, loop)
         result = await _one_round(loop, chain, head, watcher, progress)
         outcomes += result.settled
         if result.submitted or result.settled:
@@ -97,11 +98,13 @@ async def run_once(
         return OnceResult(result, tuple(outcomes), _leaves_work(result, outcomes, rehearses))
 
 
-async def _one_round(loop: ChainLoop, chain: Chain, head: BlockRef, watcher: Watcher, progress: Progress) -> Round:
-    """The round of this head; after trouble that of the newest, since a quiet chain may show no other for long."""
+async def _one_round(
+    loop: ChainLoop, chain: Chain, head: BlockRef | None, watcher: Watcher, progress: Progress
+) -> Round:
+    """The round of this head; without one, and after trouble, that of the newest: a quiet chain may show no other for long."""
     for failures in count(1):
         try:
-            result = await loop.on_head(head if failures == 1 else await chain.latest(), progress)
+            result = await loop.on_head(head if head and failures == 1 else await chain.latest(), progress)
             watcher.on_round(loop, result)
             return result
         except ChainError as error:

@@ -212,6 +212,19 @@ async def test_what_nobody_foresaw_is_a_defect() -> None:
         await once(scene, scene.world.mine)
 
 
+async def test_outcomes_that_a_head_had_no_time_for_are_read_without_another_head() -> None:
+    """A chain that mines on demand shows none."""
+    scene = sick(Scene())
+    hurried = iter([TimeoutError("no time"), TimeoutError("no time"), None])
+    scene.faults.fail = lambda count, name: (
+        next(hurried, None) if name == "settle" and scene.world.tip.receipts else None
+    )
+    result = await once(scene, scene.world.mine)
+    assert not result.work_left
+    assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
+    assert next(hurried, None) is None
+
+
 # -- rehearsals ------------------------------------------------------------------------------------------------------
 
 
