@@ -205,8 +205,9 @@ class Actor:
             return Standing(ORDERED, detail, None, health.health_factor_wad, restored_by)
         if self._age.age_s() > self._max_head_age_s:
             return Skip(Reason.STALE_HEAD, f"the newest head is {self._age.age_s():.0f} s old")
-        if self._age.chain_s() > desk.window(moment).latest_s:
-            return Skip(Reason.STALE_HEAD, f"judging this head took {self._age.taken_s():.0f} s")
+        late = self._too_late(desk, turn)
+        if late is not None:
+            return late
         if desk.follower.verified is None:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
         return self._full(turn) or desk.begin(sick.borrower, moment)
@@ -303,6 +304,8 @@ class Actor:
             final = await self._guarded(sick, partial(sick.desk.reprice, order, simulation))
             if final is None:
                 continue
+            if isinstance(final, Order):
+                final = self._too_late(sick.desk, turn) or final
             if isinstance(final, Skip):
                 self._drop(sick, order, final, turn)
                 continue
@@ -311,6 +314,12 @@ class Actor:
             confirmed.append((sick, final, simulation))
             await turn.slices.breathe()
         return [each for each in confirmed if each[0].desk.market not in self._stops.markets]
+
+    def _too_late(self, desk: Desk, turn: Turn) -> Skip | None:
+        """Why nothing planned on this head may leave any more: its window is over, and what it says of prices and interest."""
+        if self._age.chain_s() <= desk.window(turn.moment).latest_s:
+            return None
+        return Skip(Reason.STALE_HEAD, f"judging this head took {self._age.taken_s():.0f} s")
 
     def _drop(self, sick: Sick, order: Order, why: Skip, turn: Turn) -> None:
         """Nothing of the order is on its way: its money is free for the others."""
