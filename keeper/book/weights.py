@@ -33,11 +33,10 @@ class Weights:
         width = NARROWEST
         while width < len(columns):
             width *= 2
-        # An adapter may well give many columns the same fraction. Python divides integers of any size with a single rounding.
-        distinct = {id(fraction): fraction for fraction in terms.weights}
-        worth = {key: MISSING if each is None else each[0] / each[1] for key, each in distinct.items()}
+        # Python divides integers of any size with a single rounding.
+        worth = [MISSING if fraction is None else fraction[0] / fraction[1] for fraction in terms.weights]
         self.signed: Floats = np.zeros(width)
-        self.signed[columns.weighing_numbers()] = [worth[id(fraction)] for fraction in terms.weights]
+        self.signed[columns.weighing_numbers()] = worth
         self.signed[: len(columns)] *= np.where(columns.is_debt(), -(1 + EPSILON), 1 - EPSILON)
         self._known_debt: Floats | None = None
         self.serial = next(SERIAL)

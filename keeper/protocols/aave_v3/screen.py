@@ -39,6 +39,7 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
     known: dict[tuple[int, int], tuple[Fraction | None, Fraction | None]] = {}
     """(collateral, debt) by (reserve, e-mode that it is a member of): whoever is none weighs as in no e-mode."""
     weights: list[Fraction | None] = []
+    debt_side = Side.DEBT  # looked up once: an enum's members are slow to reach, and this runs at every price
     for side, reserve_id, category in columns:
         if category not in members:
             members[category] = _members(at.emode(category))
@@ -52,7 +53,7 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
             leg, emode = _leg(at, reserve_id), at.emode(key[1])
             pair = known[key] = _pair(leg, emode, floored) if leg is not None else (None, None)
             most_bps = max(most_bps, BPS if leg is None else threshold_bps(leg, emode))
-        weights.append(pair[side is Side.DEBT])
+        weights.append(pair[side is debt_side])
     return ScreenTerms(
         weights=weights,
         leg_margin_base_bps=most_bps,
