@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
@@ -24,11 +24,11 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     return text + (f" (and {more} more)" if more else "")
 
 
-def first_problem(error: ValidationError) -> tuple[ErrorDetails, list[int | str]]:
+def first_problem(error: ValidationError) -> tuple[Mapping[str, Any], list[int | str]]:
     """The problem to tell, misspelt keys first, and the keys that lead to it."""
     problems = error.errors(include_input=False, include_url=False)
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
-    return first, [part for part in first["loc"] if not _is_branch(part)]
+    return dict(first), [part for part in first["loc"] if not _is_branch(part)]
 
 
 def _is_branch(part: int | str) -> bool:
