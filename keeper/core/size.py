@@ -52,27 +52,45 @@ class PairSizer(Generic[Market, State]):
         self.pair = pair
         self._scenarios = tuple(scenarios)
         self._quotes: dict[int, tuple[Quote, ...] | Refusal] = {}
+        self._single: dict[tuple[int, int], Quote | Refusal] = {}
+        """By place of the scenario and request."""
         self._allowed: list[tuple[int, int]] | None = None
 
     def quotes(self, debt_to_cover_raw: int) -> tuple[Quote, ...] | Refusal:
         """What the request does in each scenario; the first refusal if any scenario refuses it."""
         known = self._quotes.get(debt_to_cover_raw)
-        if known is not None:
-            return known
+        if known is None:
+            known = self._quotes[debt_to_cover_raw] = self._in_all(debt_to_cover_raw)
+        return known
+
+    def _in_all(self, debt_to_cover_raw: int) -> tuple[Quote, ...] | Refusal:
         found: list[Quote] = []
-        answer: tuple[Quote, ...] | Refusal | None = None
-        for scenario in self._scenarios:
-            quote = self._adapter.quote_liquidation(
+        for place in range(len(self._scenarios)):
+            quote = self._in_one(place, debt_to_cover_raw)
+            if isinstance(quote, Refusal):
+                return quote
+            found.append(quote)
+        return tuple(found)
+
+    def _in_one(self, place: int, debt_to_cover_raw: int) -> Quote | Refusal:
+        known = self._single.get((place, debt_to_cover_raw))
+        if known is None:
+            scenario = self._scenarios[place]
+            known = self._single[place, debt_to_cover_raw] = self._adapter.quote_liquidation(
                 self._state, scenario.position, self.pair, debt_to_cover_raw, scenario.timestamp_s
             )
-            if isinstance(quote, Refusal):
-                answer = quote
-                break
-            found.append(quote)
-        if answer is None:
-            answer = tuple(found)
-        self._quotes[debt_to_cover_raw] = answer
-        return answer
+        return known
+
+    def reaches(self, debt_to_cover_raw: int, target_wad: int) -> bool:
+        """Whether `health_wad` is at least the target. The latest scenario, most often the worst, is looked at first: one
+        that fails there needs no other."""
+        for place in reversed(range(len(self._scenarios))):
+            quote = self._in_one(place, debt_to_cover_raw)
+            if isinstance(quote, Refusal) or quote.bad_debt_base:
+                return False
+            if quote.health_after.health_factor_wad < target_wad:
+                return False
+        return True
 
     def health_wad(self, debt_to_cover_raw: int) -> int | None:
         """The worst health after the request; None where it is refused or leaves bad debt behind."""
@@ -116,8 +134,7 @@ class PairSizer(Generic[Market, State]):
         """
 
         def reaches(request_raw: int) -> bool:
-            health = self.health_wad(request_raw)
-            return health is not None and health >= target_wad
+            return self.reaches(request_raw, target_wad)
 
         floored = self._adapter.health_is_floored(self._state)
         guess = self.closed_form_raw(target_wad, healths)
