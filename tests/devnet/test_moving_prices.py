@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from keeper.core.units import HEALTH_ONE_WAD, address_from_hex
 from keeper.devnet import admin
 from keeper.devnet.feeds import let_move
@@ -15,7 +17,16 @@ PER_SECOND_WAD = {"WETH": -(10**13), "DAI": 10**12, "WBTC": 5 * 10**12}
 """A thousandth of a percent of itself each second: some hundred times what real sources do."""
 
 
-async def test_who_stands_on_a_moving_price_is_restored_to_the_target(bed: Bed, tmp_path: Path) -> None:
+async def test_who_stands_on_a_moving_price_is_restored_to_the_target(bed36: Bed, tmp_path: Path) -> None:
+    await restores_on_moving_prices(bed36, tmp_path)
+
+
+@pytest.mark.long
+async def test_so_it_is_on_the_older_release(bed302: Bed, tmp_path: Path) -> None:
+    await restores_on_moving_prices(bed302, tmp_path)
+
+
+async def restores_on_moving_prices(bed: Bed, tmp_path: Path) -> None:
     kept = await keeping(bed, tmp_path, funded=True)
     kept.chain = {"inclusion_blocks": 20}  # on a busy machine the orders of one head take a while
     await admin.set_answer(bed, "WETH", await bed.price_base("WETH") * 93 // 100)

@@ -30,8 +30,17 @@ async def sick(scene: Updating) -> set[Address]:
 
 
 async def test_plans_wait_for_the_update_and_go_out_when_it_lands(
-    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await go_out_when_it_lands(bed36, tmp_path, monkeypatch)
+
+
+@pytest.mark.long
+async def test_so_they_do_on_the_older_release(bed302: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await go_out_when_it_lands(bed302, tmp_path, monkeypatch)
+
+
+async def go_out_when_it_lands(bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with updating(bed, tmp_path, monkeypatch) as scene:
         before = await sick(scene)
         pending = await scene.announced(await fallen(scene))
