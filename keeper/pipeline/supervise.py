@@ -37,22 +37,41 @@ async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher:
     """Every head, for ever. Trouble with the world backs off and goes on; only a configuration error ends it."""
     failures = 0
     async for head in chain.heads():
-        loop.calm.clear()
-        try:
-            watcher.on_round(loop, await loop.on_head(head, progress))
-            failures = 0
-        except ConfigError:
-            raise
-        except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain goes on
-            # A market that reached the head must not wait for another that never does.
-            failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
-            watcher.on_error(loop, error)
-            expected = isinstance(error, KeeperError)
-            severity = Severity.WARNING if expected else Severity.ALERT
-            await journal.record([event_build.trouble(loop.name, error, block_number=head.number, severity=severity)])
-            await asyncio.sleep(_pause_s(failures))
-        finally:
-            loop.calm.set()
+        failures = await _round_for_ever(loop, head, chain, journal, watcher, progress, failures)
+        # A chain that mines on demand may show no other head: what this one had no time for goes on at once.
+        while loop.cut_short and failures == 0:
+            failures = await _round_for_ever(loop, None, chain, journal, watcher, progress, failures)
+
+
+async def _round_for_ever(
+    loop: ChainLoop,
+    head: BlockRef | None,
+    chain: Chain,
+    journal: Journal,
+    watcher: Watcher,
+    progress: Progress,
+    failures: int,
+) -> int:
+    """One round, at the newest head if none is given. Returns how many in a row have failed by now."""
+    loop.calm.clear()
+    try:
+        head = head or await chain.latest()
+        watcher.on_round(loop, await loop.on_head(head, progress))
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain goes on
+        # A market that reached the head must not wait for another that never does.
+        failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
+        watcher.on_error(loop, error)
+        expected = isinstance(error, KeeperError)
+        severity = Severity.WARNING if expected else Severity.ALERT
+        number = head.number if head is not None else None
+        await journal.record([event_build.trouble(loop.name, error, block_number=number, severity=severity)])
+        await asyncio.sleep(_pause_s(failures))
+        return failures
+    finally:
+        loop.calm.set()
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -119,8 +120,9 @@ async def test_nothing_is_sent_that_cannot_be_written_down_first(
     async with inside(kept, port, live=True):
         await kept.until("caught_up", count=2)
         used = await nonce(bed36, kept.account.address)
-        with closing(sqlite3.connect(kept.store, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(kept.store, isolation_level=None, check_same_thread=False)) as other:
+            # In a thread: the daemon, which runs in this loop, may have to finish its own transaction first.
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             fallen = await fall(bed36)
             await page_tells_of_the_store(port, "close that program")
             assert await nonce(bed36, kept.account.address) == used
