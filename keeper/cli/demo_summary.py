@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +23,8 @@ BASE_DECIMALS = 8
 """The devnet's base currency is the US dollar with eight decimals."""
 COIN_DECIMALS = 18
 TITLE = "keeper demo: Aave v3.6 on a local anvil"
+WHOLE_WIDTH = 136
+"""From this width on there is room for every column."""
 
 _CLIPS = {
     Clip.CLOSE_FACTOR: "close factor",
@@ -72,7 +74,7 @@ def summary(result: DemoResult) -> RenderableType:
     """Everything that is shown at the end."""
     return Group(
         Text("after the crash: ").append_text(prices_text(result.record, moved_only=True)),
-        _table(result),
+        _Rows(result),
         Text(),
         *_legend(result),
         _cases(result),
@@ -178,19 +180,31 @@ def _name(result: DemoResult, borrower: Address) -> str:
     return f"{result.record.name(borrower)} {short_address(borrower)}"
 
 
-def _table(result: DemoResult) -> Table:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The table, with as many columns as there is room for."""
+
+    result: DemoResult
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = options.max_width >= WHOLE_WIDTH
+        yield _table(self.result, whole)
+        if not whole:
+            yield Text(f"On {WHOLE_WIDTH} columns or in a file: also overshoot, amounts, calls and error.", style="dim")
+
+
+def _table(result: DemoResult, whole: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    columns = ("borrower", "before", "planned", "after", "target", "overshoot")
+    columns = ("borrower", "before", "planned", "after", "target")
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for name in ("repaid", "seized", "calls", "error"):
+    for name in ("overshoot", "repaid", "seized", "calls", "error") if whole else ():
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("bound by, or why not")
     for row in rows(result):
-        cells = (row.before, row.planned, Text(row.after, style=row.style), row.target, row.overshoot)
-        remark = Text(row.remark, style="" if row.calls else row.style)
-        tail = (row.repaid, row.seized, row.calls, row.model_error, remark)
-        table.add_row(row.borrower, *cells, *tail)
+        cells = (row.before, row.planned, Text(row.after, style=row.style), row.target)
+        figures = (row.overshoot, row.repaid, row.seized, row.calls, row.model_error) if whole else ()
+        table.add_row(row.borrower, *cells, *figures, Text(row.remark, style="" if row.calls else row.style))
     return table
 
 

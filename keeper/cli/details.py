@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from keeper.cli.labels import Labels
 from keeper.cli.render import checksum, fixed_text, gwei_text, plain_text, token_text
 
-_ADDRESS = "0x[0-9a-f]{40}"
+_ADDRESS = r"0x[0-9a-f]{40}(?![0-9a-f])"
+"""A longer run of digits is a hash."""
 _COIN_DECIMALS = 18
 Rewrite = Callable[[re.Match[str], str | None, Labels], str]
 

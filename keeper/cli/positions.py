@@ -68,7 +68,7 @@ def _all(config: Path, rpc: str | None, provider: str | None, below: str | None,
         rows = asyncio.run(list_positions(settings, progress))
     chosen = [row for row in rows if is_below(row, below_wad)]
     with readers_may_leave():
-        show_json(chosen) if as_json else show_table(chosen)
+        show_json(chosen) if as_json else show_table(chosen, below)
 
 
 def _near(config: Path, rpc: str | None, provider: str | None, count: int, as_json: bool) -> None:

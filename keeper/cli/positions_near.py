@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from keeper.cli.map_report import market_object, price_name
 from keeper.cli.render import base_text, checksum, fixed_text, health_text, table_console
 from keeper.stress.snapshot import Snapshot, take_snapshot
-from keeper.stress.trigger import Direction, Near, Trigger, nearest
+from keeper.stress.trigger import Near, Trigger, nearest
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from keeper.app.looking import MarketLook
 
@@ -66,13 +66,14 @@ def _object(look: MarketLook, near: Near) -> dict[str, Any]:
 
 # -- tables ------------------------------------------------------------------------------------------------------------
 _PRICE_DIGITS = 8
-_SIGN = {Direction.FALLS: "falls", Direction.RISES: "rises"}
+WHOLE_WIDTH = 120
+"""From this width on there is room for a table with whole addresses."""
 
 
 def show_tables(found: Sequence[Closest]) -> None:
     console = table_console()
     for each in found:
-        console.print(_table(each))
+        _show_table(console, each) if console.width >= WHOLE_WIDTH else _show_entries(console, each)
         console.print(note(each), style="dim", highlight=False)
 
 
@@ -86,13 +87,33 @@ def note(found: Closest) -> str:
     )
 
 
-def _table(found: Closest) -> Table:
+def _heading(look: MarketLook) -> str:
+    return f"{look.chain}, market {checksum(look.market)}, block {look.block.number}"
+
+
+def _show_entries(console: Console, found: Closest) -> None:
+    """Where a table has no room for whole addresses: two lines each."""
+    look = found.look
+    console.print(_heading(look), highlight=False)
+    for near in found.near:
+        health, style = near.exposed.health, "red" if near.exposed.is_below_one else ""
+        standing = (
+            f"health {health_text(health.health_factor_wad)}  debt {base_text(health.debt_base, look.base_decimals)}"
+        )
+        console.print(f"{checksum(near.exposed.borrower)}  {standing}", style=style, highlight=False)
+        if near.triggers:
+            name, now, trigger, move = _trigger_cells(look, near.triggers[0])
+            told = f"    {name} {now}: below 1 at {trigger}, {move}"
+        else:
+            told = "    no single price"
+        console.print(told, style=style, highlight=False, markup=False)
+
+
+def _show_table(console: Console, found: Closest) -> None:
     from rich.table import Table
 
     look = found.look
-    table = Table(
-        title=f"{look.chain}, market {checksum(look.market)}, block {look.block.number}", title_justify="left"
-    )
+    table = Table(title=_heading(look), title_justify="left")
     for name in ("borrower", "health", "debt", "price of", "now", "below 1 at", "move"):
         table.add_column(name, justify="left" if name in ("borrower", "price of") else "right", overflow="fold")
     for near in found.near:
@@ -104,7 +125,7 @@ def _table(found: Closest) -> Table:
             *(_trigger_cells(look, near.triggers[0]) if near.triggers else ("no single price", "-", "-", "-")),
             style="red" if near.exposed.is_below_one else "",
         )
-    return table
+    console.print(table)
 
 
 def _trigger_cells(look: MarketLook, trigger: Trigger) -> tuple[str, str, str, str]:

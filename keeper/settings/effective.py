@@ -17,7 +17,7 @@ def effective_rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
         preset = chain.load_preset()
         if preset is not None:
             for key, value in preset.model_dump().items():
-                yield f"chains.{name}.preset.{key}", str(value), "preset"
+                yield f"chains.{name}.preset.{key}", _shown(value), "preset"
 
 
 def _rows(prefix: str, model: BaseModel) -> Iterator[tuple[str, str, str]]:

@@ -27,8 +27,8 @@ from tests.unit.app.demo_facts import (
 from tests.unit.store import facts
 
 
-def drawn(*, found: tuple[str, ...] = ()) -> str:
-    console = Console(width=160, force_terminal=False)
+def drawn(*, found: tuple[str, ...] = (), width: int = 160) -> str:
+    console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
         console.print(summary(result(found=found)))
     return capture.get()
@@ -143,3 +143,12 @@ def test_problems_replace_the_praise() -> None:
 
 def test_the_restored_borrower_is_the_one_of_the_facts() -> None:
     assert result().record.attempts[facts.ATTEMPT].borrower == RESTORED == outcome().borrower
+
+
+def test_a_narrow_terminal_cuts_no_figure_but_leaves_columns_out_and_says_so() -> None:
+    whole, narrow = drawn(), drawn(width=80)
+    assert "…" not in narrow.replace(RESTORED_NAME, "").replace(TOXIC_NAME, "")
+    assert "0.9700   1.0500  1.0500  1.0500" in narrow
+    assert "also overshoot, amounts" in narrow
+    assert "1,070 USDC" in whole
+    assert "also overshoot, amounts" not in whole

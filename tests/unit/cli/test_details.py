@@ -63,6 +63,7 @@ def test_an_unknown_asset_keeps_its_raw_units_and_its_whole_address() -> None:
             "of 3 USDC that are paid out, 2 USDC arrive",
         ),
         ("collateral 100 base is worth less than debt 250000000 base", "collateral 0.00 is worth less than debt 2.50"),
+        (f"transaction 0x{'ab' * 32} is mined", f"transaction 0x{'ab' * 32} is mined"),
         ("no price for WBTC", "no price for WBTC"),
         ("odd \x1b[31m bytes", "odd �[31m bytes"),
     ],

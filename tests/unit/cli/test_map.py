@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from keeper.app.looking import MarketLook
+from keeper.cli import positions_near
 from keeper.cli.map_html import page_of
 from keeper.cli.map_report import Wanted, maps_of
 from keeper.cli.map_view import show_maps
 from keeper.cli.positions_near import closest, move_text, price_text, show_tables
-from keeper.cli.render import compact_text
+from keeper.cli.render import checksum, compact_text
 from keeper.core.errors import ConfigError
 from keeper.core.lending import Position
 from keeper.core.units import Address
@@ -96,3 +98,14 @@ def test_prices_moves_and_sums_for_people() -> None:
     assert (move_text(-62_501), move_text(250_000), move_text(0)) == ("-6.26 %", "+25.00 %", "0.00 %")
     shown = [compact_text(amount * DOLLAR, 8) for amount in (0, 1, 999, 1000, 1_239_999, 5 * 10**9)]
     assert shown == ["-", "1.00", "999.00", "1.00k", "1.23M", "5.00B"]
+
+
+def test_eighty_columns_break_no_address_of_the_nearest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(positions_near, "table_console", lambda: Console(width=80))
+    show_tables([closest(look(NEARER, names={0: "[red]", 1: "USD", 2: "WBTC"}), 5)])
+    lines = capsys.readouterr().out.splitlines()
+    whole = next(index for index, line in enumerate(lines) if line.startswith(checksum(NEARER.borrower)))
+    assert lines[whole + 1] == "    [red] 2,000.00: below 1 at 1,874.99, -6.26 %"
+    assert max(map(len, lines)) <= 80

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 
-from keeper.cli import run_cli
+from keeper.cli import positions_view, run_cli
 from keeper.cli.positions_view import is_below, parse_health, show_json, show_table
 from keeper.core.errors import ConfigError
 from keeper.core.lending import Health
@@ -95,6 +96,21 @@ def test_the_table_shows_whole_addresses_and_who_has_no_price(capsys: pytest.Cap
     assert "no price" in shown
     assert "0.9000" in shown
     assert "8250 bps" in shown
+
+
+def test_eighty_columns_break_no_address(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions_view, "table_console", lambda: Console(width=80))
+    show_table([row(1, 9 * 10**17)])
+    shown = capsys.readouterr().out
+    assert "0x0101010101010101010101010101010101010101" in shown
+    assert "2.00B" in shown
+    assert "threshold" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_nobody_below_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table([], "1.05")
+    assert capsys.readouterr().out == "No borrower below 1.05\n"
 
 
 @pytest.mark.parametrize("arguments", [["--rpc", "http://127.0.0.1:9"], ["--addresses-provider", "0x" + "a0" * 20]])
