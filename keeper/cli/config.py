@@ -39,7 +39,10 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     settings = load_settings(config)
     for name, chain in settings.chains.items():
-        final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
+        try:
+            final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from None
         if chain.signer is not None:
             _check_signer(config, name, chain.signer)
     concerns = live_concerns(settings)

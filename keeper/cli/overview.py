@@ -44,7 +44,8 @@ def overview(reader: StoreReader, labels: Labels, now: datetime) -> list[Line]:
             lines.append(Line(trouble, 2, "bold red"))
         lines.extend(_below_one(here, labels))
         lines.append(_last_day(reader, watch, now))
-        lines.append(_is_that_normal(watch, here, now, refused=(chain, market) in refused))
+        is_refused = (chain, market) in refused
+        lines.append(_is_that_normal(watch, here, now, refused=is_refused, node_in_trouble=trouble is not None))
     return lines
 
 
@@ -100,12 +101,16 @@ def _last_day(reader: StoreReader, watch: Watch, now: datetime) -> Line:
     return Line(f"In the last 24 hours: {', '.join(told) if told else 'nothing'}.", 2)
 
 
-def _is_that_normal(watch: Watch, standing: Sequence[StandingRow], now: datetime, *, refused: bool) -> Line:
+def _is_that_normal(
+    watch: Watch, standing: Sequence[StandingRow], now: datetime, *, refused: bool, node_in_trouble: bool
+) -> Line:
     to_look_at = sorted({row.reason for row in standing} - NORMAL_TO_LAST - {ORDERED})
     if refused:
         return Line("Not normal: nothing is done in this market until it is verified.", 2, "bold red")
     if is_silent(watch, now):
         return Line("Not normal, if the keeper should be running: nobody has judged since then.", 2, "bold red")
+    if node_in_trouble:
+        return Line("Worth a look: the node. Without its heads nobody is judged.", 2, "yellow")
     if to_look_at:
         return Line(f"Worth a look: {', '.join(to_look_at)}.", 2, "yellow")
     if any(row.reason == ORDERED for row in standing):

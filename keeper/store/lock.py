@@ -29,7 +29,7 @@ def writer_lock(store: Path) -> Iterator[None]:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise StoreError(
                 f"store {store}: another keeper (pid {holder}) is writing to it: stop that one, or give this one its"
-                " own store"
+                " own store (and, live, a key of its own: two keepers with one key take each other's nonces)"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -61,7 +61,10 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
         (
             'preset = "sepolia"',
             'preset = "sepolia"\n[chains.sepolia.rpc]\nagreement = 2',
-            ["rpc.agreement = 2 needs as many rpc_url of different hosts, there is 1", "add an endpoint"],
+            [
+                "keeper.toml: chains.sepolia: rpc.agreement = 2 needs as many rpc_url of different hosts, there is 1",
+                "add an endpoint",
+            ],
         ),
         (
             'preset = "sepolia"',

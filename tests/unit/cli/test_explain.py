@@ -296,6 +296,8 @@ def test_a_node_that_was_judged_by_since_then_is_not(path: Path) -> None:
         f"The node of {CHAIN} is in trouble (RpcTimeout) since 2026-01-31 12:01:00 UTC, slow: is the node overloaded?"
     )
     assert says in told(path)
+    assert "Worth a look: the node." in told(path)
+    assert "Normal:" not in told(path)
 
 
 def test_trouble_of_another_kind_is_not_the_nodes(path: Path) -> None:
