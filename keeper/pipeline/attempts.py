@@ -98,6 +98,7 @@ class Attempts:
                     outcome = await self._submitter.settle(submission, head)
             except TimeoutError:
                 self.cut_short = True
+                self.open[key] = self.open.pop(key)  # last the next time: if it hangs, the others need not wait for it
                 self._patience = 1 if freed else min(MOST_PATIENCE, 2 * self._patience)
                 return freed
             except (ChainError, *UNFORESEEN) as error:

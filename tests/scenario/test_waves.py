@@ -130,3 +130,21 @@ async def test_outcomes_that_cannot_be_read_in_time_keep_no_head_waiting(monkeyp
     scene.live.settle = settle  # type: ignore[method-assign]
     result = await scene.head()
     assert {outcome.borrower for outcome in result.settled} == {borrower(1), borrower(2)}
+
+
+async def test_an_outcome_that_hangs_keeps_none_of_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "SETTLE_S", 0.01)
+    scene = Scene()
+    await scene.head(opens(borrower(1), {WETH: 10}, {USDC: 15_000}), opens(borrower(2), {WETH: 9}, {USDC: 13_500}))
+    await scene.head(price(WETH, 1_800))
+    first = next(iter(scene.loop.open))[1]
+    settle, never = scene.live.settle, asyncio.Event()
+
+    async def stuck(submission: Submission, head: BlockRef) -> Outcome | None:
+        if submission.order.borrower == first:
+            await never.wait()
+        return await settle(submission, head)
+
+    scene.live.settle = stuck  # type: ignore[method-assign]
+    settled = [outcome.borrower for _ in range(2) for outcome in (await scene.head()).settled]
+    assert settled == [who for who in (borrower(1), borrower(2)) if who != first]
