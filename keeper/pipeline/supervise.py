@@ -55,7 +55,7 @@ async def _round_for_ever(
     """One round, at the newest head if none is given. Returns how many in a row have failed by now."""
     loop.calm.clear()
     try:
-        head = head or await chain.latest()
+        head = head or await _newest(loop, chain)
         watcher.on_round(loop, await loop.on_head(head, progress))
     except ConfigError:
         raise
@@ -123,7 +123,9 @@ async def _one_round(
     """The round of this head; without one, and after trouble, that of the newest: a quiet chain may show no other for long."""
     for failures in count(1):
         try:
-            result = await loop.on_head(head if head and failures == 1 else await chain.latest(), progress)
+            if failures > 1:
+                head = await chain.latest()
+            result = await loop.on_head(head or await _newest(loop, chain), progress)
             watcher.on_round(loop, result)
             return result
         except ChainError as error:
@@ -134,6 +136,13 @@ async def _one_round(
         except UNFORESEEN as error:
             raise Defect(f"{loop.name}: {type(error).__name__}: {error}") from error
     raise AssertionError("the counting has no end")
+
+
+async def _newest(loop: ChainLoop, chain: Chain) -> BlockRef:
+    """The newest head; the last one handled where a node that is behind answers with one below it. A chain that really went
+    back shows that by its heads."""
+    head, last = await chain.latest(), loop.head
+    return last if last is not None and head.number < last.number else head
 
 
 def _raise_when_hopeless(loop: ChainLoop, outcomes: Sequence[Outcome]) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, Defect, KeeperError, MarketError
+from keeper.core.events import Kind
 from keeper.core.lending import Side
 from keeper.pipeline import supervise
 from keeper.pipeline.loop import ChainLoop, Round
@@ -223,6 +225,24 @@ async def test_outcomes_that_a_head_had_no_time_for_are_read_without_another_hea
     assert not result.work_left
     assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
     assert next(hurried, None) is None
+
+
+async def test_a_node_that_is_behind_does_not_take_the_keeper_back() -> None:
+    """Going on with what a head had no time for asks for the newest head: nothing is judged on an older one."""
+    scene = sick(Scene())
+    hurried = iter([TimeoutError("no time"), None])
+    scene.faults.fail = lambda count, name: (
+        next(hurried, None) if name == "settle" and scene.world.tip.receipts else None
+    )
+
+    async def behind() -> BlockRef:
+        return scene.world.blocks[-2].ref
+
+    scene.chain.latest = behind  # type: ignore[method-assign]
+    result = await once(scene, scene.world.mine)
+    assert not result.work_left
+    assert result.last.head == scene.tip
+    assert scene.events(Kind.REORG) == []
 
 
 # -- rehearsals ------------------------------------------------------------------------------------------------------
