@@ -29,10 +29,6 @@ class Chain(Protocol):
         before and the chain now have in common: lower than the old end after a reorg."""
         ...
 
-    async def contains(self, block: BlockRef) -> bool:
-        """Whether the block is (still) on the chain."""
-        ...
-
     async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
         """The block of that number on the chain that ends in `of`. Raises `BlockUnavailable` when that chain is no more."""
         ...

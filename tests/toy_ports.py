@@ -90,10 +90,6 @@ class ToyChain:
         common = [block.ref.number for block in self.world.blocks[: head.number + 1] if block.ref.hash in hashes]
         return max(common, default=0)
 
-    async def contains(self, block: BlockRef) -> bool:
-        await self.faults.step("contains")
-        return block.number < len(self.world.blocks) and self.world.blocks[block.number].ref.hash == block.hash
-
     async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
         await self.faults.step("ancestor")
         self.world.block(of)

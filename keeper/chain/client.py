@@ -112,12 +112,6 @@ class ChainClient:
                 self._announced.doubted = True
             raise
 
-    async def contains(self, block: BlockRef) -> bool:
-        try:
-            return (await read_header(self._rpc, block.number)).hash == block.hash
-        except BlockUnavailable:
-            return False  # the chain is shorter now
-
     async def ancestor(self, number: int, of: BlockRef) -> BlockRef:
         """In one exchange with the header at `of`'s number: the node that answers follows the same chain."""
         found, there = await read_headers(self._rpc, [number, of.number])

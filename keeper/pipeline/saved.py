@@ -73,7 +73,7 @@ class Shelf(Generic[Market, State]):
         for checkpoint in await self._fitting():
             if checkpoint.stage is not Stage.BOOK:
                 continue
-            there = checkpoint.block.number <= head.number and await self._chain.contains(checkpoint.block)
+            there = await self._is_below(head, checkpoint.block)
             # A book that is not used must not touch the other, which a back-fill may be half way through.
             loaded = book if there else Book(_follows_nothing)
             try:
@@ -142,7 +142,7 @@ class Shelf(Generic[Market, State]):
             except (ValueError, MalformedResponse) as error:
                 await self._checkpoints.set_aside(checkpoint, f"{type(error).__name__}: {error}")
                 continue
-            if checkpoint.block.number <= head.number and await self._chain.contains(checkpoint.block):
+            if await self._is_below(head, checkpoint.block):
                 return mark
             self.known |= mark.borrowers
         return None
@@ -162,6 +162,11 @@ class Shelf(Generic[Market, State]):
         return await self._save(stage, market, block, facts, borrowers=b"".join(sorted(borrowers)), rows=packed)
 
     # -- both ----------------------------------------------------------------------------------------------------
+
+    async def _is_below(self, head: BlockRef, block: BlockRef) -> bool:
+        """Whether the block is on the chain of `head`. Raises `BlockUnavailable` where the node that answers does not follow
+        that chain: what was saved is neither believed nor given up by the word of another."""
+        return block.number <= head.number and (await self._chain.ancestor(block.number, head)).hash == block.hash
 
     async def _fitting(self) -> list[Checkpoint]:
         """Those of this chain and protocol, newest first; the others are set aside."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.checkpoint import CHECKPOINT_FORMAT, Checkpoint
-from keeper.core.errors import MarketError
+from keeper.core.errors import BlockUnavailable, MarketError
 from keeper.core.lending import Side
 from keeper.core.units import Hash32
 from keeper.pipeline import market as market_module
@@ -136,6 +136,20 @@ async def test_a_saved_book_whose_block_is_gone_is_left_alone_and_nobody_forgott
     assert following.chain.log_ranges[0][0] == 1
     assert following.checkpoints.aside == []
     assert SECOND in following.follower.book, "who was known once stays known"
+
+
+async def test_a_node_that_is_behind_costs_no_saved_book() -> None:
+    """It does not have the saved block, nor the head: its word is no reason to search everybody again."""
+    following = await saved_once()
+    following.restart()
+    following.faults.fail = lambda count, name: BlockUnavailable("behind") if name == "ancestor" else None
+    with pytest.raises(BlockUnavailable):
+        await following.see()
+    following.faults.fail = lambda count, name: None
+    result = await following.see()
+    following.assert_book_is_true()
+    assert result.origin == "saved at block 1, proven at that block"
+    assert following.chain.log_ranges == [(2, 7)]
 
 
 async def test_the_book_before_serves_when_a_reorg_took_the_newest() -> None:
