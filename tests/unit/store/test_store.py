@@ -22,6 +22,7 @@ from tests.unit.store.facts import (
     MARKET,
     OTHER_BORROWER,
     OTHER_MARKET,
+    checkpoint,
     standing,
 )
 
@@ -136,7 +137,7 @@ async def test_while_it_lasts_a_standing_holds_up_to_the_last_judged_head(path: 
             await store.record_standing(
                 CHAIN, MARKET, number, {BORROWER: replace(standing(), health_factor_wad=number)}
             )
-        await store.load(CHAIN, MARKET)  # everything handed over is on the disk
+        assert await store.save(checkpoint(109)), "everything handed over before it is on the disk"
         with StoreReader.open(path) as reader:
             (row,) = reader.standing(only_open=True)
             assert (row.first_block, row.last_block, row.ended) == (100, 109, None)
