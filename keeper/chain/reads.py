@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize
-from keeper.chain.blocks import read_header
+from keeper.chain.blocks import decode_header, header_entry
 from keeper.chain.multicall import (
     CURRENT_BLOCK_TIMESTAMP_SELECTOR,
     MULTICALL3,
@@ -138,25 +138,30 @@ class PinnedReads:
         """Every call's returned bytes or error, from one exchange pinned to the block."""
         if not self._names_by_number:
             by_hash = {"blockHash": to_hex(block.hash), "requireCanonical": True}
-            answers = await self._eth_calls(calls, by_hash)
+            answers = _returned(await self._rpc.batch(_eth_calls(calls, by_hash)))
             if not any(map(_refuses_block_object, answers)):
                 return answers
-        answers = await self._eth_calls(calls, encode_quantity(block.number))
+        # The header comes after the calls and in their exchange: another endpoint's would say nothing of this one's answers.
+        entries = [*_eth_calls(calls, encode_quantity(block.number)), header_entry(block.number)]
+        *returned, header = await self._rpc.batch(entries)
+        answers = _returned(returned)
         # The same refusal again means that the fault was not in how we named the block.
         self._names_by_number = not any(map(_refuses_block_object, answers))
-        header = await read_header(self._rpc, block.number)
-        if header.hash != block.hash:
+        if isinstance(header, ChainError):
+            raise header
+        if decode_header(header, block.number).hash != block.hash:
             raise BlockUnavailable(f"block {block.number} {to_hex(block.hash)} is no longer on the chain")
         return answers
 
-    async def _eth_calls(self, calls: Sequence[Call], tag: object) -> list[bytes | ChainError]:
-        entries: list[Entry] = [
-            ("eth_call", [{"to": to_hex(call.target), "data": to_hex(call.calldata)}, tag]) for call in calls
-        ]
-        return [
-            answer if isinstance(answer, ChainError) else decode_bytes(answer, "answer to eth_call")
-            for answer in await self._rpc.batch(entries)
-        ]
+
+def _eth_calls(calls: Sequence[Call], tag: object) -> list[Entry]:
+    return [("eth_call", [{"to": to_hex(call.target), "data": to_hex(call.calldata)}, tag]) for call in calls]
+
+
+def _returned(answers: Sequence[Any | ChainError]) -> list[bytes | ChainError]:
+    return [
+        answer if isinstance(answer, ChainError) else decode_bytes(answer, "answer to eth_call") for answer in answers
+    ]
 
 
 def _result(answer: bytes | ChainError) -> CallResult:

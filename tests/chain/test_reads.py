@@ -96,6 +96,18 @@ async def test_by_number_a_reorganisation_during_the_read_is_noticed(bench: Benc
             await reads.read([echo(1)], head)
 
 
+async def test_by_number_the_header_comes_from_whom_the_results_come(bench: Bench, proxy: FaultProxy) -> None:
+    """In one exchange, which one endpoint answers: another one may follow another branch."""
+    head = await bench.mine(5)
+    proxy.manners = Manners(block_objects=False)
+    async with bench.endpoints(proxy.url) as rpc:
+        reads = PinnedReads(rpc)
+        await reads.read([echo(1)], head)
+        proxy.http_requests = 0
+        assert await reads.read([echo(2)], head) == [_ok(2)]
+        assert proxy.http_requests == 1
+
+
 async def test_a_node_that_ignores_the_pin_is_caught(bench: Bench, proxy: FaultProxy) -> None:
     await bench.mine(5)
     block = await read_header(bench.node, 3)
