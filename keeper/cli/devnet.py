@@ -55,5 +55,7 @@ def _show(standing: Standing) -> None:
             f"rpc_url            = {standing.rpc_url}\n"
             f"addresses_provider = {market}\n"
             f"chain_id           = {standing.chain_id}\n\n"
-            f"keeper positions --near --rpc {standing.rpc_url} --addresses-provider {market}\n"
+            f"keeper positions --near --rpc {standing.rpc_url} --addresses-provider {market}\n\n"
+            "WETH falls by a fifth:\n"
+            f"curl -H content-type:application/json -d '{standing.fall}' {standing.rpc_url}\n"
         )

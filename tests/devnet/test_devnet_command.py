@@ -65,6 +65,13 @@ async def test_it_stands_until_it_is_ended_and_nothing_remains(
         assert len(json.loads(listed.out)) == BASE_POSITIONS
         async with JsonRpc(url) as rpc:
             assert int(await rpc.request("eth_chainId"), 16) == int(told(devnet_folder, "chain_id") or 0)
+            request = json.loads(re.findall(r"-d '(.*)'", output_of(devnet_folder))[0])
+            await rpc.request(request["method"], request["params"])
+        near = ["positions", "--json", "--below", "1.0", *market]
+        async with started(near, tmp_path) as listing:
+            assert json.loads((await listing.ended()).out), (
+                "the price that it says how to lower brings somebody below 1"
+            )
         ended = await devnet.stopped(number)
     assert ended.code == 0
     assert "Traceback" not in ended.err
