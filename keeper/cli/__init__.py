@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from keeper import __version__
 from keeper.cli.advice import with_advice
 from keeper.cli.audit import audit
 from keeper.cli.config import config_app
@@ -26,21 +28,36 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="keeper",
-    help="Restore unhealthy borrowers on lending markets with the least repayment, and prove it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # boxes around the help would cost three times all the rest of `--help`
 )
-app.command()(demo)
-app.command()(devnet)
-app.command()(run)
-app.command(cls=NearMayStandAlone)(positions)
-app.command("map")(liquidation_map)
-app.command()(audit)
-app.command()(explain)
-app.command()(journal)
+# What the list of commands says of each must fit beside its name on 80 columns.
+app.command(short_help="Watch the keeper restore borrowers of a real Aave v3 on anvil.")(demo)
+app.command(short_help="Start a local market with borrowers, until Ctrl-C.")(devnet)
+app.command(short_help="Watch the configured markets and restore borrowers below 1.")(run)
+app.command(cls=NearMayStandAlone, short_help="List borrowers by health, or the closest to falling below 1.")(positions)
+app.command("map", short_help="Show how much debt falls below 1 when prices drop.")(liquidation_map)
+app.command(short_help="Compare everybody in the book with the chain at one block.")(audit)
+app.command(short_help="Tell what happened to a borrower, or in one attempt, and why.")(explain)
+app.command(short_help="Show what was recorded.")(journal)
 app.add_typer(config_app, name="config", help="Look at the configuration.")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"keeper {__version__}\n")
+        raise typer.Exit(0)
+
+
+@app.callback(help="Restore unhealthy borrowers on lending markets with the least repayment, and prove it.")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    del version
 
 
 def run_cli(arguments: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ def _group() -> None:
     """Look at the configuration."""
 
 
-@config_app.command()
+@config_app.command(short_help="Read the configuration and show what is in effect.")
 def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Read the configuration and the files that it names, without touching the network, and show what is in effect."""
     from rich.table import Table

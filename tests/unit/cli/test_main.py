@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from keeper import __version__
 from keeper.cli import run_cli
 
 COMMANDS = ("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "config")
@@ -30,6 +31,19 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert run_cli(["--help"]) == 0
     listed = capsys.readouterr().out.split("Commands:")[1].split("\n")
     assert {line.split()[0] for line in listed if line.strip()} == set(COMMANDS)
+
+
+def test_the_list_of_commands_is_cut_nowhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_cli(["--help"]) == run_cli(["config", "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.replace("[ARGS]...", "")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["--version"]) == 0
+    assert capsys.readouterr().out == f"keeper {__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
