@@ -30,7 +30,7 @@ class Capabilities:
     archive: bool = True
     """State of old blocks can be read."""
     state_depth_blocks: int | None = None
-    """Else of blocks at most so far below its head; None where the state of the head alone was found."""
+    """Else of blocks at most so far below its head; None where not even that of the least depth was found."""
     batches: bool = True
     simulates: bool = True
     trouble: ChainError | None = None
@@ -52,7 +52,9 @@ def slower_ways(found: Capabilities, everybody: Sequence[Capabilities]) -> list[
         ways.append("no JSON-RPC batches: calls are sent one by one")
     if not found.archive:
         reach = (
-            "of its head alone" if found.state_depth_blocks is None else f"down to {found.state_depth_blocks} blocks"
+            f"of fewer than {DEPTHS_BLOCKS[-1]} blocks"
+            if found.state_depth_blocks is None
+            else f"down to {found.state_depth_blocks} blocks"
         )
         ways.append(
             f"no archive: it has state {reach}; what is older is asked of others, or checked at the head instead"
