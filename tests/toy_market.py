@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import Defect, MalformedResponse, MarketError
+from keeper.core.errors import MalformedResponse, MarketError, MissedLog
 from keeper.core.lending import (
     BalanceChange,
     BookEvent,
@@ -157,7 +157,7 @@ class ToyAdapter:
         sign = 1 if change.kind in (BalanceChange.Kind.MINT, BalanceChange.Kind.RECEIVE) else -1
         after = previous_scaled + sign * change.value
         if after < 0:
-            raise Defect(f"0x{change.account.hex()} would hold {after} of reserve {change.reserve_id}")
+            raise MissedLog(f"0x{change.account.hex()} would hold {after} of reserve {change.reserve_id}")
         return after
 
     # -- arithmetic ----------------------------------------------------------------------------------------------

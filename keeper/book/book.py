@@ -17,7 +17,7 @@ import numpy as np
 from keeper.book.page import Rows
 from keeper.book.screen import Named, Screen, Weighed
 from keeper.book.table import Table, rows_of
-from keeper.core.errors import Defect
+from keeper.core.errors import Defect, MissedLog
 from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, MarketChanged, Position, Side
 from keeper.core.screening import ScreenColumn, ScreenTerms
 from keeper.core.units import Address
@@ -97,9 +97,11 @@ class Book:
         return self._table.totals()
 
     # -- following -----------------------------------------------------------------------------------------------------
-    def apply(self, block_number: int, events: Sequence[BookEvent]) -> None:
+    def apply(self, block_number: int, events: Sequence[BookEvent]) -> list[BalanceChange]:
         """Apply one block's events, in log order. Blocks come in ascending order; empty ones may be left out. Events of
-        accounts that never entered are passed over."""
+        accounts that never entered are passed over. Returns those that move more than the row has, which they leave as it
+        was: a log before them never came, and the row is wrong."""
+        impossible: list[BalanceChange] = []
         undo = self._undo_of(block_number, fresh=True) if events else {}
         rows: dict[Address, Position] = {}
         for event in events:
@@ -109,8 +111,13 @@ class Book:
             if row is None:
                 continue
             undo.setdefault(event.account, row)
-            rows[event.account] = self._after(row, event)
+            try:
+                rows[event.account] = self._after(row, event)
+            except MissedLog:
+                assert isinstance(event, BalanceChange), "nothing else moves a balance"
+                impossible.append(event)
         self._table.put(rows.values())
+        return impossible
 
     def enter(self, block_number: int, rows: Sequence[Position]) -> None:
         """Take rows as read from the chain after `block_number`, the last block applied: new accounts or corrections. What

@@ -126,3 +126,7 @@ class OutcomeUnknown(SubmitError):
 
 class Defect(Exception):
     """Our own invariant broke."""
+
+
+class MissedLog(Defect):
+    """A log moves more than there is: one before it never came."""

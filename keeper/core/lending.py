@@ -253,7 +253,7 @@ class LendingAdapter(Protocol[Market, State]):
         ...
 
     def next_scaled(self, market: Market, change: BalanceChange, previous_scaled: int) -> int:
-        """The scaled balance after a token event. Raises `Defect` when it would go below zero."""
+        """The scaled balance after a token event. Raises `MissedLog` when it would go below zero."""
         ...
 
     # -- decisions' arithmetic -----------------------------------------------------------------------------------

@@ -180,7 +180,9 @@ class BackFill(Generic[Market, State]):
             empty = [Position(account, {}, {}, frozenset(), 0) for account in unseen if account not in book]
             book.enter(by_block[0][0] - 1, empty)
         for number, events in by_block:
-            book.apply(number, events)
+            if book.apply(number, events):
+                self._give_up_rows(f"a log of block {number} moves more than there is: one before it is missing")
+                return
 
     def _cannot_be_replayed(self, log: Log, decoded: Sequence[BookEvent]) -> str | None:
         """Why the rules of today may not be those under which balances have moved before this log."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Generic, TypeVar
 
 from keeper.book.book import Book
 from keeper.core.block import BlockRef
-from keeper.core.differences import Difference, Mismatch, in_words
+from keeper.core.differences import COLLATERAL, DEBT, Difference, Mismatch, in_words
 from keeper.core.errors import ChainError
-from keeper.core.lending import LendingAdapter
+from keeper.core.lending import BalanceChange, LendingAdapter, Side
+from keeper.core.units import Address
 from keeper.pipeline.audit import Auditor, Compared
 from keeper.pipeline.repair import Repair
 from keeper.pipeline.traces import Traces
@@ -73,6 +74,19 @@ class Trust(Generic[Market, State]):
         for account in compared.right:
             self.traces.was_right(account, block.number)
         return self.lose(compared.differences, book, block) if compared.differences else []
+
+    def doubt(
+        self, impossible: Sequence[BalanceChange], just_read: Container[Address], book: Book, block: BlockRef
+    ) -> list[Mismatch]:
+        """Events that move more than the book has: the rows of their accounts are wrong, but for those just read."""
+        differences: list[Difference] = []
+        for event in impossible:
+            if event.account not in just_read:
+                row, owes = book.position(event.account), event.side is Side.DEBT
+                held_scaled = (row.debt_scaled if owes else row.collateral_scaled).get(event.reserve_id, 0)
+                what = DEBT if owes else COLLATERAL
+                differences.append(Difference(what, event.account, event.reserve_id, held_scaled, None))
+        return self.lose(differences, book, block) if differences else []
 
     def lose(self, differences: Sequence[Difference], book: Book, block: BlockRef) -> list[Mismatch]:
         """The book is not believed any more. What of it is news is returned, to be journaled."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keeper.core.block import Log
-from keeper.core.errors import Defect, MalformedResponse
+from keeper.core.errors import MalformedResponse, MissedLog
 from keeper.core.fixedmath import ray_div_half_up
 from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, LogFilter, MarketChanged, Side
 from keeper.core.units import RAY, Address
@@ -166,10 +166,10 @@ def _check_index(index_ray: int, what: str) -> None:
 
 
 def next_scaled(market: Market, change: BalanceChange, previous_scaled: int) -> int:
-    """The scaled balance after a token event. Raises `Defect` when it would go below zero: an event was missed."""
+    """The scaled balance after a token event. Raises `MissedLog` when it would go below zero."""
     found = _next_scaled(market, change, previous_scaled)
     if found < 0:
-        raise Defect(
+        raise MissedLog(
             f"{change.kind.value} of {change.value} takes reserve {change.reserve_id} of its account below zero"
         )
     return found

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.book.book import Book
-from keeper.core.errors import Defect
+from keeper.core.errors import Defect, MissedLog
 from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, MarketChanged, Position, Side
 from keeper.core.units import Address
 
@@ -21,7 +21,7 @@ def add_only(change: BalanceChange, previous_scaled: int) -> int:
 def checked(change: BalanceChange, previous_scaled: int) -> int:
     after = previous_scaled + change.value
     if after < 0:
-        raise Defect("below zero")
+        raise MissedLog("below zero")
     return after
 
 
@@ -190,3 +190,16 @@ def test_totals_are_exact() -> None:
     book.enter(2, [Position(ACCOUNTS[0], {0: large, 4: 5}, {}, frozenset(), 0)])
     assert book.totals() == {(0, Side.COLLATERAL): 4 * large, (4, Side.COLLATERAL): 5, (1, Side.DEBT): 9}
     assert book.borrowers == 3
+
+
+def test_an_event_that_moves_more_than_there_is_is_named_and_moves_nothing() -> None:
+    book = Book(checked)
+    book.load([Position(account, {}, {1: 5}, frozenset(), 0) for account in ACCOUNTS], 0)
+    too_much = mint(ACCOUNTS[0], 1, Side.DEBT, -6)
+    assert book.apply(1, [mint(ACCOUNTS[1], 1, Side.DEBT, -5), too_much, mint(ACCOUNTS[0], 0, Side.COLLATERAL, 7)]) == [
+        too_much
+    ]
+    assert book.position(ACCOUNTS[0]) == Position(ACCOUNTS[0], {0: 7}, {1: 5}, frozenset(), 0)
+    assert book.position(ACCOUNTS[1]).debt_scaled == {}
+    book.unwind(0)
+    assert book.position(ACCOUNTS[0]).collateral_scaled == {}

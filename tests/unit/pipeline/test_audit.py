@@ -114,6 +114,24 @@ def named(following: Following, who: Address) -> tuple[Log, ...]:
     return (replace(log, block_hash=block.ref.hash),)
 
 
+async def test_a_log_that_moves_more_than_the_book_has_is_a_mismatch_and_no_end() -> None:
+    """A log before it never came: the row is read again, and the market goes on."""
+    following = await followed()
+    await following.head(owes(FIRST, USDC, 101 * 10**6))
+    result = await following.head(moves(FIRST, Side.DEBT, USDC, -101), moves(SECOND, Side.DEBT, DAI, 1))
+    (found,) = result.mismatches
+    assert (found.difference.what, found.difference.borrower, found.difference.reserve_id) == (
+        "debt_scaled",
+        FIRST,
+        USDC,
+    )
+    assert (found.difference.ours, found.difference.chain) == (100 * 10**6, None)
+    assert following.follower.verified is None
+    result = await following.head()
+    assert result.verified is not None and result.mismatches == []
+    following.assert_book_is_true()
+
+
 async def test_a_third_mismatch_within_the_hour_holds_the_market() -> None:
     following = await followed()
     for scaled in (1, 2, 3):

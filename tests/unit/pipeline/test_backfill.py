@@ -255,6 +255,23 @@ async def test_a_replay_that_the_chain_does_not_confirm_is_taken_by_snapshot() -
     assert [kept.stage for kept in following.checkpoints.books(entry_of(0))] == [Stage.BOOK]
 
 
+async def test_a_replay_in_which_a_log_is_missing_is_taken_by_snapshot() -> None:
+    """What it led to shows before the end: somebody repays more than the logs so far gave."""
+    following = Following(way=Start.LOGS)
+    following.world.mine(opens(FIRST, {WETH: 1}, {DAI: 5}), opens(SECOND, {WETH: 1}, {DAI: 5}))
+
+    def unlogged(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[SECOND] = replace(pool.rows[SECOND], debt_scaled={DAI: 6 * 10**18})
+
+    following.world.mine(unlogged)
+    following.world.mine(moves(SECOND, Side.DEBT, DAI, -6))
+    result = await following.see()
+    following.assert_book_is_true()
+    assert result.origin == "snapshot"
+    assert "a log of block 3 moves more than there is" in result.notices[0]
+
+
 async def test_a_mark_of_another_chain_is_refused() -> None:
     following = Following()
     history(following, 60)
