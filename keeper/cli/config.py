@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
             raise ConfigError(f"{config}: {error}") from None
         if chain.signer is not None:
             _check_signer(config, name, chain.signer)
+    _check_alerts(config, [url.get_secret_value() for url in settings.alerts])
     concerns = live_concerns(settings)
     table = Table(title=f"{config}: {'to be looked at' if concerns else 'in order'}", title_justify="left")
     for heading in ("key", "value", "from"):
@@ -54,6 +56,15 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     table_console().print(table)
     for concern in concerns:
         sys.stderr.write(f"keeper: warning: {config}: {concern}\n")
+
+
+def _check_alerts(config: Path, urls: Sequence[str]) -> None:
+    from keeper.telemetry.alerts import Alerts
+
+    try:
+        Alerts(urls)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: alerts: {error}") from None
 
 
 def _check_signer(config: Path, name: str, signer: Signer) -> None:

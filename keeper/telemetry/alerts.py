@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -120,13 +121,24 @@ def _parse(urls: Sequence[str], redactor: Redactor) -> Apprise:
         with warnings.catch_warnings():
             # Its mail plug-in imports a module that newer Pythons drop.
             warnings.simplefilter("ignore", DeprecationWarning)
-            known = parsed.add(url)
+            with _quiet("apprise"):  # it would write the URL as it is; our error says the rest
+                known = parsed.add(url)
         if not known:
             raise ConfigError(
                 f"alert URL {number} (scheme {urlsplit(url).scheme or 'none'!r}) is none that apprise understands:"
                 " see the list of services in apprise's documentation"
             )
     return parsed
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _hide(url: str, redactor: Redactor) -> None:

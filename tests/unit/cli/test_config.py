@@ -46,6 +46,11 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
         ),
         ('preset = "sepolia"', "", ["chains.sepolia", "needs addresses_provider or preset"]),
         ("[chains.sepolia]", "[chain.sepolia]", ["unknown key 'chain'", "'chains'"]),
+        (
+            "[chains.sepolia]",
+            f'alerts = ["json://127.0.0.1", "nothing/{CANARY}"]\n[chains.sepolia]',
+            ["keeper.toml: alerts: alert URL 2", "none that apprise understands"],
+        ),
         ("[chains.sepolia]", 'mode = "alive"\n[chains.sepolia]', ["'mode'", "'dry' or 'live'"]),
         ("[chains.sepolia]", "[chains.sepolia", ["not valid TOML", "line 2"]),
         ("[chains.sepolia]", "health_prot = 1\n[chains.sepolia]", ["unknown key 'health_prot'", "'health_port'"]),
