@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -70,6 +71,9 @@ def ask_on_terminal(prompt: str) -> str:
     before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
     try:
         return getpass.getpass(prompt)
+    except EOFError:
+        sys.stderr.write("\n")  # what is said about it stands on a line of its own
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -40,6 +40,8 @@ class DevChain:
     def __init__(self, url: str) -> None:
         self.url = url
         self.rpc = JsonRpc(url, timeout_s=_TIMEOUT_S)
+        self.was_reverted = False
+        """From then on anvil may misjudge the next free nonce, and never mine what it gave a later one."""
 
     async def close(self) -> None:
         await self.rpc.close()
@@ -75,6 +77,8 @@ class DevChain:
         return await self._send_and_wait(tx_body(tx), what)
 
     async def _send_and_wait(self, body: dict[str, Any], what: str) -> dict[str, Any]:
+        if self.was_reverted:
+            body |= {"nonce": await self.rpc.request("eth_getTransactionCount", [body["from"], "latest"])}
         receipt: dict[str, Any] = await self.rpc.request("eth_sendTransactionSync", [body])
         if int(receipt["status"], 16) != 1:
             raise Reverted(f"{what} reverted", await self._revert_data(body, receipt))

@@ -183,5 +183,6 @@ async def fresh_snapshot(bed: Bed) -> str:
 
 async def revert_to(bed: Bed, snapshot: str) -> None:
     """Go back to a remembered state. Raises DevnetError if the id is spent."""
+    bed.chain.was_reverted = True
     if not await bed.chain.rpc.request("evm_revert", [snapshot]):
         raise DevnetError("the snapshot is spent")

@@ -107,7 +107,9 @@ async def test_the_other_commands_only_read(bed36: Bed, tmp_path: Path) -> None:
         assert (await kept.run_once()).code == 3
         seen = sum(proxy.counts.values())
         borrower = str(kept.events("decided")[0].borrower)
-        for command in (["journal"], ["journal", "--json"], ["explain"], ["explain", borrower], ["config", "check"]):
+        checked = await kept.run("config", "check", *config)
+        assert (checked.code, "no-keystore does not exist" in checked.error_line) == (2, True)
+        for command in (["journal"], ["journal", "--json"], ["explain"], ["explain", borrower]):
             ended = await kept.run(*command, *config)
             assert ended.code == 0, ended.err
             assert ended.out

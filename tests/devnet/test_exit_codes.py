@@ -31,7 +31,7 @@ async def fall(bed: Bed, percent: int = 80) -> None:
 async def test_dry_with_nobody_below_one_is_done(bed36: Bed, tmp_path: Path) -> None:
     kept = await keeping(bed36, tmp_path)
     assert (await kept.run_once()).code == DONE
-    assert kept.kinds() == ["started", "caught_up", "market_verified", "stopped"]
+    assert kept.kinds() == ["started", "endpoint", "caught_up", "market_verified", "stopped"]
 
 
 async def test_dry_with_orders_has_work_left(bed36: Bed, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keeper.chain.subscription import NotOffered
 from keeper.cli.advice import with_advice
 from keeper.core import errors
 
@@ -12,7 +13,7 @@ def all_kinds(kind: type[errors.ChainError] = errors.ChainError) -> list[type[er
     return [kind, *(each for child in kind.__subclasses__() for each in all_kinds(child))]
 
 
-SAYS_ENOUGH = (errors.ChainError, errors.WrongChain, errors.RangeRefused, errors.ReorgTooDeep)
+SAYS_ENOUGH = (errors.ChainError, errors.WrongChain, errors.RangeRefused, errors.ReorgTooDeep, NotOffered)
 """Whoever raises these says the rest; or the keeper deals with them by itself."""
 
 
