@@ -30,8 +30,8 @@ class PriceWatch:
         """The market whose feeds are known."""
 
     async def look(self, market: Any, head: BlockRef) -> None:
-        """Find the feeds behind the prices, when the market was discovered or verified anew: it has other price sources then,
-        or time has passed. Raises `ChainError`."""
+        """Find the feeds behind the prices, when the market was read anew: it may have other price sources then. Raises
+        `ChainError`."""
         if market is not self._seen:
             self.feeds = await self._drive(self._adapter.discover_feeds(market), head)
             self._seen = market

@@ -38,4 +38,10 @@ def _shown(value: Any) -> str:
         return "(secret)"
     if isinstance(value, list) and any(isinstance(item, SecretStr) for item in value):
         return ", ".join("(secret)" for _ in value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "[]"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {item}" for key, item in value.items()) or "{}"
+    if isinstance(value, bool):
+        return str(value).lower()
     return "-" if value is None else str(value)

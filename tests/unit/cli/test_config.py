@@ -35,6 +35,18 @@ def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, caps
     assert "0x012bAC54348C0E635dCAc9D5FB99f06F24136C9A" in out
 
 
+def test_values_are_shown_as_a_file_would_say_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = '[chains.sepolia.policy]\ntarget_by_emode = { 1 = "1.01" }\nskip_assets = []\n'
+    _, out, _ = checked(tmp_path, GOOD + policy, capsys)
+    shown = {
+        cells[1].strip(): cells[2].strip() for cells in (line.split("│") for line in out.splitlines()) if cells[1:]
+    }
+    assert shown["chains.sepolia.policy.target_by_emode"] == "1 = 1.01"
+    assert shown["chains.sepolia.policy.skip_assets"] == "[]"
+    assert shown["chains.sepolia.rpc.batch"] == "true"
+    assert shown["chains.sepolia.preset.start_block"] == "-"
+
+
 @pytest.mark.parametrize(
     "found, replacement, says",
     [
