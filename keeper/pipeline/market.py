@@ -271,11 +271,11 @@ class MarketFollower(Generic[Market, State]):
         # Nothing awaits from here on: market, book, state and block move together. Should an invariant break halfway,
         # no block is applied: nothing is judged by what is left, nothing of it saved.
         self._applied = None
-        to_apply = [] if code_changed else by_block
-        impossible = [event for number, events in to_apply for event in self.book.apply(number, events)]
+        if not code_changed:
+            impossible = [event for number, events in by_block for event in self.book.apply(number, events)]
+            result.mismatches += self.trust.doubt(impossible, fresh, doubted, self.book, head)
         self.book.enter(head.number, fresh)
         self.trust.repair.were_read(doubted)
-        result.mismatches += self.trust.doubt(impossible, self._to_read | doubted, self.book, head)
         self._to_read = set()
         self._market, self._state = market, decoded
         self._applied, self._book_block = head, head.number

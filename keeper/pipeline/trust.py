@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 
 from keeper.book.book import Book
 from keeper.core.block import BlockRef
-from keeper.core.differences import COLLATERAL, DEBT, Difference, Mismatch, in_words
+from keeper.core.differences import COLLATERAL, DEBT, Difference, Mismatch, in_words, row_differences
 from keeper.core.errors import ChainError
-from keeper.core.lending import BalanceChange, LendingAdapter, Side
+from keeper.core.lending import BalanceChange, LendingAdapter, Position, Side
 from keeper.core.units import Address
 from keeper.pipeline.audit import Auditor, Compared
 from keeper.pipeline.repair import Repair
@@ -76,16 +76,26 @@ class Trust(Generic[Market, State]):
         return self.lose(compared.differences, book, block) if compared.differences else []
 
     def doubt(
-        self, impossible: Sequence[BalanceChange], just_read: Container[Address], book: Book, block: BlockRef
+        self,
+        impossible: Sequence[BalanceChange],
+        fresh: Sequence[Position],
+        doubted: Container[Address],
+        book: Book,
+        block: BlockRef,
     ) -> list[Mismatch]:
-        """Events that move more than the book has: the rows of their accounts are wrong, but for those just read."""
+        """What shows by following to `block`: events that move more than the book has, and rows just read that are not what
+        the book had, though nobody was known to be wrong. `fresh` are not in the book yet."""
+        read = {row.borrower for row in fresh}
         differences: list[Difference] = []
         for event in impossible:
-            if event.account not in just_read:
+            if event.account not in read:
                 row, owes = book.position(event.account), event.side is Side.DEBT
                 held_scaled = (row.debt_scaled if owes else row.collateral_scaled).get(event.reserve_id, 0)
                 what = DEBT if owes else COLLATERAL
                 differences.append(Difference(what, event.account, event.reserve_id, held_scaled, None))
+        for row in fresh:
+            if row.borrower in book and row.borrower not in doubted:
+                differences += row_differences(book.position(row.borrower), row)
         return self.lose(differences, book, block) if differences else []
 
     def lose(self, differences: Sequence[Difference], book: Book, block: BlockRef) -> list[Mismatch]:

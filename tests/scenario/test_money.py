@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.events import Kind
 from keeper.core.order import FeeQuote, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import PlanPolicy
@@ -230,6 +231,7 @@ async def test_a_simulation_that_disagrees_with_our_arithmetic_is_not_sent(wrong
 
 
 async def test_a_row_that_the_simulation_contradicts_is_read_again() -> None:
+    """It was wrong, so nothing is liquidated before the book is proven."""
     scene = Scene()
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
 
@@ -238,6 +240,9 @@ async def test_a_row_that_the_simulation_contradicts_is_read_again() -> None:
         pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 15_100 * 10**6})
 
     await scene.head(unseen, price(WETH, 1_800))
+    assert (scene.reason(FIRST), scene.orders_for(FIRST)) == ("market_unverified", 0)
+    await scene.head()
+    assert [(event.borrower, event.fields["what"]) for event in scene.events(Kind.MISMATCH)] == [(FIRST, "debt_scaled")]
     assert (scene.reason(FIRST), scene.orders_for(FIRST)) == ("market_unverified", 0)
     await scene.head()
     assert (scene.reason(FIRST), scene.orders_for(FIRST)) == (ORDERED, 1)

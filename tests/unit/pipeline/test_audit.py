@@ -132,6 +132,24 @@ async def test_a_log_that_moves_more_than_the_book_has_is_a_mismatch_and_no_end(
     following.assert_book_is_true()
 
 
+async def test_a_row_that_an_order_cast_doubt_on_is_told_when_it_was_wrong() -> None:
+    """Reading it again mends it, but what made it wrong may have made others wrong."""
+    following = await followed()
+    following.follower.read_again(FIRST)
+    result = await following.head(moves(FIRST, Side.DEBT, USDC, 1))
+    assert result.mismatches == [], "doubted, and right"
+    await following.head(owes(FIRST, USDC, 105 * 10**6))
+    following.follower.read_again(FIRST)
+    result = await following.head(moves(SECOND, Side.DEBT, DAI, 1))
+    (found,) = result.mismatches
+    assert (found.difference.what, found.difference.borrower) == ("debt_scaled", FIRST)
+    assert (found.difference.ours, found.difference.chain) == (101 * 10**6, 105 * 10**6)
+    assert following.follower.verified is None
+    result = await following.head()
+    assert result.verified is not None and result.mismatches == []
+    following.assert_book_is_true()
+
+
 async def test_a_third_mismatch_within_the_hour_holds_the_market() -> None:
     following = await followed()
     for scaled in (1, 2, 3):
