@@ -146,5 +146,7 @@ async def test_an_outcome_that_hangs_keeps_none_of_the_others_waiting(monkeypatc
         return await settle(submission, head)
 
     scene.live.settle = stuck  # type: ignore[method-assign]
-    settled = [outcome.borrower for _ in range(2) for outcome in (await scene.head()).settled]
+    settled: list[Address] = []
+    for _ in range(6):  # the time allowed is short, and doubles: a busy machine may need some heads
+        settled = settled or [outcome.borrower for outcome in (await scene.head()).settled]
     assert settled == [who for who in (borrower(1), borrower(2)) if who != first]
