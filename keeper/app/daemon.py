@@ -13,6 +13,7 @@ from keeper.app.modes import Acting
 from keeper.app.node_trouble import NodeTrouble
 from keeper.app.parts import BoardWatcher
 from keeper.app.terms import advance_within_s
+from keeper.concurrency import Group
 from keeper.core import event_build
 from keeper.core.errors import ConfigError, KeeperError, StoreError
 from keeper.core.events import Severity
@@ -39,7 +40,7 @@ async def run_for_ever(
     async with AsyncExitStack() as stack:
         if settings.health_port:
             await stack.enter_async_context(serve_health(board, port=settings.health_port))
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             for run in runs:
                 group.create_task(run.for_ever(), name=run.name)
 

@@ -20,6 +20,7 @@ from keeper.app.demo_record import Record, Token
 from keeper.app.plan import RunPlan
 from keeper.app.run import run_keeper
 from keeper.app.signals import StopSignals
+from keeper.concurrency import Group
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.events import Event
 from keeper.core.standing import ORDERED, Standing
@@ -138,7 +139,7 @@ async def _played(bed: Bed, config: Path, screen: Screen) -> tuple[Record, int]:
     listener = Listener(record, screen)
     settings = load_settings(config)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             keeper = group.create_task(
                 run_keeper(settings, RunPlan(once=False, live=True, fork=False), observer=listener), name="keeper"
             )

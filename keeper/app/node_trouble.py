@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from keeper.chain.heads import Stall
 from keeper.chain.notice import Notice, NoticeKind
+from keeper.concurrency import Group
 from keeper.core import event_build
 from keeper.core.errors import ChainError
 from keeper.core.events import Event, Severity
@@ -53,7 +54,7 @@ class NodeTrouble:
     async def told(self) -> AsyncIterator[None]:
         """While inside, what is heard is written down. Errors of the body come out as they are."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 writing = group.create_task(self._write(), name=f"{self._name} node trouble")
                 try:
                     yield

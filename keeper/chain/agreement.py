@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from keeper.chain.failover import OPEN
 from keeper.chain.line import Line
 from keeper.chain.rpc import Entry, Params
 from keeper.chain.translate import reverted
+from keeper.concurrency import Group
 from keeper.core.errors import ChainError, ConfigError, Defect, MethodUnavailable, NodesDisagree
 
 MOST_SHOWN_CHARS = 80
@@ -72,7 +72,7 @@ class Agreement:
     async def _ask(
         self, voices: Sequence[OneHost], entries: Sequence[Entry]
     ) -> list[tuple[OneHost, Answers | ChainError]]:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             asked = [(voice, group.create_task(voice.answer(entries))) for voice in voices]
         return [(voice, task.result()) for voice, task in asked]
 

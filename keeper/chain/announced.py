@@ -13,6 +13,7 @@ from keeper.chain.notice import Notice, NoticeKind, Tell, untold
 from keeper.chain.rotation import FIRST_PAUSE_S, Rotation
 from keeper.chain.sockets import SocketAddress
 from keeper.chain.subscription import Patience, Subscription, subscribed
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse, RpcTimeout
 from keeper.core.units import Hash32
@@ -87,7 +88,7 @@ class Announcements:
     async def followed(self) -> AsyncIterator[None]:
         """While inside, the subscription is kept up. Errors of the body come out as they are."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 following = group.create_task(self._follow(), name="announced heads")
                 try:
                     yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from keeper.chain.endpoints import Endpoints, raised
 from keeper.chain.failover import OPEN
 from keeper.chain.line import UNWELL, Line, monotonic_s
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, RpcFailure
 from keeper.core.hexdata import encode_quantity
@@ -38,7 +38,7 @@ class Capabilities:
 
 async def probe(pool: Endpoints, head: BlockRef) -> list[Capabilities]:
     """Every endpoint at once, in configured order. None of their troubles is raised."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         probing = [group.create_task(_probe(pool, line, head)) for line in pool.lines]
     return [each.result() for each in probing]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +14,7 @@ from keeper.chain.health import EndpointHealth
 from keeper.chain.hedging import HedgeBudget
 from keeper.chain.line import UNWELL, Endpoint, Line, Observer, monotonic_s
 from keeper.chain.rpc import Entry, Params
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, Defect, MalformedResponse
 from keeper.core.hexdata import decode_object, decode_quantity
@@ -127,7 +127,7 @@ class Endpoints:
     # -- all of them -------------------------------------------------------------------------------------------------
     async def heads(self) -> list[EndpointHead]:
         """What each endpoint calls its newest block, in configured order; asked of all at once, without retries."""
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             asked = [group.create_task(self._head_of(line)) for line in self._lines]
         return [each.result() for each in asked]
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from keeper.concurrency import Group
+
 Answer = TypeVar("Answer")
 Asking = Callable[[], Coroutine[Any, Any, Answer]]
 
@@ -39,7 +41,7 @@ async def first_good(
     """The answer of `ask`, or of what `ask_second` offers when the first has said nothing for `after_s`: the first that is
     good, else the first's own. The loser is cancelled and waited for. Those who are asked return their troubles."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             first = group.create_task(ask())
             await asyncio.wait({first}, timeout=after_s)
             second = None if first.done() else ask_second()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, Defect, Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
@@ -172,7 +173,7 @@ class Sender:
         more leaves."""
         answers: dict[Hash32, SentTransaction] = {}
         unanswered: deque[asyncio.Task[None]] = deque()
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             for place, intent in enumerate(intents):
                 alone = place == 1 or (place > 0 and intent.attempt == intents[place - 1].attempt)
                 while len(unanswered) >= (1 if alone else SEND_WINDOW):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.differences import Difference
@@ -89,7 +90,7 @@ async def audit_all(
     accounts = sorted(book.accounts())
     parts = [part(accounts[start : start + ROWS_PER_READ]) for start in range(0, total, ROWS_PER_READ)]
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             tasks = [group.create_task(each) for each in (*parts, part((), reserve_ids))]
     except BaseExceptionGroup as errors:
         raise leading_error(errors) from None

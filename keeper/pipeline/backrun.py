@@ -17,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.concurrency import Group
 from keeper.core import event_build
 from keeper.core.block import BlockRef, PendingTransaction
 from keeper.core.errors import ChainError
@@ -87,7 +88,7 @@ class UpdateWatch:
         listening: asyncio.Task[None] | None = None
         heard: frozenset[Address] = frozenset()
         head: BlockRef | None = None
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             preparing = group.create_task(self._prepare_for_ever())
             while listening is None or not listening.done():
                 targets = frozenset(self._desk.follower.reader.watch.feeds.updated_by)
@@ -238,7 +239,7 @@ class UpdateWatch:
 async def watching(watches: Sequence[UpdateWatch], following: Coroutine[Any, Any, None]) -> None:
     """Follow a chain with its pending updates watched beside it; what ends the one ends the others."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             tasks = [group.create_task(watch.run()) for watch in watches]
             await following
             for task in tasks:

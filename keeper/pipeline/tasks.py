@@ -7,6 +7,8 @@ import time
 from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, TypeVar
 
+from keeper.concurrency import Group
+
 First = TypeVar("First")
 Second = TypeVar("Second")
 Each = TypeVar("Each")
@@ -19,7 +21,7 @@ SLICE_S = 0.005
 async def together(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Second]) -> tuple[First, Second]:
     """Run two reads at once. The first error cancels the other and is raised as itself."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             one = group.create_task(first)
             two = group.create_task(second)
     except BaseExceptionGroup as errors:
@@ -30,7 +32,7 @@ async def together(first: Coroutine[Any, Any, First], second: Coroutine[Any, Any
 async def all_together(each: Sequence[Coroutine[Any, Any, Each]]) -> list[Each]:
     """Run any number of one kind at once; the answers in order. The first error cancels the others and is raised as itself."""
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             tasks = [group.create_task(one) for one in each]
     except BaseExceptionGroup as errors:
         raise leading_error(errors) from None
