@@ -186,3 +186,5 @@ async def revert_to(bed: Bed, snapshot: str) -> None:
     bed.chain.was_reverted = True
     if not await bed.chain.rpc.request("evm_revert", [snapshot]):
         raise DevnetError("the snapshot is spent")
+    # A transaction mined a moment ago may still lie in the pool, and would stand in the way of the next one of its nonce.
+    await bed.chain.rpc.request("anvil_dropAllTransactions")

@@ -67,6 +67,7 @@ async def test_the_base_does_not_notice_and_a_live_run_on_a_copy_comes_to_the_sa
     assert (await kept.run_once("--live")).code == 0, "nobody is below 1: it only sets the allowances"
     await bed.chain.rpc.request("evm_setNextBlockTimestamp", [int(time.time()) + 3_600])
     await fall(bed)
+    await emptied(bed)
     before = await fingerprint(bed)
 
     kept.folder = made(tmp_path / "fork")
@@ -98,6 +99,15 @@ async def test_the_base_does_not_notice_and_a_live_run_on_a_copy_comes_to_the_sa
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+async def emptied(bed: Bed) -> None:
+    """Returns once the pool has noticed that its last transaction was mined."""
+
+    async def empty() -> bool:
+        return int((await bed.chain.rpc.request("txpool_status", []))["pending"], 16) == 0
+
+    await comes_true(empty)
 
 
 async def pending(bed: Bed, count: int) -> None:
