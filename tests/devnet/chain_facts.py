@@ -10,6 +10,7 @@ from typing import Any
 from keeper.core.errors import RpcFailure
 from keeper.core.units import HEALTH_ONE_WAD, Address, address_from_hex, to_hex
 from keeper.devnet.market import Bed
+from tests.devnet.commands import comes_true
 
 _TRIES = 20
 
@@ -113,3 +114,12 @@ async def fingerprint(bed: Bed) -> list[Any]:
 
 def _tag(block_number: int | None) -> str:
     return "latest" if block_number is None else hex(block_number)
+
+
+async def emptied(bed: Bed) -> None:
+    """Returns once the pool has noticed that its last transaction was mined."""
+
+    async def empty() -> bool:
+        return int((await bed.chain.rpc.request("txpool_status", []))["pending"], 16) == 0
+
+    await comes_true(empty)

@@ -14,7 +14,7 @@ from keeper.app.run import run_keeper
 from keeper.core.units import to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
-from tests.devnet.chain_facts import fingerprint
+from tests.devnet.chain_facts import emptied, fingerprint
 from tests.devnet.keeping import Keeping, keeping
 from tests.faults import FaultProxy
 
@@ -48,6 +48,7 @@ READS = {
 @asynccontextmanager
 async def reading_only(bed: Bed) -> AsyncIterator[FaultProxy]:
     """In front of the bed; at the end nothing but reads has come through, and the chain is as it was."""
+    await emptied(bed)
     before = await fingerprint(bed)
     async with FaultProxy(bed.url) as proxy:
         yield proxy

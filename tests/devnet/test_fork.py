@@ -16,7 +16,7 @@ from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
 from keeper.devnet.chain import DevChain
 from keeper.devnet.market import Bed
 from keeper.devnet.state import dump_state
-from tests.devnet.chain_facts import fingerprint, health_wad
+from tests.devnet.chain_facts import emptied, fingerprint, health_wad
 from tests.devnet.commands import comes_true, happens, started
 from tests.devnet.keeping import Keeping, keeping
 
@@ -99,15 +99,6 @@ async def test_the_base_does_not_notice_and_a_live_run_on_a_copy_comes_to_the_sa
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-async def emptied(bed: Bed) -> None:
-    """Returns once the pool has noticed that its last transaction was mined."""
-
-    async def empty() -> bool:
-        return int((await bed.chain.rpc.request("txpool_status", []))["pending"], 16) == 0
-
-    await comes_true(empty)
 
 
 async def pending(bed: Bed, count: int) -> None:
