@@ -23,7 +23,6 @@ from keeper.app.terms import (
     sockets_of,
 )
 from keeper.chain.announced import Announcements
-from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
 from keeper.chain.clock_watch import ClockWatch
 from keeper.chain.heads import Stall
@@ -90,7 +89,7 @@ async def reached(
             chain_id = await rpc.check()
         except WrongChain as error:
             raise ConfigError(f"chains.{name}: {error}; correct rpc_url, chain_id or preset") from None
-        head = await read_header(rpc, "latest")
+        head = await Watchdog(rpc, tell=listener.on_notice).latest()
         block_s = await block_time_s(chain, preset, rpc, head)
         on_demand = await is_loopback_anvil(chain.rpc_url[0].get_secret_value(), rpc)
         sockets, tell = sockets_of(chain), listener.on_notice

@@ -20,7 +20,7 @@ from keeper.telemetry.health import ChainHealth
 AGAIN_AFTER_S = 300.0
 """The same kind of trouble is journaled no more often than this."""
 MOST_WAITING = 100
-FOR_PEOPLE = (NoticeKind.NODE_BEHIND, NoticeKind.CLOCK_SKEW)
+FOR_PEOPLE = (NoticeKind.NODE_BEHIND, NoticeKind.NODE_DISBELIEVED, NoticeKind.CLOCK_SKEW)
 """Somebody should look after these; the others cost only speed."""
 
 

@@ -87,6 +87,8 @@ class ChainClient:
         return self._pending.pending(to)
 
     async def latest(self) -> BlockRef:
+        if self._watchdog is not None:
+            return await self._watchdog.latest()
         return await read_header(self._rpc, "latest")
 
     async def extend(self, head: BlockRef) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from keeper.chain.blocks import decode_header, header_entry
+from keeper.chain.blocks import BlockId, decode_header, header_entry
 from keeper.chain.deadlines import is_read, name_of
 from keeper.chain.failover import Lines, Read, Sheet
 from keeper.chain.health import EndpointHealth
@@ -126,9 +126,13 @@ class Endpoints:
 
     # -- all of them -------------------------------------------------------------------------------------------------
     async def heads(self) -> list[EndpointHead]:
-        """What each endpoint calls its newest block, in configured order; asked of all at once, without retries."""
+        """What each endpoint calls its newest block."""
+        return await self.headers("latest")
+
+    async def headers(self, block: BlockId) -> list[EndpointHead]:
+        """A block as each endpoint has it, in configured order; asked of all at once, without retries."""
         async with Group() as group:
-            asked = [group.create_task(self._head_of(line)) for line in self._lines]
+            asked = [group.create_task(self._header_of(line, block)) for line in self._lines]
         return [each.result() for each in asked]
 
     def distrust(self, label: str, why: ChainError) -> None:
@@ -136,6 +140,19 @@ class Endpoints:
         for line in self._lines:
             if line.label == label:
                 line.health.failed(why, monotonic_s())
+
+    def disbelieve(self, head: BlockRef) -> list[str]:
+        """Nobody has the parent of this head: whoever named it rests for long, unless there is nobody else to ask, and nobody
+        is behind on its account. Returns who is put to rest now."""
+        liars = [line for line in self._lines if line.health.head_block == head.number]
+        for line in self._lines:
+            line.health.forget_lag()
+        if len(liars) == len(self._lines):
+            return []
+        put_to_rest = [line.label for line in liars if not line.health.disbelieved]
+        for line in liars:
+            line.health.misled()
+        return put_to_rest
 
     def offers(self, method: str) -> bool:
         """Whether any endpoint may offer the method: all but those that have said lately that they do not."""
@@ -190,15 +207,15 @@ class Endpoints:
         own_s = averages_s[line]
         return own_s is not None and own_s > max(SLOW_FACTOR * min(known_s), min(known_s) + SLOW_FLOOR_S)
 
-    async def _head_of(self, line: Line) -> EndpointHead:
-        sheet = Sheet(line, [header_entry("latest")])
+    async def _header_of(self, line: Line, block: BlockId) -> EndpointHead:
+        sheet = Sheet(line, [header_entry(block)])
         begun_s = monotonic_s()
         error: ChainError | None
         try:
             error = line.wrong_chain or await sheet.ask(self)
             if error is None and sheet.answers is not None:
                 [answer] = sheet.answers
-                return EndpointHead(line.label, decode_header(raised(answer), "latest"), None)
+                return EndpointHead(line.label, decode_header(raised(answer), block), None)
         except ChainError as trouble:
             error = trouble
         if isinstance(error, UNWELL):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header
 from keeper.chain.rpc import Rpc
-from keeper.chain.watchdog import Watchdog
+from keeper.chain.watchdog import MOST_DISBELIEVED, Watchdog
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, RateLimited
 
@@ -86,6 +86,8 @@ class _Watch:
         self._error: ChainError | None = None
         self._failures = 0
         self._lower_polls = 0
+        self._disbelieved = 0
+        """Heads in a row that could not be believed."""
         self._next_poll_s = 0.0
         self._soonest_poll_s = 0.0
         self._hint: BlockRef | None = None
@@ -176,6 +178,8 @@ class _Watch:
     async def _poll(self) -> BlockRef | None:
         try:
             head = await read_header(self._rpc, "latest")
+            if not await self._believed(head):
+                return None
         except ChainError as error:
             self._error = error
             self._failures += 1
@@ -185,6 +189,15 @@ class _Watch:
             return None
         self._error, self._failures = None, 0
         return head
+
+    async def _believed(self, head: BlockRef) -> bool:
+        if self._watchdog is None or head == self._last or await self._watchdog.believes(head, self._last):
+            self._disbelieved = 0
+            return True
+        self._disbelieved += 1
+        if self._disbelieved < MOST_DISBELIEVED:
+            self._next_poll_s = 0.0  # another endpoint is asked this time
+        return False
 
     def _backoff_s(self, error: ChainError) -> float:
         asked_s = error.retry_after_s if isinstance(error, RateLimited) else None
@@ -211,8 +224,16 @@ class _Watch:
         self._lower_polls += 1
         if self._lower_polls < POLLS_BEFORE_GOING_BACK:
             return False
-        best = await self._watchdog.look_around() if self._watchdog is not None else None
+        best = await self._best()
         return best is None or best.number < self._last.number
+
+    async def _best(self) -> BlockRef | None:
+        """The best head of any endpoint; None while they cannot be asked."""
+        try:
+            return await self._watchdog.look_around() if self._watchdog is not None else None
+        except ChainError as error:
+            self._error = error
+            return None
 
     async def _look_around(self) -> None:
         """While no new head comes: if another endpoint has one, the next poll is due at once."""
@@ -220,7 +241,7 @@ class _Watch:
         if self._watchdog is None or now_s - max(self._changed_s, self._surveyed_s) < self._quiet_after_s:
             return
         self._surveyed_s = now_s
-        best = await self._watchdog.look_around()
+        best = await self._best()
         if best is not None and self._last is not None and best.number > self._last.number:
             self._next_poll_s = 0.0
 

@@ -14,6 +14,8 @@ FIRST_BACKOFF_S = 0.1
 FIRST_LIMITED_PAUSE_S = 0.5
 """Limits are mostly per second: a shorter pause only runs into them again."""
 LONGEST_COOLING_S = 60.0
+DISBELIEVED_S = 30.0
+"""Who named a head that cannot be is asked last for so long."""
 
 WINDOW = 64
 """Latencies of each method that are remembered."""
@@ -85,6 +87,7 @@ class Health:
         self._cooling_until_s = -math.inf
         self._ill_since_s = -math.inf
         self._lag_blocks, self._lag_noted_s = 0, -math.inf
+        self._disbelieved_until_s = -math.inf
 
     # -- what happened -------------------------------------------------------------------------------------------
     def answered(self, name: str, elapsed_s: float) -> None:
@@ -120,10 +123,23 @@ class Health:
         self.head_block = block_number
         self._lag_blocks, self._lag_noted_s = lag_blocks, self._clock()
 
+    def misled(self) -> None:
+        """It named a head that cannot be: it rests for long, however well it answers otherwise."""
+        self.head_block = None
+        self._disbelieved_until_s = self._clock() + DISBELIEVED_S
+
+    def forget_lag(self) -> None:
+        """It was measured against a head that cannot be."""
+        self._lag_blocks = 0
+
     # -- what follows --------------------------------------------------------------------------------------------
     def rest_s(self) -> float:
         """How long it should still be left alone; 0 when it is well."""
-        return max(0.0, self._cooling_until_s - self._clock())
+        return max(0.0, self._cooling_until_s - self._clock(), self._disbelieved_until_s - self._clock())
+
+    @property
+    def disbelieved(self) -> bool:
+        return self._disbelieved_until_s > self._clock()
 
     @property
     def lag_blocks(self) -> int:

@@ -15,6 +15,8 @@ class NoticeKind(StrEnum):
     SUBSCRIPTION_BACK = "subscription_back"
     NODE_BEHIND = "node_behind"
     """A node answers, but others are ahead of it."""
+    NODE_DISBELIEVED = "node_disbelieved"
+    """A node names a newest block whose parent nobody has."""
     CLOCK_SKEW = "clock_skew"
     """The machine's clock and the chain's blocks disagree."""
     NO_PENDING = "no_pending"

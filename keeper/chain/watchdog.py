@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from keeper.chain.announced import Announcements
+from keeper.chain.blocks import BlockId, read_header
 from keeper.chain.clock_watch import ClockWatch
 from keeper.chain.notice import Notice, NoticeKind, Tell, untold
+from keeper.chain.rpc import Rpc
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError
+from keeper.core.errors import BlockUnavailable, ChainError
+from keeper.core.units import Hash32, to_hex
 
+MOST_DISBELIEVED = 4
 FEW_BLOCKS = 2
 """Nodes that are well may be so far apart; where blocks come faster than news travels, further."""
 
@@ -25,13 +29,20 @@ class Said(Protocol):
     @property
     def header(self) -> BlockRef | None: ...
 
+    @property
+    def error(self) -> ChainError | None: ...
 
-class Pool(Protocol):
+
+class Pool(Rpc, Protocol):
     """Every endpoint there is: `keeper.chain.endpoints.Endpoints`."""
 
     async def heads(self) -> Sequence[Said]: ...
 
+    async def headers(self, block: BlockId) -> Sequence[Said]: ...
+
     def distrust(self, label: str, why: ChainError) -> None: ...
+
+    def disbelieve(self, head: BlockRef) -> Sequence[str]: ...
 
 
 class Watchdog:
@@ -55,13 +66,46 @@ class Watchdog:
         self._wall_s = wall_s
         self._behind: set[str] = set()
 
-    async def look_around(self) -> BlockRef | None:
-        """The highest head of any endpoint. Whoever is more than a few blocks below it is told of once and distrusted, and a
-        subscription that is so far below is replaced."""
-        said = await self._pool.heads()
-        best = max(
-            (each.header for each in said if each.header is not None), key=lambda head: head.number, default=None
+    async def latest(self) -> BlockRef:
+        """The newest block, from whichever endpoint names one that can be believed. Raises `ChainError`."""
+        head = await read_header(self._pool, "latest")
+        for _ in range(MOST_DISBELIEVED):
+            if await self.believes(head):
+                return head
+            head = await read_header(self._pool, "latest")
+        raise BlockUnavailable(
+            f"block {head.number} {to_hex(head.hash)} is called the newest, but no endpoint has its parent"
         )
+
+    async def believes(self, head: BlockRef, last: BlockRef | None = None) -> bool:
+        """Whether a head can be built upon: it is the child of the `last` one, or its parent is to be had from the endpoints.
+        Who named another one is told of, and others are asked instead: it would make everybody else look far behind.
+        Raises `ChainError` when the endpoints cannot be asked."""
+        if head.number == 0 or (last is not None and head.parent_hash == last.hash and head.number == last.number + 1):
+            return True
+        parent = await self._found(head.parent_hash)
+        if parent is not None and parent.number == head.number - 1:
+            return True
+        for label in self._pool.disbelieve(head):
+            detail = f"{label} calls block {head.number} the newest, but no endpoint has its parent: others are asked instead"
+            self._tell(Notice(NoticeKind.NODE_DISBELIEVED, detail))
+        return False
+
+    async def _found(self, block_hash: Hash32) -> BlockRef | None:
+        """A header, if any endpoint has it. Raises `ChainError` when none answers."""
+        try:
+            return await read_header(self._pool, block_hash)
+        except BlockUnavailable as error:
+            said = await self._pool.headers(block_hash)
+            if all(each.error is not None and not isinstance(each.error, BlockUnavailable) for each in said):
+                raise said[0].error or error from None
+            return next((each.header for each in said if each.header is not None), None)
+
+    async def look_around(self) -> BlockRef | None:
+        """The highest head of any endpoint that can be believed. Whoever is more than a few blocks below it is told of once and
+        distrusted, and a subscription that is so far below is replaced. Raises `ChainError` when they cannot be asked."""
+        said = await self._pool.heads()
+        best = await self._highest([each.header for each in said if each.header is not None])
         if best is None:
             return None
         behind: set[str] = set()
@@ -74,6 +118,16 @@ class Watchdog:
         if self._announced is not None and latest is not None and best.number - latest.number > self._few_blocks:
             self._announced.replace(f"announced block {latest.number} last while others are at {best.number}")
         return best
+
+    async def _highest(self, headers: Sequence[BlockRef]) -> BlockRef | None:
+        """Of two endpoints that are about as far, neither needs proof."""
+        descending = sorted(headers, key=lambda header: header.number, reverse=True)
+        for place, header in enumerate(descending):
+            others = [other.number for other in descending[:place] + descending[place + 1 :]]
+            beside = any(abs(header.number - number) <= self._few_blocks for number in others)
+            if beside or await self.believes(header):
+                return header
+        return None
 
     def arrived(self, head: BlockRef, ago_s: float = 0.0) -> bool:
         """A new block came `ago_s` ago. True when the clock is now in doubt: then `check_clock` should be called soon."""

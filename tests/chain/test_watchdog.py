@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from keeper.chain.notice import Notice, NoticeKind
 from keeper.chain.sockets import WebSocketAddress
 from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef
+from keeper.core.errors import BlockUnavailable
 from tests.chain.bench import CHAIN_ID, Bench
 from tests.chain.watching import comes_true
 from tests.faults import FaultProxy, Manners
@@ -161,3 +163,56 @@ async def test_old_heads_are_a_nodes_fault_when_another_one_has_newer_ones(
                     proxy.manners = Manners(head_number=number)
                     await asyncio.sleep(2 * INTERVAL_S)
     assert NoticeKind.CLOCK_SKEW not in seen.kinds()
+
+
+async def names_a_head_of_its_own(bench: Bench, proxy: FaultProxy, ahead_blocks: int) -> None:
+    """From now on its newest block is one that nobody has, nor its parent."""
+    true = await bench.node.request("eth_getBlockByNumber", ["latest", False])
+    number = int(true["number"], 16) + ahead_blocks
+    false = true | {"number": hex(number), "hash": "0x" + "ab" * 32, "parentHash": "0x" + "cd" * 32}
+
+    def lie(method: str, params: list[Any]) -> dict[str, Any] | None:
+        return {"result": false} if method == "eth_getBlockByNumber" and params[0] == "latest" else None
+
+    proxy.on_request = lie
+
+
+@pytest.mark.parametrize("ahead_blocks", [2, 5, 10**6])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+async def test_a_head_that_nobody_can_prove_blinds_nobody(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy, ahead_blocks: int, first: bool
+) -> None:
+    urls = (proxy.url, second.url) if first else (second.url, proxy.url)
+    head = await bench.mine(5)
+    async with bench.endpoints(*urls) as rpc, watched(rpc) as seen:
+        await seen.at(head)
+        await names_a_head_of_its_own(bench, proxy, ahead_blocks)
+        await asyncio.sleep(QUIET_S)  # the others are looked at, too
+        for _ in range(6):
+            await seen.at(await bench.mine())
+        assert set(seen.kinds()) <= {NoticeKind.NODE_DISBELIEVED}
+        assert all(proxy.url in notice.detail for notice in seen.notices)
+
+
+async def test_the_only_endpoint_is_asked_on_until_it_tells_the_truth(bench: Bench, proxy: FaultProxy) -> None:
+    head = await bench.mine(5)
+    async with bench.endpoints(proxy.url) as rpc, watched(rpc) as seen:
+        await seen.at(head)
+        await names_a_head_of_its_own(bench, proxy, 100)
+        await bench.mine()
+        await asyncio.sleep(4 * QUIET_S)
+        assert seen.head == head
+        proxy.on_request = None
+        await seen.at(await bench.mine())
+
+
+async def test_a_start_is_made_on_a_head_that_can_be_proven(
+    bench: Bench, proxy: FaultProxy, second: FaultProxy
+) -> None:
+    head = await bench.mine(5)
+    await names_a_head_of_its_own(bench, proxy, 10**6)
+    async with bench.endpoints(proxy.url, second.url) as rpc:
+        assert await Watchdog(rpc).latest() == head
+    async with bench.endpoints(proxy.url) as rpc:
+        with pytest.raises(BlockUnavailable, match="no endpoint has its parent"):
+            await Watchdog(rpc).latest()

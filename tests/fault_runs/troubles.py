@@ -47,7 +47,8 @@ SOCKET_TROUBLES: dict[str, Callable[[], SocketManners]] = {
     "heads backwards": lambda: SocketManners(backwards=True),
     "heads removed": lambda: SocketManners(removed=True),
 }
-LIES = ("logs removed", "prices", "prices in all it says")
+NOWHERE = {"hash": "0x" + "ab" * 32, "parentHash": "0x" + "cd" * 32}
+LIES = ("logs removed", "prices", "prices in all it says", "a head of its own")
 """What `Provider` does besides its manners."""
 
 
@@ -66,6 +67,9 @@ class Provider(FaultProxy):
         result = answer.get("result")
         if self.lie == "logs removed" and method == "eth_getLogs" and isinstance(result, list):
             return {"result": [log | {"removed": True} for log in result]}
+        latest = method == "eth_getBlockByNumber" and params[0] == "latest"
+        if self.lie == "a head of its own" and latest and isinstance(result, dict):
+            return {"result": result | {"number": hex(int(result["number"], 16) + 7)} | NOWHERE}
         if self.lie == "prices" and method == "eth_call" and isinstance(result, str):
             return {"result": self._priced_wrong(result)}
         if self.lie == "prices in all it says" and result is not None:

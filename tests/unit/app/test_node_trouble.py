@@ -54,6 +54,7 @@ async def test_what_people_must_see_to_is_an_alert_and_what_costs_only_speed_a_w
         "subscription_back": Severity.WARNING,
         "no_pending": Severity.WARNING,
         "node_behind": Severity.ALERT,
+        "node_disbelieved": Severity.ALERT,
         "clock_skew": Severity.ALERT,
         "stalled": Severity.ALERT,
     }
