@@ -117,7 +117,8 @@ class Sender:
             return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
 
     async def _sign_all(self, orders: Sequence[Sequence[Sending]], head: BlockRef) -> list[_Signed]:
-        """In the order of their nonces; what may not be signed takes none."""
+        """In the order of their nonces; what may not be signed takes none. Once there is no signature to be had, none of the
+        later ones is asked for."""
         assert self._counted is not None, "the nonces were counted"
         beside = {intent.transaction_hash: intent for intent in self.following.may_be_mined}
         signed: list[_Signed] = []
@@ -126,17 +127,22 @@ class Sender:
         except Refused as refused:
             return [_Signed((), refused) for _ in orders]
         nonce = next(nonces)
+        unsigned: Refused | None = None
         for order in orders:
             intents: list[Intent] = []
-            kept_back: Refused | None = None
-            for sending in order:
+            kept_back = unsigned
+            for sending in order if unsigned is None else ():
                 try:
                     if sending.borrower is not None:
                         check_borrower(nonce, sending.attempt, sending.borrower, beside.values())
                 except Refused as refused:
                     kept_back = refused
                     break
-                intent = self._sign(sending, nonce, head)
+                try:
+                    intent = await self._sign(sending, nonce, head)
+                except Refused as refused:
+                    kept_back = unsigned = refused
+                    break
                 beside[intent.transaction_hash] = intent  # the same bytes as a lost one's are that one
                 intents.append(intent)
                 nonce = next(nonces)
@@ -144,8 +150,8 @@ class Sender:
             signed.append(_Signed(tuple(intents), kept_back))
         return signed
 
-    def _sign(self, sending: Sending, nonce: int, head: BlockRef) -> Intent:
-        signed = self._signer.sign_transaction(
+    async def _sign(self, sending: Sending, nonce: int, head: BlockRef) -> Intent:
+        signed = await self._signer.sign_transaction(
             TransactionFields(
                 chain_id=self._chain_id,
                 nonce=nonce,

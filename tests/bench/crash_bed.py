@@ -170,8 +170,8 @@ def signatures() -> Iterator[list[Signature]]:
     sign = GuardedSigner.sign_transaction
     taken: list[Signature] = []
 
-    def watched(signer: GuardedSigner, fields: Any) -> Any:
-        signed = sign(signer, fields)
+    async def watched(signer: GuardedSigner, fields: Any) -> Any:
+        signed = await sign(signer, fields)
         taken.append(Signature(time.perf_counter(), time.thread_time()))
         return signed
 

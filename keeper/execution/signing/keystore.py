@@ -48,7 +48,7 @@ class KeystoreSigner:
         self._account = account
         self.address = Address(bytes.fromhex(account.address[2:]))
 
-    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+    async def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
         signed = self._account.sign_transaction(
             {
                 "type": 2,

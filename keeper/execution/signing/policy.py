@@ -67,10 +67,10 @@ class GuardedSigner:
     def address(self) -> Address:
         return self._signer.address
 
-    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+    async def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
         """Raises `Defect` for what the policy forbids, and when the signed bytes say anything but `fields`."""
         self._policy.check(fields)
-        signed = self._signer.sign_transaction(fields)
+        signed = await self._signer.sign_transaction(fields)
         decoded = decode_signed(signed.raw)
         if decoded.fields != fields or decoded.hash != signed.hash:
             raise Defect("the signer returned another transaction than was asked for")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import rlp  # type: ignore[import-untyped]
 from eth_account import Account
@@ -27,19 +29,19 @@ NUMBERS = st.integers(0, 2**64 - 1)
     gas_limit=st.integers(21_000, 2**32),
     fee=st.integers(0, 2**63),
 )
-def test_every_field_and_the_sender_come_back(
+async def test_every_field_and_the_sender_come_back(
     key: bytes, chain_id: int, nonce: int, target: bytes, calldata: bytes, gas_limit: int, fee: int
 ) -> None:
     fields = TransactionFields(chain_id, nonce, Call(Address(target), calldata), gas_limit, fee + 7, fee)
     signer = KeystoreSigner(Account.from_key(key))
-    signed = signer.sign_transaction(fields)
+    signed = await signer.sign_transaction(fields)
     decoded = decode_signed(signed.raw)
     assert (decoded.fields, decoded.sender, decoded.hash) == (fields, signer.address, signed.hash)
 
 
 def _with(field: int, item: object) -> bytes:
     fields = TransactionFields(1, 0, Call(Address(b"\x50" * 20), b""), 21_000, 2, 1)
-    raw = KeystoreSigner(Account.from_key(b"\x11" * 32)).sign_transaction(fields).raw
+    raw = asyncio.run(KeystoreSigner(Account.from_key(b"\x11" * 32)).sign_transaction(fields)).raw
     items = rlp.decode(raw[1:])
     items[field] = item
     return b"\x02" + bytes(rlp.encode(items))

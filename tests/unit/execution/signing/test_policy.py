@@ -35,10 +35,10 @@ def guarded() -> GuardedSigner:
     return GuardedSigner(signer(), POLICY)
 
 
-def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
+async def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
     approval = replace(ALLOWED, call=approve(TOKEN, POOL, 10**18))
-    assert guarded().sign_transaction(ALLOWED).raw[0] == 2
-    assert guarded().sign_transaction(approval).raw[0] == 2
+    assert (await guarded().sign_transaction(ALLOWED)).raw[0] == 2
+    assert (await guarded().sign_transaction(approval)).raw[0] == 2
     assert guarded().address == signer().address
 
 
@@ -62,9 +62,9 @@ def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
         (replace(ALLOWED, call=Call(POOL, approve(TOKEN, POOL, 1).calldata)), "may be signed"),
     ],
 )
-def test_anything_else_is_a_defect(fields: TransactionFields, words: str) -> None:
+async def test_anything_else_is_a_defect(fields: TransactionFields, words: str) -> None:
     with pytest.raises(Defect, match=words):
-        guarded().sign_transaction(fields)
+        await guarded().sign_transaction(fields)
 
 
 class Crooked:
@@ -74,10 +74,10 @@ class Crooked:
         self._change = change
         self.address = STRANGER if self._change == "address" else signer().address
 
-    def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+    async def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
         if self._change == "nonce":
             fields = replace(fields, nonce=fields.nonce + 1)
-        signed = signer().sign_transaction(fields)
+        signed = await signer().sign_transaction(fields)
         if self._change == "hash":
             return replace(signed, hash=Hash32(bytes(32)))
         return replace(signed, raw=b"\x02\xc0") if self._change == "garbage" else signed
@@ -92,6 +92,6 @@ class Crooked:
         ("garbage", "do not decode"),
     ],
 )
-def test_what_comes_back_is_checked(change: str, words: str) -> None:
+async def test_what_comes_back_is_checked(change: str, words: str) -> None:
     with pytest.raises(Defect, match=words):
-        GuardedSigner(Crooked(change), POLICY).sign_transaction(ALLOWED)
+        await GuardedSigner(Crooked(change), POLICY).sign_transaction(ALLOWED)
