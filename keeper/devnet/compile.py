@@ -19,9 +19,11 @@ _RESULT = "artifacts.json"
 
 _SETTINGS: dict[str, Any] = {
     "optimizer": {"enabled": True, "runs": 200},
-    "evmVersion": "shanghai",
     "metadata": {"bytecodeHash": "none"},
 }
+_COMPILER = "solc", "shanghai"
+"""A set of npm's packages, and what it compiles for."""
+_OLDER_COMPILER = "solc_0819", "paris"
 _OUTPUTS = ["abi", "evm.bytecode.object", "evm.bytecode.linkReferences", "evm.deployedBytecode.object"]
 
 _AAVE_V36 = "@aave-dao/aave-v3-origin/src/contracts"
@@ -66,6 +68,13 @@ def aave_v36_artifacts(say: Say = quiet) -> Artifacts:
     return _cached("aave_v36", sources, wanted, _AAVE_V36_REMAPPINGS, "aave_v36", say)
 
 
+def morpho_artifacts(say: Say = quiet) -> Artifacts:
+    """Morpho Blue, compiled from its published sources by the compiler that they name: some seconds, once."""
+    path = "@morpho-org/morpho-blue/src/Morpho.sol"
+    sources = {"Entry.sol": f'// SPDX-License-Identifier: MIT\npragma solidity ^0.8.0;\nimport "{path}";\n'}
+    return _cached("morpho", sources, {path: ["Morpho"]}, [], "morpho", say, _OLDER_COMPILER)
+
+
 def _cached(
     name: str,
     sources: Mapping[str, str],
@@ -73,21 +82,23 @@ def _cached(
     remappings: list[str],
     package_set: str | None,
     say: Say,
+    compiler: tuple[str, str] = _COMPILER,
 ) -> Artifacts:
+    compiler_set, evm_version = compiler
     selection = {path: dict.fromkeys(contracts, _OUTPUTS) for path, contracts in wanted.items()}
     job = {
         "language": "Solidity",
         "sources": {path: {"content": text} for path, text in sources.items()},
-        "settings": _SETTINGS | {"remappings": remappings, "outputSelection": selection},
+        "settings": _SETTINGS | {"evmVersion": evm_version, "remappings": remappings, "outputSelection": selection},
     }
-    keys = [package_key(each) for each in ("solc", package_set) if each is not None]
+    keys = [package_key(each) for each in (compiler_set, package_set) if each is not None]
     digest = hashlib.sha256(json.dumps([job, keys], sort_keys=True).encode()).hexdigest()[:16]
     entry = cache_root() / "artifacts" / f"{name}-{digest}"
 
     def build(draft: Path) -> None:
-        solc = install("solc", say)
+        solc = install(compiler_set, say)
         modules = install(package_set, say) if package_set is not None else solc
-        say(f"compiling {name}" + (" (about half a minute, once)" if package_set is not None else ""))
+        say(f"compiling {name}" + (" (about half a minute, once)" if name == "aave_v36" else ""))
         (draft / _RESULT).write_text(json.dumps(_compile(name, job, solc, modules)))
 
     build_once(entry, build, say)
