@@ -154,7 +154,7 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
         approvals[asset] = approvals.get(asset, frozenset()) | {pool}
     policy = SigningPolicy(
         chain_id=ground.chain_id,
-        pools={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
+        calls={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
         approvals=approvals,
         max_fee_cap_wei=fee_cap_wei(ground.chain),
         gas_limit_cap=LIQUIDATION_GAS_CAP,

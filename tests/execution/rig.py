@@ -128,7 +128,7 @@ class Rig:
         tokens = [asset.token for asset in self.bed.deployment.assets.values()]
         policy = SigningPolicy(
             chain_id=self.bed.deployment.chain_id,
-            pools={self.pool: frozenset({LIQUIDATION_CALL})},
+            calls={self.pool: frozenset({LIQUIDATION_CALL})},
             approvals={token: frozenset({self.pool}) for token in tokens},
             max_fee_cap_wei=1_000 * GWEI,
         )

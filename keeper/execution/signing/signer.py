@@ -8,6 +8,9 @@ from typing import Protocol
 from keeper.core.block import Call
 from keeper.core.units import Address, Hash32
 
+NO_TARGET = Address(b"")
+"""Stands where a call has its target: the transaction creates a contract, and the calldata is its init code."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionFields:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from keeper.core.block import Call
 from keeper.core.errors import Defect
 from keeper.core.units import Address
-from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.signing.envelope import GROUP_ORDER, decode_signed
 from keeper.execution.signing.keystore import KeystoreSigner
-from keeper.execution.signing.signer import TransactionFields
+from keeper.execution.signing.signer import NO_TARGET, TransactionFields
 
 NUMBERS = st.integers(0, 2**64 - 1)
 
@@ -47,6 +47,22 @@ def _with(field: int, item: object) -> bytes:
     return b"\x02" + bytes(rlp.encode(items))
 
 
+def test_a_creation_has_no_target() -> None:
+    decoded = decode_signed(_with(5, b""))
+    assert decoded.fields.call == Call(NO_TARGET, b"")
+
+
+def test_the_second_signature_of_the_same_digest_is_refused() -> None:
+    """Whoever sees a transaction could make it: same sender, same fields, another hash."""
+    raw = _with(6, b"")
+    *unsigned, parity, r, s = rlp.decode(raw[1:])
+    high = (GROUP_ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")
+    other = b"\x02" + bytes(rlp.encode([*unsigned, b"" if parity else b"\x01", r, high]))
+    with pytest.raises(Defect, match="high s"):
+        decode_signed(other)
+    assert decode_signed(raw).fields.nonce == 0
+
+
 @pytest.mark.parametrize(
     "raw, words",
     [
@@ -55,6 +71,13 @@ def _with(field: int, item: object) -> bytes:
         (b"\x02", "do not decode"),
         (b"\x02\xc0", "do not decode"),
         (b"\x02\x80", "do not decode"),
+        (b"\x02\xc0\x00", "do not decode"),
+        (_with(1, b"\0"), "spelt in another way"),
+        (_with(4, b"\0\x52\x08"), "spelt in another way"),
+        (_with(5, b"\x50" * 19), "to no address"),
+        (_with(5, []), "to no address"),
+        (_with(7, []), "do not decode"),
+        (_with(9, b"\x02"), "do not decode"),
         (_with(11, b"\xff" * 40), "do not decode"),
         (_with(6, b"\x01"), "native coin"),
         (_with(8, [[b"\x50" * 20, []]]), "access list"),

@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from eth_utils.crypto import keccak
 
 from keeper.core.block import Call
 from keeper.core.errors import Defect
 from keeper.core.units import Address, Hash32
-from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
-from keeper.execution.signing.signer import SignedTransaction, TransactionFields
+from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.signing.policy import CANCEL_GAS, GuardedSigner, SigningPolicy
+from keeper.execution.signing.signer import NO_TARGET, SignedTransaction, TransactionFields
 from keeper.execution.tokens import approve
 from tests.unit.execution.fakes import CHAIN_ID, LIQUIDATE, POOL, TOKEN, signer
 
 STRANGER = Address(b"\x66" * 20)
+INIT_CODE = bytes.fromhex("600160005500")
 POLICY = SigningPolicy(
     chain_id=CHAIN_ID,
-    pools={POOL: frozenset({LIQUIDATE})},
+    calls={POOL: frozenset({LIQUIDATE})},
     approvals={TOKEN: frozenset({POOL})},
     max_fee_cap_wei=100,
+    creations=frozenset({Hash32(keccak(INIT_CODE))}),
 )
 ALLOWED = TransactionFields(
     chain_id=CHAIN_ID,
@@ -29,6 +33,7 @@ ALLOWED = TransactionFields(
     max_fee_wei=100,
     priority_fee_wei=2,
 )
+CANCEL = replace(ALLOWED, call=Call(signer().address, b""), gas_limit=CANCEL_GAS)
 
 
 def guarded() -> GuardedSigner:
@@ -40,6 +45,12 @@ async def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
     assert (await guarded().sign_transaction(ALLOWED)).raw[0] == 2
     assert (await guarded().sign_transaction(approval)).raw[0] == 2
     assert guarded().address == signer().address
+
+
+@pytest.mark.parametrize("call", [CANCEL.call, Call(NO_TARGET, INIT_CODE)])
+async def test_a_cancel_and_a_known_creation_may_be_signed(call: Call) -> None:
+    signed = await guarded().sign_transaction(replace(CANCEL, call=call))
+    assert decode_signed(signed.raw).fields.call == call
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,12 @@ async def test_a_liquidation_and_a_bounded_approval_may_be_signed() -> None:
         (replace(ALLOWED, call=Call(TOKEN, approve(TOKEN, POOL, 1).calldata + b"\0")), "may be signed"),
         (replace(ALLOWED, call=Call(TOKEN, bytes.fromhex("a9059cbb") + bytes(64))), "0xa9059cbb"),
         (replace(ALLOWED, call=Call(POOL, approve(TOKEN, POOL, 1).calldata)), "may be signed"),
+        (replace(CANCEL, gas_limit=21_001), "may be signed"),
+        (replace(CANCEL, call=Call(STRANGER, b"")), "may be signed"),
+        (replace(CANCEL, call=Call(signer().address, b"\0")), "may be signed"),
+        (replace(ALLOWED, call=Call(NO_TARGET, b"")), "may be signed"),
+        (replace(ALLOWED, call=Call(NO_TARGET, INIT_CODE + b"\0")), "may be signed"),
+        (replace(ALLOWED, call=Call(NO_TARGET, LIQUIDATE)), "may be signed"),
     ],
 )
 async def test_anything_else_is_a_defect(fields: TransactionFields, words: str) -> None:
@@ -87,7 +104,7 @@ class Crooked:
     "change, words",
     [
         ("nonce", "another transaction"),
-        ("hash", "another transaction"),
+        ("hash", "another hash"),
         ("address", "not that of"),
         ("garbage", "do not decode"),
     ],
