@@ -6,9 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from keeper.core.errors import Defect
 from keeper.core.units import Address
 
 Field = str | int | bool | None | list["Field"] | dict[str, "Field"]
+
+MONEY_SUFFIXES = ("_wad", "_ray", "_raw", "_base", "_wei", "_scaled", "_shares")
+"""An integer whose name ends so is always written as decimal text, whatever its size."""
+LARGEST_EXACT_NUMBER = 2**53
+"""Beyond it many JSON readers lose digits, so any other integer becomes decimal text too."""
+
+
+def exact_field(name: str, item: Field) -> Field:
+    """A field as it is written, in the journal and in log lines alike. Raises `Defect` for what cannot be written exactly."""
+    if item is None or isinstance(item, str | bool):
+        return item
+    if isinstance(item, int):
+        money = name.endswith(MONEY_SUFFIXES)
+        return str(item) if money or abs(item) > LARGEST_EXACT_NUMBER else item
+    if isinstance(item, dict):
+        return {key: exact_field(key, value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [exact_field(name, value) for value in item]
+    raise Defect(f"journal field {name!r} holds a {type(item).__name__}: only text, integers, lists and objects fit")
 
 
 class Kind(StrEnum):
@@ -48,7 +68,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact. `fields` holds numbers as integers (journals render those over 2⁵³ as decimal strings)."""
+    """One fact. `fields` holds numbers as integers; `exact_field` says how they are written."""
 
     kind: Kind
     chain: str

@@ -7,16 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from keeper.core.errors import Defect
-from keeper.core.events import Event, Field
+from keeper.core.events import Event, Field, exact_field
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.units import address_from_hex, hash_from_hex, to_hex
-
-MONEY_SUFFIXES = ("_wad", "_ray", "_raw", "_base", "_wei", "_scaled", "_shares")
-"""An integer whose name ends so is always written as decimal text, whatever its size."""
-
-LARGEST_EXACT_NUMBER = 2**53
-"""Beyond it many JSON readers lose digits, so any other integer becomes decimal text too."""
 
 Row = dict[str, Any]
 
@@ -55,20 +48,7 @@ def event_row(event: Event, recorded_at: str) -> Row:
 
 def fields_text(fields: Mapping[str, Field]) -> str:
     """Compact JSON in the order given."""
-    return json.dumps({name: _plain(name, item) for name, item in fields.items()}, separators=(",", ":"))
-
-
-def _plain(name: str, item: Field) -> Any:
-    if item is None or isinstance(item, str | bool):
-        return item
-    if isinstance(item, int):
-        money = name.endswith(MONEY_SUFFIXES)
-        return str(item) if money or abs(item) > LARGEST_EXACT_NUMBER else item
-    if isinstance(item, dict):
-        return {key: _plain(key, value) for key, value in item.items()}
-    if isinstance(item, list):
-        return [_plain(name, value) for value in item]
-    raise Defect(f"journal field {name!r} holds a {type(item).__name__}: only text, integers, lists and objects fit")
+    return json.dumps({name: exact_field(name, item) for name, item in fields.items()}, separators=(",", ":"))
 
 
 def intent_row(intent: Intent, recorded_at: str) -> Row:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from keeper.core.events import Event, Kind, Severity
+from keeper.core.events import Event, Kind, Severity, exact_field
 from keeper.core.standing import Standing
 from keeper.core.units import Address, to_hex
 from keeper.ports import Journal
@@ -75,7 +75,7 @@ def _line(event: Event) -> dict[str, Any]:
     for name, item in event.fields.items():
         # `event` names the line itself in structlog.
         shown = f"field_{name}" if name in line or name == "event" else name
-        line[shown] = len(item) if isinstance(item, list | dict) else _safe(item)
+        line[shown] = len(item) if isinstance(item, list | dict) else _safe(exact_field(name, item))
     return line
 
 

@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.core.errors import Defect
-from keeper.core.events import Field
+from keeper.core.events import LARGEST_EXACT_NUMBER, MONEY_SUFFIXES, Field
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.units import Address, Hash32
 from keeper.store.encoding import (
-    LARGEST_EXACT_NUMBER,
-    MONEY_SUFFIXES,
     fields_text,
     intent_from_row,
     intent_row,

@@ -14,12 +14,12 @@ import pytest
 from keeper.core import attempt_build, event_build
 from keeper.core.differences import Difference, LoggedChange, Mismatch
 from keeper.core.errors import RpcTimeout
-from keeper.core.events import Event, Kind, Severity
+from keeper.core.events import MONEY_SUFFIXES, Event, Kind, Severity
 from keeper.core.intent import IntentStatus
 from keeper.core.outcome import Reason, Verdict
 from keeper.core.plan import Clip
 from keeper.core.standing import Standing
-from keeper.store.encoding import MONEY_SUFFIXES, event_row
+from keeper.store.encoding import event_row
 from keeper.store.reader import JournalRow
 from tests.unit.store.facts import (
     ATTEMPT,

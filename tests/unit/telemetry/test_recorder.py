@@ -80,6 +80,8 @@ async def test_a_line_shows_the_plain_fields_and_of_lists_the_length() -> None:
     assert (decided["chain"], decided["block"], decided["attempt"]) == (CHAIN, 100, ATTEMPT)
     assert (decided["calls"], decided["verdict"]) == (2, "reaches_target")
     assert (changed["event"], changed["field_event"]) == ("market_changed", "ReserveInitialized")
+    # Money is decimal text, as in the journal: many JSON readers lose the digits of a number beyond 2⁵³.
+    assert decided["target_wad"] == str(plan().target_wad)
 
 
 async def test_a_secret_in_an_error_reaches_neither_row_nor_line_nor_alert(tmp_path: Path) -> None:
