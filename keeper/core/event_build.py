@@ -226,10 +226,13 @@ def standing_events(
     block_number: int,
     previous: Mapping[Address, Standing],
     current: Mapping[Address, Standing],
+    *,
+    rehearsed: bool = False,
 ) -> list[Event]:
     """What changed between two judged heads: `seen`, `refused` (on a new or another reason) and `recovered`.
 
-    A borrower that leaves while `ordered` is not `recovered`: the outcome of the attempt tells what happened.
+    A borrower that leaves while an attempt is under way is not `recovered`: the outcome tells what happened. Not so where the
+    attempts are `rehearsed`: none of them moves the chain.
     """
     events: list[Event] = []
     for borrower, standing in current.items():
@@ -239,7 +242,8 @@ def standing_events(
         if standing.reason != ORDERED and (before is None or not stands_alike(before, standing)):
             events.append(refused(chain, market, block_number, borrower, standing))
     for borrower, before in previous.items():
-        if borrower not in current and before.reason != ORDERED:
+        ours = before.reason == ORDERED and before.attempt is not None and not rehearsed
+        if borrower not in current and not ours:
             events.append(recovered(chain, market, block_number, borrower, before))
     return events
 

@@ -212,11 +212,11 @@ class Actor:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
         return self._full(turn) or desk.begin(sick.borrower, moment)
 
-    def _full(self, turn: Turn) -> Skip | None:
-        """Why nothing more may be put on its way at this head."""
+    def _full(self, turn: Turn, calls: int = 1) -> Skip | None:
+        """Why so many more transactions may not be put on their way at this head."""
         room = self._submitter.room(turn.moment.head)
         waiting = sum(len(order.calls) for _, order in turn.wave)
-        if room is None or waiting < room:
+        if room is None or waiting + calls <= room:
             return None
         return Skip(Reason.RESERVED, "as many transactions as may be are on their way: waits for the next blocks")
 
@@ -237,7 +237,8 @@ class Actor:
     async def _take(self, sick: Sick, decided: Candidate | Skip | Standing, turn: Turn) -> None:
         """Admit a candidate to the wave, which leaves when it is full; or write down how its borrower stands."""
         if isinstance(decided, Candidate):
-            admitted = sick.desk.admit(decided, turn.budget)
+            calls = max(len(offer.plan.calls) for offer in decided.offers)
+            admitted = self._full(turn, calls) or sick.desk.admit(decided, turn.budget)
             if not isinstance(admitted, Skip):
                 await self._order(sick, admitted, turn)
                 return

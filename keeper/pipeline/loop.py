@@ -78,7 +78,7 @@ class ChainLoop:
         self._block_s = USUAL_BLOCK_S
         """How far apart the last blocks were."""
         self._stops = Stops(name, journal)
-        self._standings = Standings(name, journal)
+        self._standings = Standings(name, journal, rehearses=submitter.rehearses)
         self._attempts = Attempts(name, submitter, journal, self._stops)
         self._actor = Actor(
             name, simulator, submitter, journal, self._attempts, self._standings, self._stops, max_head_age_s, self.age

@@ -15,9 +15,10 @@ from keeper.ports import Journal
 class Standings:
     """What was recorded last, per market."""
 
-    def __init__(self, name: str, journal: Journal) -> None:
+    def __init__(self, name: str, journal: Journal, *, rehearses: bool = False) -> None:
         self._name = name
         self._journal = journal
+        self._rehearses = rehearses
         self._last: dict[Address, dict[Address, Standing]] = {}
 
     async def see(self, market: Address, head: BlockRef, healths_wad: Mapping[Address, int | None]) -> None:
@@ -36,6 +37,9 @@ class Standings:
         """What this head came to."""
         current = {who: stands for (entry, who), stands in result.standings.items() if entry == market}
         previous = self._last.get(market, {})
-        await self._journal.record(event_build.standing_events(self._name, market, head.number, previous, current))
+        events = event_build.standing_events(
+            self._name, market, head.number, previous, current, rehearsed=self._rehearses
+        )
+        await self._journal.record(events)
         await self._journal.record_standing(self._name, market, head.number, current)
         self._last[market] = current

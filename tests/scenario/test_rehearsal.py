@@ -61,6 +61,7 @@ async def test_it_is_ordered_again_when_it_recovered_and_fell_to_the_same_place(
     scene = await under_water(mode)
     await scene.head(price(WETH, 2_000))
     assert scene.standing(FIRST) is None
+    assert scene.story(FIRST)[-1] == "recovered"
     await scene.head(price(WETH, 1_800))
     assert len(scene.events(Kind.DECIDED)) == 2
 

@@ -88,6 +88,21 @@ async def test_whom_one_call_restores_goes_before_whoever_needs_two() -> None:
     assert [len(submission.order.calls) for submission in scene.submitted] == [1, 2]
 
 
+async def test_a_sequence_that_would_exceed_what_may_be_on_its_way_waits() -> None:
+    scene = Scene(pools=[toy_pool(rules=ToyRules(close_factor_bps=5_000))])
+    two_calls, one_call = borrower(1), borrower(2)
+    await scene.head(
+        opens(two_calls, {WETH: 4, WBTC: 0.1}, {USDC: 5_000, DAI: 5_000}), opens(one_call, {WETH: 1}, {USDC: 1_340})
+    )
+    scene.live.most = 2
+    await scene.head(price(WETH, 1_650))
+    assert ordered(scene) == [one_call]
+    assert scene.reason(two_calls) == "reserved"
+    await scene.head()
+    assert ordered(scene) == [one_call, two_calls]
+    assert len(scene.world.mempool) == 2
+
+
 async def test_between_a_head_and_its_first_order_the_node_is_asked_twice() -> None:
     """All that deciding and signing need is asked beside the head's state; then comes the simulation."""
     scene = Scene()

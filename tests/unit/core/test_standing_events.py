@@ -53,6 +53,16 @@ def test_an_order_is_no_refusal() -> None:
     assert kinds(ORDER, TOXIC) == [Kind.REFUSED]
 
 
+def test_whoever_leaves_with_an_attempt_under_way_has_its_outcome() -> None:
+    assert kinds(ORDER, None) == []
+
+
+def test_what_was_only_rehearsed_or_never_judged_to_the_end_brought_nobody_back() -> None:
+    (event,) = standing_events(CHAIN, MARKET, 7, {BORROWER: ORDER}, {}, rehearsed=True)
+    assert (event.kind, event.fields["last_reason"]) == (Kind.RECOVERED, ORDERED)
+    assert kinds(Standing(ORDERED, "being judged", None, 9), None) == [Kind.RECOVERED]
+
+
 def test_whoever_leaves_without_an_order_recovered() -> None:
     (event,) = between(TOXIC, None)
     assert event.kind is Kind.RECOVERED
