@@ -12,7 +12,7 @@ import typer
 from keeper.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from keeper.settings import Signer
+    from keeper.settings import Settings, Signer
 
 config_app = typer.Typer(no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
         if chain.signer is not None:
             _check_signer(config, name, chain.signer)
     _check_alerts(config, [url.get_secret_value() for url in settings.alerts])
-    concerns = live_concerns(settings)
+    concerns = [*live_concerns(settings), *_absent_sockets(settings)]
     table = Table(title=f"{config}: {'to be looked at' if concerns else 'in order'}", title_justify="left")
     for heading in ("key", "value", "from"):
         table.add_column(heading, overflow="fold")
@@ -56,6 +56,15 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     table_console().print(table)
     for concern in concerns:
         sys.stderr.write(f"keeper: warning: {config}: {concern}\n")
+
+
+def _absent_sockets(settings: Settings) -> list[str]:
+    """No error: the node makes its socket when it runs."""
+    return [
+        f"chains.{name}.ipc_path: {chain.ipc_path} is no socket now: start the node, or mend the path"
+        for name, chain in settings.chains.items()
+        if chain.ipc_path is not None and not chain.ipc_path.is_socket()
+    ]
 
 
 def _check_alerts(config: Path, urls: Sequence[str]) -> None:

@@ -26,13 +26,21 @@ def checked(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> tu
 
 
 def test_a_good_file_is_shown_whole_with_its_secrets_masked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    announced = f'ws_url = ["wss://node.example.org/v2/{CANARY}", "ws://127.0.0.1:8546"]\nipc_path = "geth.ipc"\n'
+    announced = f'ws_url = ["wss://node.example.org/v2/{CANARY}", "ws://127.0.0.1:8546"]\n'
     code, out, err = checked(tmp_path, GOOD + announced, capsys)
     assert (code, err) == (0, "")
     assert "in order" in out
     assert "(secret)" in out
     assert "chains.sepolia.policy.most_calls" in out
     assert "0x012bAC54348C0E635dCAc9D5FB99f06F24136C9A" in out
+
+
+def test_a_socket_that_is_not_there_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = checked(tmp_path, GOOD + f'ipc_path = "{tmp_path}/geth.ipc"\n', capsys)
+    assert code == 0
+    assert "to be looked at" in out
+    assert "chains.sepolia.ipc_path" in err
+    assert "is no socket now" in err
 
 
 def test_values_are_shown_as_a_file_would_say_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
