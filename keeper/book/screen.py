@@ -45,9 +45,10 @@ class Weighed:
 
 
 class Screen:
-    """Verdicts page by page, kept so that the next judgement looks at few rows."""
+    """Verdicts page by page, kept so that the next judgement looks at few rows. The only one of its table."""
 
     def __init__(self, table: Table) -> None:
+        table.give_to_screen()
         self._table = table
         self._pages: list[PageScreen] = []
 

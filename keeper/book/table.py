@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from keeper.book.addresses import AddressIndex
 from keeper.book.columns import Columns
 from keeper.book.page import LOW_BITS, LOW_MASK, PAGE_ROWS, WITH_DEBT, WITHOUT_DEBT, Page, Rows
+from keeper.core.errors import Defect
 from keeper.core.lending import Position, Side
 from keeper.core.units import Address
 
@@ -37,6 +38,7 @@ class Table:
         self.most_entries = 0
         """Of any row so far; it never falls while the table stands."""
         self._index = AddressIndex(self._address_at)
+        self._is_screened = False
 
     def __len__(self) -> int:
         return len(self._index)
@@ -95,6 +97,13 @@ class Table:
                     key = (kind[1], kind[0])
                     sums[key] = sums.get(key, 0) + total
         return sums
+
+    def give_to_screen(self) -> None:
+        """What is written is told to one screen only, which clears the pages' `changed`: a second would miss rows. Raises
+        `Defect` when there is one already."""
+        if self._is_screened:
+            raise Defect("a table has one screen: a second would take the changes that the first must see")
+        self._is_screened = True
 
     # -- writing -------------------------------------------------------------------------------------------------------
     def put(self, rows: Iterable[Position]) -> None:

@@ -9,7 +9,9 @@ import pytest
 from keeper.book import addresses as addresses_module
 from keeper.book import page as page_module
 from keeper.book import table as table_module
+from keeper.book.screen import Screen
 from keeper.book.table import Table
+from keeper.core.errors import Defect
 from keeper.core.lending import Position, Side
 from keeper.core.units import Address
 
@@ -72,6 +74,13 @@ def test_the_table_is_a_dictionary(seed: int) -> None:
         assert table.get(account) == model[account]
     assert table.get(fresh_account(rng)) is None
     assert fresh_account(rng) not in table
+
+
+def test_a_table_has_one_screen() -> None:
+    table = Table()
+    Screen(table)
+    with pytest.raises(Defect, match="one screen"):
+        Screen(table)
 
 
 def test_holes_are_packed_away() -> None:
