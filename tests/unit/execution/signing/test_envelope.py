@@ -37,6 +37,22 @@ async def test_every_field_and_the_sender_come_back(
     signed = await signer.sign_transaction(fields)
     decoded = decode_signed(signed.raw)
     assert (decoded.fields, decoded.sender, decoded.hash) == (fields, signer.address, signed.hash)
+    library = Account.sign_transaction(
+        {
+            "type": 2,
+            "chainId": chain_id,
+            "nonce": nonce,
+            "to": target,
+            "value": 0,
+            "data": calldata,
+            "gas": gas_limit,
+            "maxFeePerGas": fee + 7,
+            "maxPriorityFeePerGas": fee,
+            "accessList": [],
+        },
+        key,
+    )
+    assert (signed.raw, signed.hash) == (bytes(library.raw_transaction), bytes(library.hash))
 
 
 def _with(field: int, item: object) -> bytes:
