@@ -10,9 +10,12 @@ from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import Refused
 from keeper.core.events import Event
 from keeper.core.intent import Intent, Mark
+from keeper.core.ledger import Valuation
 from keeper.core.lending import LogFilter
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
+from keeper.core.pauses import Pause, StandingPause
+from keeper.core.spending import Spending
 from keeper.core.standing import Funds, Standing
 from keeper.core.units import Address
 
@@ -130,11 +133,44 @@ class Intents(Protocol):
         ...
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
-        """All of them durable (synced to disk) when it returns, by one commit: only then may their bytes leave."""
+        """All of them durable (synced to disk) when it returns, by one commit: only then may their bytes leave. Raises
+        `Paused`, and nothing is written, while a pause stands for one that is more than a cancel."""
         ...
 
     async def mark_intents(self, marks: Sequence[Mark]) -> None:
-        """All of the new statuses durable when it returns, by one commit."""
+        """All of the new statuses durable when it returns, by one commit, and with them what the ledger learns: the entry of
+        what was mined or reverted; without one an earlier entry is taken back."""
+        ...
+
+
+class Ledger(Protocol):
+    """What our transactions cost; see `Intents.mark_intents` for how they get there."""
+
+    @property
+    def spending_changes(self) -> int:
+        """Another number than before: `spending` may answer otherwise."""
+        ...
+
+    async def value(self, valuations: Sequence[Valuation]) -> None:
+        """What entries were worth in their blocks; durable when it returns. One whose entry was taken back is left out."""
+        ...
+
+    async def spending(self, since_s: int) -> Spending:
+        """Everything mined in blocks after `since_s`, and everything that may still be, of all signers."""
+        ...
+
+
+class Pauses(Protocol):
+    """While one stands nothing is sent by whom it covers; it outlasts the process, and others may set and lift it."""
+
+    async def standing_pauses(self) -> Sequence[StandingPause]: ...
+
+    async def pause(self, pause: Pause) -> None:
+        """Durable when it returns. One of the same scope and reason that stands already is not repeated."""
+        ...
+
+    async def lift(self, chain_id: int | None, by: str) -> None:
+        """All pauses, or those of one chain; durable when it returns."""
         ...
 
 

@@ -120,6 +120,10 @@ class Refused(SubmitError):
     """Proven not accepted by the node; the nonce is free again."""
 
 
+class Paused(Refused):
+    """Nothing was written down or sent, because a pause stands; the message says which."""
+
+
 class OutcomeUnknown(SubmitError):
     """It may or may not be on its way; the nonce is held until reconcile knows."""
 

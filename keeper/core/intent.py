@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from keeper.core.ledger import Entry, Purpose, Stake
 from keeper.core.units import Address, Hash32
 
 
@@ -48,6 +49,9 @@ class Intent:
     submitted_block: int
     """The head on which it was decided."""
     status: IntentStatus = IntentStatus.INTENDED
+    purpose: Purpose = Purpose.LIQUIDATION
+    stake: Stake | None = None
+    """The most that it can cost; None where an older keeper wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,6 @@ class Mark:
     status: IntentStatus
     block_number: int | None = None
     """The inclusion block of one that was mined or reverted."""
+    entry: Entry | None = None
+    """What it did there, for the ledger. It is written by the same commit as the status; a mark without one takes an earlier
+    entry of the transaction back."""

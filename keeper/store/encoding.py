@@ -9,6 +9,7 @@ from typing import Any
 
 from keeper.core.events import Event, Field, exact_field
 from keeper.core.intent import Intent, IntentStatus
+from keeper.core.ledger import Purpose, Stake
 from keeper.core.units import address_from_hex, hash_from_hex, to_hex
 
 Row = dict[str, Any]
@@ -66,6 +67,10 @@ def intent_row(intent: Intent, recorded_at: str) -> Row:
         "submitted_block": intent.submitted_block,
         "status": intent.status.value,
         "block_number": None,
+        "purpose": intent.purpose.value,
+        "worst_gas_wei": optional_decimal(intent.stake.gas_wei if intent.stake is not None else None),
+        "worst_notional_wad": optional_decimal(intent.stake.notional_wad if intent.stake is not None else None),
+        "worst_loss_wad": optional_decimal(intent.stake.loss_wad if intent.stake is not None else None),
     }
 
 
@@ -81,4 +86,13 @@ def intent_from_row(row: Mapping[str, Any]) -> Intent:
         call_index=row["call_index"],
         submitted_block=row["submitted_block"],
         status=IntentStatus(row["status"]),
+        purpose=Purpose(row["purpose"]),
+        stake=stake_from_text(row["worst_gas_wei"], row["worst_notional_wad"], row["worst_loss_wad"]),
     )
+
+
+def stake_from_text(gas_wei: str | None, notional_wad: str | None, loss_wad: str | None) -> Stake | None:
+    """None where an older keeper wrote the row: it knew none of them."""
+    if gas_wei is None or notional_wad is None or loss_wad is None:
+        return None
+    return Stake(int(gas_wei), int(notional_wad), int(loss_wad))

@@ -18,9 +18,13 @@ from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
 from keeper.core.events import Kind
 from keeper.core.intent import Intent
+from keeper.core.ledger import CallValue, Entry, Movement
+from keeper.core.pauses import StandingPause
 from keeper.core.units import Address, to_hex
 from keeper.store.checkpoints import sound_books
 from keeper.store.encoding import intent_from_row
+from keeper.store.ledger import ENTRIES, MOVEMENTS, entry_from_row, movement_from_row, value_from_row
+from keeper.store.pauses import STANDING, standing_pause
 from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
 from keeper.store.tables import events, intents, saved_books, standing, watches
 
@@ -79,6 +83,15 @@ class Watch:
     heads: int
     below_one: int
     """Borrowers below 1 at the last head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One mined transaction of ours in the ledger."""
+
+    entry: Entry
+    value: CallValue | None
+    """None where its block could not be read or valued, and for what liquidates nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +191,21 @@ class StoreReader:
         )
         with store_errors(self._path):
             return sound_books(row._asdict() for row in self._connection.execute(query))
+
+    def accounts(self) -> Sequence[Account]:
+        """Every mined transaction of ours, by the time of its block."""
+        moved: dict[int, list[Movement]] = {}
+        with store_errors(self._path):
+            for row in self._connection.execute(MOVEMENTS):
+                moved.setdefault(row.ledger_id, []).append(movement_from_row(row))
+            return [
+                Account(entry_from_row(row, moved.get(row.id, [])), value_from_row(row))
+                for row in self._connection.execute(ENTRIES)
+            ]
+
+    def standing_pauses(self) -> Sequence[StandingPause]:
+        with store_errors(self._path):
+            return [standing_pause(row) for row in self._connection.execute(STANDING)]
 
     def intents(self, attempt: str) -> Sequence[Intent]:
         query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)

@@ -12,7 +12,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from keeper.core.errors import StoreError
 from keeper.store.encoding import utc_now, utc_text
-from keeper.store.tables import APPEND_ONLY, SCHEMA_VERSION, metadata, saved_books, schema
+from keeper.store.tables import (
+    APPEND_ONLY,
+    PAUSES_KEPT,
+    SCHEMA_VERSION,
+    ledger,
+    ledger_movements,
+    metadata,
+    pauses,
+    saved_books,
+    schema,
+)
 
 OLDEST_TO_MIGRATE = 1
 BUSY_TIMEOUT_MS = 5_000
@@ -34,13 +44,18 @@ def prepare(connection: Connection, path: Path) -> None:
         # In one transaction: a crash in the middle leaves an empty file, which is a new store again.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         metadata.create_all(connection, checkfirst=False)
-        for trigger in APPEND_ONLY:
+        for trigger in (*APPEND_ONLY, *PAUSES_KEPT):
             connection.exec_driver_sql(trigger)
         _note_version(connection)
         connection.exec_driver_sql("COMMIT")
-    elif _version(connection) == 1:
+        return
+    version = _version(connection)
+    if version != SCHEMA_VERSION:
+        # In one transaction, too: a crash in the middle leaves the file as it was.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        _migrate_saved_books(connection)
+        if version == 1:
+            _migrate_saved_books(connection)
+        _migrate_to_ledger(connection)
         _note_version(connection)
         connection.exec_driver_sql("COMMIT")
 
@@ -65,6 +80,18 @@ def _migrate_saved_books(connection: Connection) -> None:
         " base_fee_wei, gas_limit, '{}', x'', rows, '' FROM checkpoints"
     )
     connection.exec_driver_sql("DROP TABLE checkpoints")
+
+
+def _migrate_to_ledger(connection: Connection) -> None:
+    """Version 2 knew neither pauses nor what transactions cost. What an open one of its time may cost stays unknown."""
+    connection.exec_driver_sql("ALTER TABLE intents ADD COLUMN purpose TEXT NOT NULL DEFAULT 'liquidation'")
+    for name in ("worst_gas_wei", "worst_notional_wad", "worst_loss_wad"):
+        connection.exec_driver_sql(f"ALTER TABLE intents ADD COLUMN {name} TEXT")
+    connection.exec_driver_sql("UPDATE intents SET purpose = 'allowance' WHERE attempt = 'allowance'")
+    for table in (ledger, ledger_movements, pauses):
+        table.create(connection)
+    for trigger in PAUSES_KEPT:
+        connection.exec_driver_sql(trigger)
 
 
 def check_version(connection: Connection, path: Path, *, oldest: int = SCHEMA_VERSION) -> None:

@@ -1,4 +1,4 @@
-"""The store: one SQLite file with the journal, the standings, the saved books and the signers' intents."""
+"""The store: one SQLite file with the journal, the standings, the saved books, the signers' intents, ledger and pauses."""
 
 from __future__ import annotations
 
@@ -8,25 +8,41 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, bindparam, select, update
+from sqlalchemy import URL, Executable, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from keeper.core.checkpoint import Checkpoint
-from keeper.core.errors import StoreError
+from keeper.core.errors import Defect, StoreError
 from keeper.core.events import Event
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
+from keeper.core.ledger import Purpose, Valuation
+from keeper.core.pauses import Pause, StandingPause
+from keeper.core.spending import Spending
 from keeper.core.standing import Standing
 from keeper.core.units import Address, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
+from keeper.store.encoding import Row
+from keeper.store.ledger import (
+    LIFTS,
+    ON_THEIR_WAY,
+    SETTLED_SINCE,
+    lift_from_row,
+    mark_steps,
+    on_its_way_from_row,
+    settled_from_row,
+    value_step,
+)
 from keeper.store.lock import writer_lock
+from keeper.store.pauses import LIFT, PAUSE, STANDING, lift_row, pause_row, sending_gate, standing_pause
 from keeper.store.schema import prepare, store_errors
 from keeper.store.standing_log import StandingLog
 from keeper.store.tables import events, intents
-from keeper.store.writer import Writer
+from keeper.store.writer import Gate, Step, Writer
 
 _RECORD = events.insert()
 _INTEND = insert(intents)
@@ -34,7 +50,19 @@ _INTEND = _INTEND.on_conflict_do_update(
     index_elements=[intents.c.transaction_hash],
     set_={
         name: _INTEND.excluded[name]
-        for name in ("updated_at", "attempt", "borrower", "call_index", "submitted_block", "status", "block_number")
+        for name in (
+            "updated_at",
+            "attempt",
+            "borrower",
+            "call_index",
+            "submitted_block",
+            "status",
+            "block_number",
+            "purpose",
+            "worst_gas_wei",
+            "worst_notional_wad",
+            "worst_loss_wad",
+        )
     },
 )
 _MARK = (
@@ -45,7 +73,8 @@ _MARK = (
 
 
 class Store:
-    """Implements the ports `Journal`, `Checkpoints` and `Intents`. Made by `Store.open`; raises `StoreError`s."""
+    """Implements the ports `Journal`, `Checkpoints`, `Intents`, `Ledger` and `Pauses`. Made by `Store.open`; raises
+    `StoreError`s."""
 
     def __init__(
         self,
@@ -62,6 +91,8 @@ class Store:
         self._standing = standing
         self._now = now
         self._books = SavedBooks(path, connection, self._reading, writer, now)
+        self.spending_changes = 0
+        """Counts what may have changed the answer of `spending`."""
 
     @classmethod
     @asynccontextmanager
@@ -138,12 +169,18 @@ class Store:
         return [encoding.intent_from_row(row._asdict()) for row in found]
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
-        """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status."""
-        recorded_at = encoding.utc_text(self._now())
-        await self._writer.write_through((_INTEND, [encoding.intent_row(intent, recorded_at) for intent in intents]))
+        """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status. Raises
+        `Paused`, and nothing is written, while a pause stands for a signer that does more than cancel."""
+        at = encoding.utc_text(self._now())
+        gated = {(each.chain_id, each.signer) for each in intents if each.purpose is not Purpose.CANCEL}
+        if len(gated) > 1:
+            raise Defect("intents of several signers were recorded together")
+        gate = sending_gate(*gated.pop()) if gated else None
+        await self._spend((_INTEND, [encoding.intent_row(each, at) for each in intents]), gate=gate)
 
     async def mark_intents(self, marks: Sequence[Mark]) -> None:
-        """Durable when it returns. Raises `Defect` when one of the transactions was never recorded."""
+        """Durable when it returns, with what the ledger learns. Raises `Defect` when one of the transactions was never
+        recorded."""
         at = encoding.utc_text(self._now())
         rows = [
             {
@@ -156,7 +193,50 @@ class Store:
         ]
         missing = f"no intent was recorded for transaction {', '.join(str(row['of_hash']) for row in rows)}"
         if rows:
-            await self._writer.write_through((_MARK, rows), must_match=missing)
+            await self._spend((_MARK, rows), *mark_steps(marks, at), must_match=missing)
+
+    # -- Ledger ------------------------------------------------------------------------------------------------------
+    async def value(self, valuations: Sequence[Valuation]) -> None:
+        """See `keeper.ports.Ledger`."""
+        if valuations:
+            await self._spend(value_step(valuations))
+
+    async def spending(self, since_s: int) -> Spending:
+        """See `keeper.ports.Ledger`."""
+        settled, on_their_way, lifts = await self._read(
+            (SETTLED_SINCE, {"since_s": since_s}), (ON_THEIR_WAY, {}), (LIFTS, {})
+        )
+        return Spending(
+            tuple(map(settled_from_row, settled)),
+            tuple(map(on_its_way_from_row, on_their_way)),
+            tuple(map(lift_from_row, lifts)),
+        )
+
+    # -- Pauses ------------------------------------------------------------------------------------------------------
+    async def standing_pauses(self) -> Sequence[StandingPause]:
+        """See `keeper.ports.Pauses`."""
+        [found] = await self._read((STANDING, {}))
+        return [standing_pause(row) for row in found]
+
+    async def pause(self, pause: Pause) -> None:
+        """See `keeper.ports.Pauses`."""
+        await self._writer.write_through((PAUSE, [pause_row(pause, self._now())]))
+
+    async def lift(self, chain_id: int | None, by: str) -> None:
+        """See `keeper.ports.Pauses`."""
+        await self._spend((LIFT, [lift_row(chain_id, by, self._now())]))
+
+    async def _spend(self, *steps: Step, must_match: str = "", gate: Gate | None = None) -> None:
+        """Write through what changes the answer of `spending`. Counted after it: who reads meanwhile reads again."""
+        try:
+            await self._writer.write_through(*steps, must_match=must_match, gate=gate)
+        finally:
+            self.spending_changes += 1
+
+    async def _read(self, *queries: tuple[Executable, Row]) -> list[Sequence[Any]]:
+        async with self._reading:
+            with store_errors(self.path):
+                return [(await self._connection.execute(query, values)).all() for query, values in queries]
 
 
 def _ready_path(path: Path) -> Path:

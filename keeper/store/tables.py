@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -143,7 +143,82 @@ intents = Table(
     Column("submitted_block", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("block_number", BigInteger),
+    Column("purpose", Text, nullable=False, server_default="liquidation"),
+    # The most that the transaction can cost; null where an older keeper wrote it.
+    Column("worst_gas_wei", Text),
+    Column("worst_notional_wad", Text),
+    Column("worst_loss_wad", Text),
     UniqueConstraint("transaction_hash"),
 )
 Index("intents_by_signer", intents.c.chain_id, intents.c.signer, intents.c.status)
 Index("intents_by_attempt", intents.c.attempt)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    # One row per mined transaction of ours. A reorg takes a row back; mined again, the transaction gets another one.
+    Column("id", Integer, primary_key=True),
+    Column("recorded_at", Text, nullable=False),
+    Column("taken_back_at", Text),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("signer", Text, nullable=False),
+    Column("transaction_hash", Text, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("attempt", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("borrower", Text),
+    Column("call_index", Integer, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", Text, nullable=False),
+    Column("timestamp_s", BigInteger, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("gas_used", BigInteger, nullable=False),
+    Column("gas_price_wei", Text, nullable=False),
+    Column("l1_fee_wei", Text, nullable=False),
+    Column("cost_wei", Text, nullable=False),
+    # What a liquidation was worth at its block's prices; null until that was read.
+    Column("received_base", Text),
+    Column("repaid_base", Text),
+    Column("native_price_base", Text),
+    Column("base_unit", Text),
+)
+Index("ledger_in_force", ledger.c.transaction_hash, unique=True, sqlite_where=ledger.c.taken_back_at.is_(None))
+Index("ledger_by_time", ledger.c.timestamp_s)
+Index("ledger_by_attempt", ledger.c.attempt)
+
+ledger_movements = Table(
+    "ledger_movements",
+    metadata,
+    # How the balances of our account changed with one row of the ledger, by its logs.
+    Column("ledger_id", ForeignKey(ledger.c.id), primary_key=True),
+    Column("token", Text, primary_key=True),
+    Column("change_raw", Text, nullable=False),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # While one stands (`lifted_at` is null) nothing is sent by whom it covers. A null chain or signer covers all of them.
+    Column("id", Integer, primary_key=True),
+    Column("chain_id", BigInteger),
+    Column("signer", Text),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since_at", Text, nullable=False),
+    Column("since_block", BigInteger),
+    Column("lifted_at", Text),
+    Column("lifted_by", Text),
+    # The last row of the ledger by then: what reverted before it is not held against whoever goes on.
+    Column("lifted_ledger_id", Integer),
+    sqlite_autoincrement=True,
+)
+Index("pauses_standing", pauses.c.id, sqlite_where=pauses.c.lifted_at.is_(None))
+
+PAUSES_KEPT = (
+    "CREATE TRIGGER pauses_refuse_delete BEFORE DELETE ON pauses BEGIN SELECT RAISE(ABORT, 'pauses are kept'); END",
+    "CREATE TRIGGER pauses_refuse_update BEFORE UPDATE ON pauses WHEN OLD.lifted_at IS NOT NULL"
+    " OR NEW.reason IS NOT OLD.reason OR NEW.detail IS NOT OLD.detail OR NEW.since_at IS NOT OLD.since_at"
+    " OR NEW.chain_id IS NOT OLD.chain_id OR NEW.signer IS NOT OLD.signer"
+    " BEGIN SELECT RAISE(ABORT, 'a pause is only ever lifted'); END",
+)
+"""Triggers: a pause is lifted once, and stays on record."""

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, Select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +33,15 @@ Step = tuple[Executable, Sequence[Row]]
 """A statement and the rows to run it over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Looked at in the transaction of a write, just before it: where the query finds something, nothing of the write is written
+    and its caller gets the error made of the first row found."""
+
+    closed_by: Select[Any]
+    error: Callable[[Any], Exception]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Write:
     """Steps that go into one transaction together. `written` is for a caller who awaits the disk."""
@@ -39,7 +49,8 @@ class Write:
     steps: tuple[Step, ...]
     written: asyncio.Future[None] | None = None
     must_match: str = ""
-    """When not empty: each step must touch a row for each of its own, or the caller gets a `Defect` with this text."""
+    """When not empty: the first step must touch a row for each of its own, or the caller gets a `Defect` with this text."""
+    gate: Gate | None = None
 
     @property
     def row_count(self) -> int:
@@ -82,12 +93,13 @@ class Writer:
         """Queue steps that belong together; returns when they wait in line, in order. Waits while the line is full."""
         await self._enqueue(Write(steps))
 
-    async def write_through(self, *steps: Step, must_match: str = "") -> None:
-        """The same, and return when it is on the disk. Raises `StoreError` when it is not (then it is not retried)."""
+    async def write_through(self, *steps: Step, must_match: str = "", gate: Gate | None = None) -> None:
+        """The same, and return when it is on the disk. Raises `StoreError` when it is not (then it is not retried), and what
+        the gate says."""
         if self.trouble is not None:
             raise StoreError(self.trouble)
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._enqueue(Write(steps, written, must_match))
+        await self._enqueue(Write(steps, written, must_match, gate))
         await written
 
     async def _enqueue(self, write: Write) -> None:
@@ -119,7 +131,7 @@ class Writer:
         while self._waiting:
             group = self._next_group()
             try:
-                unmatched = await self._transaction(group)
+                failed = await self._transaction(group)
             except OperationalError as error:
                 await self._pause(error, delay_s)
                 delay_s = min(2 * delay_s, LAST_RETRY_S)
@@ -129,9 +141,9 @@ class Writer:
             else:
                 self.trouble = None
                 self._forget(group)
-                self._release([write for write in group if write not in unmatched], None)
-                for write in unmatched:
-                    self._release([write], Defect(write.must_match))
+                self._release([write for write in group if write not in failed], None)
+                for write, why in failed.items():
+                    self._release([write], why)
 
     def _next_group(self) -> list[Write]:
         group: list[Write] = []
@@ -143,22 +155,38 @@ class Writer:
             rows += write.row_count
         return group
 
-    async def _transaction(self, group: Sequence[Write]) -> list[Write]:
-        """Everything or nothing. Returns the writes that touched no row though they must."""
-        unmatched: list[Write] = []
+    async def _transaction(self, group: Sequence[Write]) -> dict[Write, Exception]:
+        """Everything or nothing, but for writes whose gate is closed. Returns those, and the writes that touched no row though
+        they must, with what their callers are told."""
+        failed: dict[Write, Exception] = {}
         await self._connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
             for write, statement, rows in _merged(group):
-                result = await self._connection.execute(statement, rows)
-                if write is not None and result.rowcount < len(rows):
-                    unmatched.append(write)
+                if write is None:
+                    await self._connection.execute(statement, rows)
+                elif write not in failed:
+                    await self._checked(write, statement, rows, failed)
             await self._connection.exec_driver_sql("COMMIT")
         except BaseException:
             # Some failures have ended the transaction already.
             with contextlib.suppress(OperationalError):
                 await self._connection.exec_driver_sql("ROLLBACK")
             raise
-        return unmatched
+        return failed
+
+    async def _checked(
+        self, write: Write, statement: Executable, rows: Sequence[Row], failed: dict[Write, Exception]
+    ) -> None:
+        """One step of a write that asks for more than to be written."""
+        first = statement is write.steps[0][0]
+        if first and write.gate is not None:
+            found = (await self._connection.execute(write.gate.closed_by)).first()
+            if found is not None:
+                failed[write] = write.gate.error(found)
+                return
+        result = await self._connection.execute(statement, rows)
+        if first and write.must_match and result.rowcount < len(rows):
+            failed[write] = Defect(write.must_match)
 
     async def _pause(self, error: OperationalError, delay_s: float) -> None:
         self.trouble = database_trouble(self._path, error)
@@ -196,11 +224,11 @@ class Writer:
 
 
 def _merged(group: Sequence[Write]) -> list[tuple[Write | None, Executable, list[Row]]]:
-    """Neighbouring steps of one statement run as one, except where each must be seen to match."""
+    """Neighbouring steps of one statement run as one, except those of a write that asks for more than to be written."""
     merged: list[tuple[Write | None, Executable, list[Row]]] = []
     for write in group:
+        alone = write if write.must_match or write.gate is not None else None
         for statement, rows in write.steps:
-            alone = write if write.must_match else None
             if merged and alone is None and merged[-1][0] is None and merged[-1][1] is statement:
                 merged[-1][2].extend(rows)
             else:

@@ -20,6 +20,7 @@ from keeper.store.checkpoints import OUTLASTS_REORG_BLOCKS
 from keeper.store.tables import SCHEMA_VERSION
 from tests.devnet.commands import comes_true
 from tests.unit.store.facts import BORROWER, CHAIN, MARKET, OTHER_MARKET, block, checkpoint
+from tests.unit.store.older import as_version_2
 
 
 @pytest.fixture
@@ -123,6 +124,7 @@ OLD_TABLE = (
 
 
 def as_version_1(path: Path) -> None:
+    as_version_2(path)
     alter(path, "DROP TABLE saved_books")
     alter(path, OLD_TABLE)
     alter(path, "UPDATE keeper_schema SET version = 1")
