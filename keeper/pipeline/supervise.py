@@ -17,7 +17,7 @@ from keeper.core.order import Outcome
 from keeper.core.units import to_hex
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.progress import Progress
-from keeper.pipeline.round import UNFORESEEN, Round, leaves_work
+from keeper.pipeline.round import OUR_FAULT, UNFORESEEN, Round, leaves_work
 from keeper.ports import Chain, Journal
 
 FIRST_PAUSE_S = 0.5
@@ -52,14 +52,17 @@ async def _round_for_ever(
     progress: Progress,
     failures: int,
 ) -> int:
-    """One round, at the newest head if none is given. Returns how many in a row have failed by now."""
+    """One round, at the newest head if none is given. Returns how many in a row have failed by now.
+
+    What is neither trouble that has a name nor wrong code (a `RuntimeError`, say) is raised: the chain is started anew.
+    """
     loop.calm.clear()
     try:
         head = head or await _newest(loop, chain)
         watcher.on_round(loop, await loop.on_head(head, progress))
     except ConfigError:
         raise
-    except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain goes on
+    except (KeeperError, *OUR_FAULT) as error:
         # A market that reached the head must not wait for another that never does.
         failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
         watcher.on_error(loop, error)

@@ -19,10 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from keeper.app.modes import Ground
+from keeper.core.errors import KeeperError
 from keeper.core.order import Submission
 from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
-from keeper.pipeline.loop import ChainLoop, Round
+from keeper.pipeline.loop import ChainLoop
+from keeper.pipeline.round import OUR_FAULT, Round
 from tests.bench.crash_bed import crash, crash_bed, live_keeper
 from tests.bench.measure import record, say
 
@@ -91,7 +93,7 @@ async def followed(ground: Ground, loop: ChainLoop, witness: Witness) -> None:
     async for head in ground.client.heads():
         try:
             witness.on_round(loop, await loop.on_head(head))
-        except Exception as error:  # noqa: BLE001  # told at the end
+        except (KeeperError, *OUR_FAULT) as error:
             witness.on_error(loop, error)
 
 

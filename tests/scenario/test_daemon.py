@@ -94,11 +94,19 @@ async def test_the_longest_pause_is_a_minute(pauses: list[float]) -> None:
 
 async def test_what_nobody_foresaw_is_told_loudly_and_the_chain_goes_on() -> None:
     scene = Scene()
-    scene.faults.fail = lambda count, name: RuntimeError("odd") if name == "fees" and scene.tip.number == 3 else None
+    scene.faults.fail = lambda count, name: TypeError("odd") if name == "fees" and scene.tip.number == 3 else None
     await follow(scene, *falls(scene), scene.world.mine)
     (event,) = scene.events(Kind.TROUBLE)
-    assert (event.severity, event.fields["error"]) == (Severity.ALERT, "RuntimeError")
+    assert (event.severity, event.fields["error"]) == (Severity.ALERT, "TypeError")
     assert scene.health_wad(FIRST) >= 105 * WAD // 100
+
+
+async def test_an_error_of_no_known_kind_ends_the_following() -> None:
+    """Whoever started the chain starts it anew: what such an error left behind is not to be gone on with."""
+    scene = Scene()
+    scene.faults.fail = lambda count, name: RuntimeError("odd") if name == "extend" else None
+    with pytest.raises(RuntimeError, match="odd"):
+        await follow(scene, scene.world.mine)
 
 
 async def test_a_configuration_error_ends_it() -> None:
