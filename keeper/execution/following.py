@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,10 @@ class Following:
         a block, and no other transaction of that nonce can be mined any more."""
         used = self._used[1] if self._used is not None else 0
         return [intent for intent in self.open_intents if intent.nonce >= used]
+
+    def open_at(self, nonce: int) -> Sequence[Intent]:
+        """What may still be mined with this nonce, in the order it was recorded."""
+        return [intent for intent in self.may_be_mined if intent.nonce == nonce]
 
     async def prepare(self, head: BlockRef) -> int:
         """How many nonces are used at `head`, and how many with those that the node has in its mempool, by one exchange.
@@ -170,8 +174,10 @@ class Following:
             each: decode_receipt(answer) for each, answer in zip(mined, answers, strict=False) if answer is not None
         }
         known = {each for each, answer in zip(open_, answers[len(mined) :], strict=True) if answer is not None}
+        ours = {self._tracked[each].nonce for each, receipt in receipts.items() if receipt.block_number <= head.number}
+        ours |= {intent.nonce for intent, _ in self._mined.values() if intent.nonce < mined_count}
         marks = [
-            self._judge(each, receipts.get(each), each in known, self._tracked[each].nonce < mined_count, head)
+            self._judge(each, receipts.get(each), each in known, self._tracked[each].nonce < mined_count, head, ours)
             for each in asked
         ]
         await self.mark([mark for mark in marks if mark is not None])
@@ -196,9 +202,16 @@ class Following:
         await self.mark([Mark(intent.transaction_hash, IntentStatus.UNKNOWN) for intent in back])
 
     def _judge(
-        self, transaction_hash: Hash32, receipt: Receipt | None, known: bool, nonce_used: bool, head: BlockRef
+        self,
+        transaction_hash: Hash32,
+        receipt: Receipt | None,
+        known: bool,
+        nonce_used: bool,
+        head: BlockRef,
+        ours: Set[int],
     ) -> Mark | None:
-        """Where one stands; None while it has only been missing for a while."""
+        """Where one stands; None while it has only been missing for a while. `ours`: nonces that others of ours are known to
+        have used: whatever took the place of this one is in a block."""
         if receipt is not None and receipt.block_number <= head.number:
             status = IntentStatus.MINED if receipt.succeeded else IntentStatus.REVERTED
             return Mark(transaction_hash, status, receipt.block_number)
@@ -206,6 +219,8 @@ class Following:
             # One that lies in a block which `head` does not see yet is settled once the caller gets there.
             self._missing_since.pop(transaction_hash, None)
             return Mark(transaction_hash, IntentStatus.SENT)
+        if nonce_used and self._tracked[transaction_hash].nonce in ours:
+            return Mark(transaction_hash, IntentStatus.DROPPED)
         since = self._missing_since.setdefault(transaction_hash, head.number)
         if head.number < since + self._patience_blocks:
             return None

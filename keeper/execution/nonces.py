@@ -1,4 +1,4 @@
-"""Which nonce the next transaction takes. Pure.
+"""Which nonce the next transaction takes, and which nonces must be freed or filled. Pure.
 
 The rule, for one signer on one chain, of which we are the only sender:
 
@@ -13,11 +13,17 @@ The rule, for one signer on one chain, of which we are the only sender:
   refused while later ones were accepted, its nonce is the lowest one not held: the very next transaction takes it.
 * Taking a lost nonce is safe: of two transactions with one nonce, at most one is mined. For the same reason, a borrower
   with a lost transaction is only given another one on that very nonce, or once the nonce is used.
+* What waits longer than it was planned for is replaced on its own nonce (`overdue`): an order by a cancellation, since its
+  prices are gone; what depends on no price (an approval, a cancellation) by itself with a higher fee, when that is what it
+  lacks. A hole under what still waits is filled: by the lost bytes while they are young, else by a cancellation. A lost one
+  with nothing above it stays free for the next order while it is young, and is cancelled then: its signature never expires.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import count
 
 from keeper.core.errors import Refused
@@ -26,6 +32,29 @@ from keeper.core.units import Address, to_hex
 
 UNDECIDED = frozenset({IntentStatus.INTENDED, IntentStatus.UNKNOWN})
 HELD = UNDECIDED | {IntentStatus.SENT}
+
+
+class Remedy(StrEnum):
+    """What is done about a nonce. Stable names: the journal keeps them."""
+
+    CANCEL = "cancel"
+    """Nothing is sent to ourselves instead."""
+    SPEED_UP = "speed_up"
+    """The same call with a higher fee."""
+    RESEND = "resend"
+    """The very same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """One nonce that needs a remedy."""
+
+    nonce: int
+    remedy: Remedy
+    there: tuple[Intent, ...]
+    """Everything open at this nonce, in the order it was recorded; the last one is what the remedy is about. Empty where
+    nothing of ours can be mined."""
+    why: str
 
 
 def free_nonces(pending_count: int, open_intents: Iterable[Intent]) -> Iterator[int]:
@@ -53,3 +82,42 @@ def check_borrower(nonce: int, attempt: str, borrower: Address, open_intents: It
                 f"attempt {intent.attempt} for {to_hex(borrower)} is still open at nonce {intent.nonce}"
                 f" ({intent.status.value})"
             )
+
+
+def overdue(
+    pending_count: int, open_intents: Iterable[Intent], head_number: int, expiry_blocks: int
+) -> Sequence[Overdue]:
+    """What must be done at `head_number`, by nonce. Nothing above a nonce that is undecided: it would wait above a possible
+    hole."""
+    at: dict[int, list[Intent]] = {}
+    for intent in open_intents:
+        at.setdefault(intent.nonce, []).append(intent)
+    highest = max((nonce for nonce, there in at.items() if any(each.status in HELD for each in there)), default=-1)
+    found: list[Overdue] = []
+    for nonce in sorted({*at, *range(pending_count, highest)}):
+        there = tuple(at.get(nonce, ()))
+        if any(intent.status in UNDECIDED for intent in there):
+            if nonce >= pending_count:
+                break
+            continue
+        remedy = _remedy(there, nonce < highest, head_number - expiry_blocks)
+        if remedy is not None and (nonce >= pending_count or remedy[0] is not Remedy.RESEND):
+            found.append(Overdue(nonce, remedy[0], there, remedy[1]))
+    return found
+
+
+def _remedy(there: Sequence[Intent], below_others: bool, expired_block: int) -> tuple[Remedy, str] | None:
+    """`there`: sent or lost ones of one nonce. `expired_block`: what was sent at it or before has waited long enough."""
+    if not there:
+        return Remedy.CANCEL, "nothing of ours is at this nonce, and others wait above it"
+    waiting = [intent for intent in there if intent.status is IntentStatus.SENT]
+    last = (waiting or there)[-1]
+    expired = last.submitted_block <= expired_block
+    if waiting:
+        if not expired:
+            return None
+        remedy = Remedy.SPEED_UP if last.borrower is None else Remedy.CANCEL
+        return remedy, f"not mined since block {last.submitted_block}"
+    if expired:
+        return Remedy.CANCEL, f"lost since block {last.submitted_block}: its bytes could still be mined"
+    return (Remedy.RESEND, "lost, and others wait above it") if below_others else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Call
@@ -103,11 +103,9 @@ class Sender:
 
         Raises `ChainError` only before anything was signed. A `StoreError` may come after bytes left: their nonces are then
         undecided, as after a crash."""
-        if not self._started:
-            raise Defect("a sender must look at what an earlier run left open before it takes a nonce")
+        self._check_started()
         async with self._turn:
-            if self._counted is None or self._counted[0] != head.hash:
-                await self.prepare(head)
+            await self.pending_count(head)
             signed = await self._sign_all(orders, head)
             intents = [intent for each in signed for intent in each.intents]
             answers: Mapping[Hash32, SentTransaction] = {}
@@ -115,6 +113,43 @@ class Sender:
                 await self.following.record(intents)
                 answers = await self._broadcast_all(intents)
             return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
+
+    async def replace(self, nonce: int, sending: Sending, head: BlockRef, beside: Sequence[Intent]) -> SentTransaction:
+        """One transaction on a nonce that is taken, or that others wait above. Raises `Refused` when it is not even signed,
+        and when the nonce is another's meanwhile. `beside`: what is open at the nonce, as its sender knew it: at most one of
+        them all can be mined."""
+        self._check_started()
+        async with self._turn:
+            if tuple(self.following.open_at(nonce)) != tuple(beside):
+                raise Refused(f"nonce {nonce} was taken up meanwhile")
+            intent = await self._sign(sending, nonce, head)
+            await self.following.record([intent])
+            return (await self._broadcast_all([intent]))[intent.transaction_hash]
+
+    async def resend(self, intent: Intent) -> SentTransaction:
+        """The bytes of a lost one once more. When they are refused it stays lost: they may be elsewhere. Raises `Refused` when
+        they may not be sent."""
+        self._check_started()
+        async with self._turn:
+            await self.following.record([replace(intent, status=IntentStatus.INTENDED)])
+            answers: dict[Hash32, SentTransaction] = {}
+            await self._broadcast(intent, answers)
+            sent = answers[intent.transaction_hash]
+            status = IntentStatus.LOST if sent.answer is Answer.REFUSED else STATUS_OF[sent.answer]
+            await self.following.mark([Mark(intent.transaction_hash, status)])
+            self._counted = None
+            return sent
+
+    async def pending_count(self, head: BlockRef) -> int:
+        """How many nonces the node knows as used, its mempool included; as of this head at the earliest."""
+        if self._counted is None or self._counted[0] != head.hash:
+            await self.prepare(head)
+        assert self._counted is not None, "the nonces were counted"
+        return self._counted[1]
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise Defect("a sender must look at what an earlier run left open before it takes a nonce")
 
     async def _sign_all(self, orders: Sequence[Sequence[Sending]], head: BlockRef) -> list[_Signed]:
         """In the order of their nonces; what may not be signed takes none. Once there is no signature to be had, none of the

@@ -9,7 +9,7 @@ from typing import Any
 from eth_account import Account
 
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError, MethodUnavailable
+from keeper.core.errors import ChainError, MethodUnavailable, RpcFailure
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
@@ -87,6 +87,8 @@ class MemoryNode:
     recorded_first: list[bool] = field(default_factory=list)
     trouble: ChainError | None = None
     """Raised by every request until it is cleared."""
+    fees: dict[Hash32, tuple[int, int]] = field(default_factory=dict)
+    """Highest and priority fee of all that it was ever sent."""
 
     async def request(self, method: str, params: Sequence[Any] = ()) -> Any:
         if self.trouble is not None:
@@ -129,6 +131,13 @@ class MemoryNode:
         decoded = decode_signed(raw)
         self.sends.append(raw)
         self.recorded_first.append(self.store is not None and decoded.hash in self.store.rows)
+        bid = (decoded.fields.max_fee_wei, decoded.fields.priority_fee_wei)
+        if decoded.fields.nonce < len(self.mined):
+            raise RpcFailure(-32000, "nonce too low")
+        before = self.pool.get(decoded.fields.nonce, decoded.hash)
+        if before != decoded.hash and not _bumped(bid, self.fees[before]):
+            raise RpcFailure(-32000, "replacement transaction underpriced")
+        self.fees[decoded.hash] = bid
         if not self.swallow:
             self.pool[decoded.fields.nonce] = decoded.hash
         self.swallow = False
@@ -136,6 +145,11 @@ class MemoryNode:
         if isinstance(answer, ChainError):
             raise answer
         return answer if isinstance(answer, str) else to_hex(decoded.hash)
+
+
+def _bumped(new_wei: tuple[int, int], old_wei: tuple[int, int]) -> bool:
+    """As geth asks: a tenth more of both, and strictly more."""
+    return all(10 * new >= 11 * old and new > old for new, old in zip(new_wei, old_wei, strict=True))
 
 
 def sender_on(node: MemoryNode, store: MemoryIntents) -> Sender:
