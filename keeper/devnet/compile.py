@@ -53,9 +53,14 @@ Artifacts = Mapping[str, Artifact]
 
 def own_artifacts(say: Say = quiet) -> Artifacts:
     """The devnet's own contracts: tokens, feeds, multicall."""
-    sources = {path.name: path.read_text() for path in sorted((_HERE / "contracts").glob("*.sol"))}
-    wanted = {name: ["*"] for name in sources}
-    return _cached("own", sources, wanted, [], None, say)
+    return folder_artifacts("own", _HERE / "contracts", say)
+
+
+def folder_artifacts(name: str, folder: Path, say: Say = quiet) -> Artifacts:
+    """All contracts of the Solidity files in one folder, which need no packages."""
+    sources = {path.name: path.read_text() for path in sorted(folder.glob("*.sol"))}
+    wanted = {file: ["*"] for file in sources}
+    return _cached(name, sources, wanted, [], None, say)
 
 
 def aave_v36_artifacts(say: Say = quiet) -> Artifacts:
