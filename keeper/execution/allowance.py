@@ -11,6 +11,7 @@ from keeper.core.block import BlockRef
 from keeper.core.errors import Refused, RpcFailure
 from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import IntentStatus
+from keeper.core.ledger import Purpose
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.standing import Funds
 from keeper.core.units import Address, to_hex
@@ -167,7 +168,7 @@ class Allowances:
             raise Refused(f"allowance of {to_hex(asset)}: {failure}") from None
         gas = decode_quantity(estimate, "the gas of an approval")
         call = approve(asset, spender, amount_raw)
-        sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0), head)
+        sent = await self.sender.send(Sending(call, gas + gas // 4, fees, ATTEMPT, None, 0, Purpose.ALLOWANCE), head)
         if sent.answer is Answer.REFUSED or sent.transaction_hash is None:
             raise Refused(f"allowance of {to_hex(asset)}: {sent.detail}")
         return sent.answer is Answer.ACCEPTED

@@ -28,10 +28,13 @@ from itertools import count
 
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus
+from keeper.core.ledger import Purpose
 from keeper.core.units import Address, to_hex
 
 UNDECIDED = frozenset({IntentStatus.INTENDED, IntentStatus.UNKNOWN})
 HELD = UNDECIDED | {IntentStatus.SENT}
+OF_ANY_PRICE = frozenset({Purpose.ALLOWANCE, Purpose.CANCEL})
+"""What is as right later as it was when it was sent."""
 
 
 class Remedy(StrEnum):
@@ -116,7 +119,7 @@ def _remedy(there: Sequence[Intent], below_others: bool, expired_block: int) -> 
     if waiting:
         if not expired:
             return None
-        remedy = Remedy.SPEED_UP if last.borrower is None else Remedy.CANCEL
+        remedy = Remedy.SPEED_UP if last.purpose in OF_ANY_PRICE else Remedy.CANCEL
         return remedy, f"not mined since block {last.submitted_block}"
     if expired:
         return Remedy.CANCEL, f"lost since block {last.submitted_block}: its bytes could still be mined"

@@ -9,6 +9,7 @@ from keeper.core.bidding import replacement_bid
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent
+from keeper.core.ledger import Purpose
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address
 from keeper.execution.nonces import Overdue, Remedy, check_borrower, overdue
@@ -133,7 +134,7 @@ class Replacing:
             return cancellation(self._sender.address, fees)
         old = case.there[-1]
         fields = decode_signed(old.raw_transaction).fields
-        return Sending(fields.call, fields.gas_limit, fees, old.attempt, old.borrower, old.call_index)
+        return Sending(fields.call, fields.gas_limit, fees, old.attempt, old.borrower, old.call_index, old.purpose)
 
     async def _tell(self, replaced: Replaced) -> None:
         """What failed for the same reason at the head before is known."""
@@ -150,7 +151,7 @@ class Replacing:
 
 def cancellation(own: Address, fees: FeeQuote) -> Sending:
     """Nothing sent to ourselves: what uses up a nonce for the least gas."""
-    return Sending(Call(own, b""), CANCEL_GAS, fees, CANCEL, None, 0)
+    return Sending(Call(own, b""), CANCEL_GAS, fees, CANCEL, None, 0, Purpose.CANCEL)
 
 
 def _underbids(there: Sequence[Intent], asked: FeeQuote) -> bool:

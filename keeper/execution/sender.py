@@ -11,6 +11,7 @@ from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, Defect, Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
+from keeper.core.ledger import Purpose
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.answers import judge_answer, says_nonce_used
@@ -41,6 +42,7 @@ class Sending:
     attempt: str
     borrower: Address | None
     call_index: int
+    purpose: Purpose = Purpose.LIQUIDATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ class Sender:
             borrower=sending.borrower,
             call_index=sending.call_index,
             submitted_block=head.number,
+            purpose=sending.purpose,
         )
 
     async def _broadcast_all(self, intents: Sequence[Intent]) -> dict[Hash32, SentTransaction]:

@@ -11,6 +11,8 @@ from eth_account import Account
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, MethodUnavailable, RpcFailure
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
+from keeper.core.ledger import Entry
+from keeper.core.ledger import Purpose
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
 from keeper.execution.sender import Sender, Sending
@@ -46,7 +48,8 @@ def sending(
     borrower: Address | None = BORROWER, attempt: str = "1-b0b0b0b0", call_index: int = 0, tag: int = 0
 ) -> Sending:
     call = Call(POOL, LIQUIDATE + tag.to_bytes(32, "big"))
-    return Sending(call, 500_000, FEES, attempt, borrower, call_index)
+    purpose = Purpose.ALLOWANCE if borrower is None else Purpose.LIQUIDATION
+    return Sending(call, 500_000, FEES, attempt, borrower, call_index, purpose)
 
 
 @dataclass
@@ -55,10 +58,21 @@ class MemoryIntents:
 
     rows: dict[Hash32, Intent] = field(default_factory=dict)
     blocks: dict[Hash32, int | None] = field(default_factory=dict)
+    entries: dict[Hash32, Entry] = field(default_factory=dict)
+    """The ledger."""
 
     async def open_intents(self, chain_id: int, signer: Address) -> Sequence[Intent]:
         mine = [row for row in self.rows.values() if (row.chain_id, row.signer) == (chain_id, signer)]
         return sorted((row for row in mine if row.status in OPEN_STATUSES), key=lambda row: row.nonce)
+
+    async def mined_intents(
+        self, chain_id: int, signer: Address, last_blocks: int
+    ) -> Sequence[tuple[Intent, int, Hash32]]:
+        return [
+            (self.rows[each], entry.block_number, entry.block_hash)
+            for each, entry in self.entries.items()
+            if (entry.chain_id, entry.signer) == (chain_id, signer)
+        ]
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         self.rows |= {intent.transaction_hash: intent for intent in intents}
@@ -67,6 +81,9 @@ class MemoryIntents:
         for mark in marks:
             self.rows[mark.transaction_hash] = replace(self.rows[mark.transaction_hash], status=mark.status)
             self.blocks[mark.transaction_hash] = mark.block_number
+            self.entries.pop(mark.transaction_hash, None)
+            if mark.entry is not None:
+                self.entries[mark.transaction_hash] = mark.entry
 
     def statuses(self) -> list[tuple[int, str]]:
         return sorted((row.nonce, row.status.value) for row in self.rows.values())
@@ -106,6 +123,8 @@ class MemoryNode:
             return {"hash": params[0]} if known else None
         if method == "eth_getTransactionReceipt":
             return self.receipts.get(hash_from_hex(params[0]))
+        if method == "eth_getBlockByHash":
+            return _header(hash_from_hex(params[0]))
         raise MethodUnavailable(method)
 
     async def batch(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | ChainError]:
@@ -145,6 +164,19 @@ class MemoryNode:
         if isinstance(answer, ChainError):
             raise answer
         return answer if isinstance(answer, str) else to_hex(decoded.hash)
+
+
+def _header(block_hash: Hash32) -> dict[str, Any]:
+    """Of the block that `head` makes; another hash of the same number is a block beside it."""
+    number = int.from_bytes(block_hash[1:])
+    return {
+        "number": hex(number),
+        "hash": to_hex(block_hash),
+        "parentHash": to_hex(head(number - 1).hash),
+        "timestamp": hex(head(number).timestamp_s + block_hash[0]),
+        "baseFeePerGas": "0xa",
+        "gasLimit": hex(30_000_000),
+    }
 
 
 def _bumped(new_wei: tuple[int, int], old_wei: tuple[int, int]) -> bool:
