@@ -11,8 +11,7 @@ from eth_account import Account
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, MethodUnavailable, RpcFailure
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
-from keeper.core.ledger import Entry
-from keeper.core.ledger import Purpose
+from keeper.core.ledger import Entry, Purpose
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
 from keeper.execution.sender import Sender, Sending
