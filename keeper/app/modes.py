@@ -146,8 +146,13 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
     permit = await _permit(ground)
     signing = ground.chain.signer
     if signing is None:
-        raise ConfigError(f"chains.{ground.name}.signer.keystore is missing: live mode needs a keystore file")
-    key = keys.open(signing.keystore, signing.password_file)
+        raise ConfigError(
+            f"chains.{ground.name}.signer is missing: live mode needs a keystore, a remote_url or an aws_kms_key_id"
+        )
+    try:
+        key = await keys.open(signing)
+    except ConfigError as error:
+        raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
     approvals: dict[Address, frozenset[Address]] = {}
     for asset, pool in debts:

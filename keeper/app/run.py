@@ -55,7 +55,7 @@ async def run_keeper(
     assert running is not None, "a coroutine runs in a task"
     with StopSignals(running) if observer is None else nullcontext() as signals:
         try:
-            async with Store.open(settings.store) as store, alerts.running():
+            async with Store.open(settings.store) as store, alerts.running(), acting.keys:
                 journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
                 try:
                     return await _work(settings, plan, acting, store, journal, redactor, progress)

@@ -12,7 +12,8 @@ import typer
 from keeper.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from keeper.settings import Settings, Signer
+    from keeper.settings import Settings
+    from keeper.settings.signing import Signer
 
 config_app = typer.Typer(no_args_is_help=True)
 
@@ -77,9 +78,9 @@ def _check_alerts(config: Path, urls: Sequence[str]) -> None:
 
 
 def _check_signer(config: Path, name: str, signer: Signer) -> None:
-    from keeper.app.keys import check_files
+    from keeper.app.keys import check_signer
 
     try:
-        check_files(signer.keystore, signer.password_file)
+        check_signer(signer)
     except ConfigError as error:
         raise ConfigError(f"{config}: chains.{name}.signer: {error}") from None

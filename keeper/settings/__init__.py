@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -38,33 +35,12 @@ from keeper.core.errors import ConfigError
 from keeper.core.units import Address, address_from_hex
 from keeper.settings.environment import refuse_unknown, variable_of
 from keeper.settings.errors import first_problem, one_line
+from keeper.settings.fields import TABLE, Exact, RpcUrl, WsUrl, as_list, exact
 from keeper.settings.presets import AddressText, Preset, load_preset
+from keeper.settings.signing import Signer
 
 Mode = Literal["dry", "live"]
 PriceAction = Literal["warn", "refuse"]
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _exact(value: object) -> object:
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-def _rpc_form(url: SecretStr, scheme: str = "http") -> SecretStr:
-    """Here already, where the key and the file are known. Never repeats the URL."""
-    usable = False
-    with suppress(ValueError):
-        parts = urlsplit(url.get_secret_value())
-        usable = parts.scheme in (scheme, f"{scheme}s") and bool(parts.hostname) and parts.port != 0
-    if not usable:
-        raise ValueError(f"an RPC URL is not of the form {scheme}(s)://host[:port]/…; check its scheme, host and port")
-    return url
-
-
-def _ws_form(url: SecretStr) -> SecretStr:
-    return _rpc_form(url, "ws")
 
 
 def _known_preset(name: str) -> str:
@@ -75,15 +51,12 @@ def _known_preset(name: str) -> str:
     return name
 
 
-RpcUrl = Annotated[SecretStr, AfterValidator(_rpc_form)]
-WsUrl = Annotated[SecretStr, AfterValidator(_ws_form)]
 PresetName = Annotated[str, AfterValidator(_known_preset)]
-Exact = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0)]
-TargetHealth = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=10)]
+TargetHealth = Annotated[Decimal, BeforeValidator(exact), Field(ge=1, le=10)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = TABLE
 
 
 class Policy(_Model):
@@ -177,30 +150,18 @@ class Rpc(_Model):
     """After so many block times (at least 2 s) without a new head it is asked for, and every endpoint for its own."""
 
 
-class Signer(_Model):
-    """Who signs, in live mode."""
-
-    keystore: Path
-    password_file: Path | None = None
-    """A file only its owner can read (mode 0600), or a systemd credential; without it the password is asked for."""
-    allowance_bound: Exact | None = None
-    """Standing allowance per debt asset in whole tokens; default the balance held at start."""
-    most_in_flight: int | None = Field(None, ge=1)
-    """So many transactions may be on their way at a time; default what one block can hold, at most 200."""
-
-
 class Chain(_Model):
     """One chain: a node and the markets on it."""
 
-    rpc_url: Annotated[list[RpcUrl], BeforeValidator(_as_list), Field(min_length=1)]
+    rpc_url: Annotated[list[RpcUrl], BeforeValidator(as_list), Field(min_length=1)]
     """One URL or several in order of preference. URLs are treated as secrets."""
-    ws_url: Annotated[list[WsUrl], BeforeValidator(_as_list)] = []
+    ws_url: Annotated[list[WsUrl], BeforeValidator(as_list)] = []
     """WebSocket URLs that announce heads, in order of preference; secrets too. Without them and `ipc_path` heads are polled."""
     ipc_path: Path | None = None
     """A node's IPC socket, tried before `ws_url`."""
     preset: PresetName | None = None
     """A market of `config/chains` by its name, or a file of the same form by a path that ends in `.toml`."""
-    addresses_provider: Annotated[list[AddressText], BeforeValidator(_as_list)] = []
+    addresses_provider: Annotated[list[AddressText], BeforeValidator(as_list)] = []
     """PoolAddressesProvider of each market; a preset brings its own."""
     chain_id: int | None = None
     block_time_s: float | None = Field(None, gt=0)
@@ -254,7 +215,7 @@ class Settings(BaseSettings):
     """Loopback port of /health; 0 turns it off."""
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    alerts: Annotated[list[SecretStr], BeforeValidator(_as_list)] = []
+    alerts: Annotated[list[SecretStr], BeforeValidator(as_list)] = []
     """Apprise URLs."""
     anvil: Path | None = None
     """anvil binary for --fork; default: PATH, else the demo's install."""

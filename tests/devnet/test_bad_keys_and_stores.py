@@ -79,7 +79,7 @@ async def test_live_without_a_keystore_names_the_missing_key(kept: Keeping) -> N
     kept.account = None
     ended = await kept.run_once("--live")
     assert ended.code == 2
-    assert "chains.devnet.signer.keystore is missing" in ended.error_line
+    assert "chains.devnet.signer is missing" in ended.error_line
 
 
 async def test_the_password_is_asked_for_where_nobody_named_a_file(kept: Keeping) -> None:

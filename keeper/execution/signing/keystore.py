@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,9 +70,10 @@ def load_keystore(path: Path, password: PasswordSource) -> KeystoreSigner:
     signer = _unlock(keystore, password)
     if signer is None:
         raise ConfigError(f"keystore {path} does not open: wrong password, or the file is damaged")
-    claimed = str(keystore.get("address", "")).lower().removeprefix("0x")
-    if claimed and claimed != signer.address.hex():
-        raise ConfigError(f"keystore {path} names address 0x{claimed} but holds the key of {to_hex(signer.address)}")
+    claimed = named_address(keystore)
+    if claimed not in (None, signer.address):
+        named = keystore["address"]
+        raise ConfigError(f"keystore {path} names address {named!s:.50} but holds the key of {to_hex(signer.address)}")
     return signer
 
 
@@ -81,6 +83,15 @@ def read_keystore(path: Path) -> dict[str, Any]:
     if keystore is None:
         raise ConfigError(f"keystore {path} is no V3 keystore file: create one, for example with `geth account new`")
     return keystore
+
+
+def named_address(keystore: Mapping[str, Any]) -> Address | None:
+    """Whose key the file says it holds; None when it does not say. It may be wrong: only unlocking shows. Nobody's (0x00…)
+    when what it says is no address."""
+    claimed = str(keystore.get("address", "")).lower().removeprefix("0x")
+    if not claimed:
+        return None
+    return Address(bytes.fromhex(claimed)) if re.fullmatch("[0-9a-f]{40}", claimed) else Address(bytes(20))
 
 
 def password_from_prompt(ask: Callable[[str], str], path: Path) -> PasswordSource:

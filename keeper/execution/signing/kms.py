@@ -102,6 +102,11 @@ def _open(key_id: str, region: str | None, endpoint_url: str | None) -> KmsSigne
     raise ConfigError(text) if why in _TO_BE_MENDED else RpcUnreachable(text)
 
 
+def check_library() -> None:
+    """Raises `ConfigError` when AWS's library is not installed."""
+    _botocore()
+
+
 def _botocore() -> ModuleType:
     try:
         import botocore.config  # type: ignore[import-untyped]

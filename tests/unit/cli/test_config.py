@@ -226,6 +226,53 @@ def test_what_is_wrong_with_them_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "table, says",
+    [
+        ("", "needs exactly one of keystore, remote_url, aws_kms_key_id; it has none"),
+        (f'remote_url = "http://signer/{CANARY}"\naws_kms_key_id = "{CANARY}"', "it has remote_url and aws_kms_key_id"),
+        (f'remote_url = "http://signer/{CANARY}"', "remote_url needs address beside it"),
+        (f'remote_url = "signer/{CANARY}"\naddress = "0x{"ab" * 20}"', "not of the form http(s)"),
+        (f'aws_kms_key_id = "{CANARY}"\npassword_file = "password"', "password_file opens a keystore"),
+        ('keystore = "keystore.json"\naws_region = "eu-central-1"', "belong to aws_kms_key_id"),
+        ('keystore = "keystore.json"\naddress = "0x12"', "address"),
+    ],
+)
+def test_a_signer_has_exactly_one_key(
+    table: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = checked(tmp_path, f"{GOOD}[chains.sepolia.signer]\n{table}\n", capsys)
+    assert (code, out) == (2, "")
+    assert "chains.sepolia.signer" in err and says in err
+    assert err.count("\n") == 1
+    assert CANARY not in err
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f'remote_url = "https://signer/{CANARY}"\naddress = "0x{"ab" * 20}"',
+        f'aws_kms_key_id = "alias/keeper"\naws_endpoint_url = "https://kms/{CANARY}"',
+    ],
+)
+def test_a_key_that_is_elsewhere_is_in_order_and_its_url_not_shown(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = checked(tmp_path, f"{GOOD}[chains.sepolia.signer]\n{table}\n", capsys)
+    assert (code, err) == (0, "")
+    assert "in order" in out
+    assert CANARY not in out
+
+
+def test_a_keystore_for_another_address_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED.replace("{", f'{{"address": "{"cd" * 20}", ', 1))
+    configured = f'address = "0x{"ab" * 20}"\n'
+    code, out, err = checked(tmp_path, with_signer(tmp_path) + configured, capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"is for 0x{'cd' * 20}, but address says 0x{'ab' * 20}" in err.lower()
+    assert checked(tmp_path, with_signer(tmp_path) + configured.replace("ab", "cd"), capsys)[0] == 0
+
+
 def test_live_on_a_mainnet_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     private(tmp_path / "keystore.json", LOCKED)
     text = 'mode = "live"\n' + with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"')
