@@ -106,6 +106,21 @@ def _sent_call(call: Fields) -> str:
     return f"Call {call['call_index'] + 1}: {call['answer'].replace('_', ' ')}{where}{nonce}{detail}."
 
 
+_REMEDIES = {
+    "cancel": "cancelled",
+    "speed_up": "sent again with a higher fee",
+    "resend": "sent again as it was",
+}
+
+
+def _replaced(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    done = _REMEDIES.get(fields["remedy"], fields["remedy"])
+    fee = "" if fields["max_fee_wei"] is None else f", at most {gwei_text(int(fields['max_fee_wei']))} per gas"
+    answer = "" if fields["answer"] == "accepted" else f"; {fields['answer'].replace('_', ' ')}"
+    detail = f" ({plain_text(fields['detail'])})" if fields["detail"] else ""
+    return [f"Nonce {fields['nonce']} is {done}{fee}: {fields['why']}{answer}{detail}."]
+
+
 def _mined(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     return [f"Call {fields['call_index'] + 1} was mined: {_gas(fields)}.", _transaction(fields)]
 
@@ -219,6 +234,7 @@ _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
     Kind.DECIDED: _decided,
     Kind.REFUSED: _refused,
     Kind.SENT: _sent,
+    Kind.REPLACED: _replaced,
     Kind.MINED: _mined,
     Kind.REVERTED: _reverted,
     Kind.RESTORED: _restored,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from keeper.core.event_build import block_fields
 from keeper.core.events import Event, Field, Kind, Severity
 from keeper.core.lending import LiquidationEvent
-from keeper.core.order import MinedCall, Outcome, SentTransaction, Submission
+from keeper.core.order import FeeQuote, MinedCall, Outcome, SentTransaction, Submission
 from keeper.core.plan import Plan, PlannedCall
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address, Hash32, to_hex
 
 
 def decided(chain: str, attempt: str, plan: Plan, prices_base: Mapping[Address, int | None]) -> Event:
@@ -61,6 +61,43 @@ def sent(chain: str, submission: Submission) -> Event:
             "expected_net_base": profit.net_base,
             "health_simulated_wad": submission.simulation.health_factor_after_wad,
             "calls": [_sent_call(submission, transaction) for transaction in submission.transactions],
+        },
+    )
+
+
+def replaced(
+    chain: str,
+    block_number: int,
+    borrower: Address | None,
+    attempt: str | None,
+    *,
+    nonce: int,
+    remedy: str,
+    why: str,
+    replaced_hash: Hash32 | None,
+    transaction_hash: Hash32 | None,
+    fees: FeeQuote | None,
+    answer: str,
+    detail: str,
+) -> Event:
+    """What was done about a nonce. `fees` is None for the same bytes once more, `replaced_hash` where nothing of ours was."""
+    return Event(
+        Kind.REPLACED,
+        chain,
+        block_number,
+        borrower=borrower,
+        attempt=attempt,
+        severity=Severity.WARNING,
+        fields={
+            "nonce": nonce,
+            "remedy": remedy,
+            "why": why,
+            "replaced_hash": to_hex(replaced_hash) if replaced_hash is not None else None,
+            "transaction_hash": to_hex(transaction_hash) if transaction_hash is not None else None,
+            "max_fee_wei": fees.max_fee_wei if fees is not None else None,
+            "priority_fee_wei": fees.priority_fee_wei if fees is not None else None,
+            "answer": answer,
+            "detail": detail,
         },
     )
 

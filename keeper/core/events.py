@@ -50,6 +50,8 @@ class Kind(StrEnum):
     DECIDED = "decided"
     REFUSED = "refused"
     SENT = "sent"
+    REPLACED = "replaced"
+    """A transaction that waited too long was cancelled or sped up on its own nonce, or a nonce was filled."""
     MINED = "mined"
     REVERTED = "reverted"
     RESTORED = "restored"

@@ -16,6 +16,7 @@ from keeper.core.differences import Difference, LoggedChange, Mismatch
 from keeper.core.errors import RpcTimeout
 from keeper.core.events import MONEY_SUFFIXES, Event, Kind, Severity
 from keeper.core.intent import IntentStatus
+from keeper.core.order import FeeQuote
 from keeper.core.outcome import Reason, Verdict
 from keeper.core.plan import Clip
 from keeper.core.standing import Standing
@@ -103,6 +104,34 @@ EVENTS: Sequence[Event] = (
     attempt_build.decided(CHAIN, ATTEMPT, plan(), prices()),
     attempt_build.sent(CHAIN, submission()),
     attempt_build.sent(CHAIN, submission("dry")),
+    attempt_build.replaced(
+        CHAIN,
+        9,
+        BORROWER,
+        ATTEMPT,
+        nonce=7,
+        remedy="cancel",
+        why="not mined since block 3",
+        replaced_hash=block(3).hash,
+        transaction_hash=block(4).hash,
+        fees=FeeQuote(1, 2, 3),
+        answer="accepted",
+        detail="",
+    ),
+    attempt_build.replaced(
+        CHAIN,
+        9,
+        None,
+        None,
+        nonce=7,
+        remedy="cancel",
+        why="others wait above it",
+        replaced_hash=None,
+        transaction_hash=None,
+        fees=None,
+        answer="refused",
+        detail="the cap",
+    ),
     *attempt_build.outcome_events(CHAIN, outcome()),
     *attempt_build.outcome_events(CHAIN, failed_outcome()),
     *attempt_build.outcome_events(CHAIN, replace(outcome(), restored=False, model_error_wad=-1, amounts_match=False)),
