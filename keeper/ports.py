@@ -17,7 +17,7 @@ from keeper.core.outcome import Skip
 from keeper.core.pauses import Pause, StandingPause
 from keeper.core.spending import Spending
 from keeper.core.standing import Funds, Standing
-from keeper.core.units import Address
+from keeper.core.units import Address, Hash32
 
 
 class Chain(Protocol):
@@ -130,6 +130,12 @@ class Intents(Protocol):
 
     async def open_intents(self, chain_id: int, signer: Address) -> Sequence[Intent]:
         """Those whose status is one of `OPEN_STATUSES`, by nonce, then in the order they were recorded."""
+        ...
+
+    async def mined_intents(
+        self, chain_id: int, signer: Address, last_blocks: int
+    ) -> Sequence[tuple[Intent, int, Hash32]]:
+        """Those in the ledger's last blocks, with number and hash of the block: a reorg may still move them."""
         ...
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:

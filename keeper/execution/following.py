@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from keeper.core.errors import ChainError
 from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32, to_hex
+from keeper.execution.entries import Entries, mined_status
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
 from keeper.execution.wire import pinned
@@ -39,7 +40,9 @@ class Following:
     nodes behind a balancer do not all know everything at once.
     """
 
-    def __init__(self, rpc: Rpc, store: Intents, signer: Address, patience_blocks: int) -> None:
+    def __init__(
+        self, rpc: Rpc, store: Intents, signer: Address, patience_blocks: int, accounts: Collection[Address] = ()
+    ) -> None:
         self._rpc = rpc
         self._store = store
         self._signer = signer
@@ -53,6 +56,7 @@ class Following:
         """How many nonces are used at a head."""
         self._mined: dict[Hash32, tuple[Intent, int]] = {}
         """What was mined lately, forgotten or not, and in which block."""
+        self._entries = Entries(rpc, {signer, *accounts})
 
     @property
     def open_intents(self) -> Sequence[Intent]:
@@ -92,6 +96,9 @@ class Following:
         for intent in await self._store.open_intents(chain_id, self._signer):
             self._tracked[intent.transaction_hash] = intent
             self._missing_since[intent.transaction_hash] = intent.submitted_block
+        for intent, block_number, block_hash in await self._store.mined_intents(chain_id, self._signer, REORG_BLOCKS):
+            self._mined[intent.transaction_hash] = intent, block_number
+            self._entries.note_earlier(intent.transaction_hash, block_hash)
 
     async def record(self, intents: Sequence[Intent]) -> None:
         """All of them written down when it returns."""
@@ -102,10 +109,11 @@ class Following:
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Where these stand now: written down together, then remembered. What has no news costs nothing."""
-        news = [mark for mark in marks if self._of(mark).status is not mark.status]
+        news = [mark for mark in marks if self._of(mark).status is not mark.status or self._entries.moves(mark)]
         if not news:
             return
         await self._store.mark_intents(news)
+        self._entries.noted(news)
         for mark in news:
             changed = replace(self._of(mark), status=mark.status)
             self._tracked[mark.transaction_hash] = changed
@@ -128,6 +136,7 @@ class Following:
         """Where everything that is open stands as of `head`, in two exchanges at most. What a node has just accepted on top
         of this very head is not asked for: no block up to it can hold it."""
         await self._reopen(head)
+        await self._follow_moves(head)
         hashes = [
             intent.transaction_hash
             for intent in self.open_intents
@@ -180,7 +189,9 @@ class Following:
             self._judge(each, receipts.get(each), each in known, self._tracked[each].nonce < mined_count, head, ours)
             for each in asked
         ]
-        await self.mark([mark for mark in marks if mark is not None])
+        await self.mark(
+            await self._entries.enter([mark for mark in marks if mark is not None], self._tracked, receipts)
+        )
         for each, mark in zip(asked, marks, strict=True):
             mined_now = mark is not None and mark.block_number is not None
             self._seen[each] = Followed(self._tracked[each], receipts.get(each) if mined_now else None)
@@ -201,6 +212,15 @@ class Following:
         back = [intent for intent in forgotten if intent.nonce >= used_nonces]
         await self.mark([Mark(intent.transaction_hash, IntentStatus.UNKNOWN) for intent in back])
 
+    async def _follow_moves(self, head: BlockRef) -> None:
+        """What a reorg put into another block: the ledger names the block, and it may have cost something else there."""
+        recent = {each: intent for each, (intent, _) in self._mined.items()}
+        marks = await self._entries.moved(recent, head)
+        untracked = [mark.transaction_hash for mark in marks if mark.transaction_hash not in self._tracked]
+        await self.mark(marks)
+        for transaction_hash in untracked:
+            self.forget(transaction_hash)
+
     def _judge(
         self,
         transaction_hash: Hash32,
@@ -213,8 +233,7 @@ class Following:
         """Where one stands; None while it has only been missing for a while. `ours`: nonces that others of ours are known to
         have used: whatever took the place of this one is in a block."""
         if receipt is not None and receipt.block_number <= head.number:
-            status = IntentStatus.MINED if receipt.succeeded else IntentStatus.REVERTED
-            return Mark(transaction_hash, status, receipt.block_number)
+            return Mark(transaction_hash, mined_status(receipt), receipt.block_number)
         if receipt is not None or known:
             # One that lies in a block which `head` does not see yet is settled once the caller gets there.
             self._missing_since.pop(transaction_hash, None)

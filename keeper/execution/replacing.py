@@ -134,7 +134,10 @@ class Replacing:
             return cancellation(self._sender.address, fees)
         old = case.there[-1]
         fields = decode_signed(old.raw_transaction).fields
-        return Sending(fields.call, fields.gas_limit, fees, old.attempt, old.borrower, old.call_index, old.purpose)
+        sending = Sending(fields.call, fields.gas_limit, fees, old.attempt, old.borrower, old.call_index, old.purpose)
+        if old.stake is None:
+            return sending
+        return replace(sending, notional_wad=old.stake.notional_wad, loss_wad=old.stake.loss_wad)
 
     async def _tell(self, replaced: Replaced) -> None:
         """What failed for the same reason at the head before is known."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError, Defect, Refused
+from keeper.core.errors import ChainError, Defect, Paused, Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
-from keeper.core.ledger import Purpose
+from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.answers import judge_answer, says_nonce_used
@@ -43,6 +43,14 @@ class Sending:
     borrower: Address | None
     call_index: int
     purpose: Purpose = Purpose.LIQUIDATION
+    notional_wad: int = 0
+    """Debt that it may repay, at most."""
+    loss_wad: int = 0
+    """What it may lose at worst."""
+
+    @property
+    def stake(self) -> Stake:
+        return Stake(self.gas_limit * self.fees.max_fee_wei, self.notional_wad, self.loss_wad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,10 @@ class Sender:
             intents = [intent for each in signed for intent in each.intents]
             answers: Mapping[Hash32, SentTransaction] = {}
             if intents:
-                await self.following.record(intents)
+                try:
+                    await self.following.record(intents)
+                except Paused as paused:
+                    return [paused for _ in orders]
                 answers = await self._broadcast_all(intents)
             return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
 
@@ -209,6 +220,7 @@ class Sender:
             call_index=sending.call_index,
             submitted_block=head.number,
             purpose=sending.purpose,
+            stake=sending.stake,
         )
 
     async def _broadcast_all(self, intents: Sequence[Intent]) -> dict[Hash32, SentTransaction]:

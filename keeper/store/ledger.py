@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 
-from keeper.core.intent import OPEN_STATUSES, Mark
+from keeper.core.intent import OPEN_STATUSES, Intent, Mark
 from keeper.core.ledger import CallValue, Entry, Movement, Purpose, Stake, Valuation
 from keeper.core.spending import Lift, OnItsWay, Settled
-from keeper.core.units import address_from_hex, hash_from_hex, to_hex
-from keeper.store.encoding import Row, optional_hex, stake_from_text
+from keeper.core.units import Hash32, address_from_hex, hash_from_hex, to_hex
+from keeper.store.encoding import Row, intent_from_row, optional_hex, stake_from_text
 from keeper.store.tables import intents, ledger, ledger_movements, pauses
 from keeper.store.writer import Step
 
@@ -115,6 +115,17 @@ SETTLED_SINCE = (
     .where(_IN_FORCE, ledger.c.timestamp_s > bindparam("since_s"))
     .order_by(ledger.c.id)
 )
+_OF_SIGNER = (ledger.c.chain_id == bindparam("of_chain")) & (ledger.c.signer == bindparam("of_signer")) & _IN_FORCE
+RECENT = (
+    select(intents, ledger.c.block_number.label("mined_number"), ledger.c.block_hash.label("mined_hash"))
+    .join(intents, intents.c.transaction_hash == ledger.c.transaction_hash)
+    .where(
+        _OF_SIGNER,
+        ledger.c.block_number
+        > select(func.max(ledger.c.block_number)).where(_OF_SIGNER).correlate(None).scalar_subquery() - bindparam("blocks"),
+    )
+    .order_by(ledger.c.id)
+)
 ON_THEIR_WAY = select(intents).where(intents.c.status.in_(sorted(OPEN_STATUSES))).order_by(intents.c.id)
 LIFTS = (
     select(pauses.c.chain_id, pauses.c.signer, func.max(pauses.c.lifted_ledger_id).label("ledger_id"))
@@ -149,6 +160,10 @@ def _stake(row: Any) -> Stake | None:
 
 def on_its_way_from_row(row: Any) -> OnItsWay:
     return OnItsWay(row.chain_id, address_from_hex(row.signer), row.nonce, row.attempt, _stake(row))
+
+
+def recent_from_row(row: Any) -> tuple[Intent, int, Hash32]:
+    return intent_from_row(row._asdict()), row.mined_number, hash_from_hex(row.mined_hash)
 
 
 def lift_from_row(row: Any) -> Lift:

@@ -23,17 +23,19 @@ from keeper.core.ledger import Purpose, Valuation
 from keeper.core.pauses import Pause, StandingPause
 from keeper.core.spending import Spending
 from keeper.core.standing import Standing
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address, Hash32, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
 from keeper.store.encoding import Row
 from keeper.store.ledger import (
     LIFTS,
     ON_THEIR_WAY,
+    RECENT,
     SETTLED_SINCE,
     lift_from_row,
     mark_steps,
     on_its_way_from_row,
+    recent_from_row,
     settled_from_row,
     value_step,
 )
@@ -167,6 +169,13 @@ class Store:
             with store_errors(self.path):
                 found = (await self._connection.execute(query)).all()
         return [encoding.intent_from_row(row._asdict()) for row in found]
+
+    async def mined_intents(
+        self, chain_id: int, signer: Address, last_blocks: int
+    ) -> Sequence[tuple[Intent, int, Hash32]]:
+        """See `keeper.ports.Intents`."""
+        [found] = await self._read((RECENT, {"of_chain": chain_id, "of_signer": to_hex(signer), "blocks": last_blocks}))
+        return [recent_from_row(row) for row in found]
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status. Raises
