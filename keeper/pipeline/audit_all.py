@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from keeper.concurrency import Group
 from keeper.core.block import BlockRef
-from keeper.core.checkpoint import Checkpoint
 from keeper.core.differences import Difference
 from keeper.core.errors import Defect
 from keeper.core.units import Address
@@ -32,13 +31,7 @@ RULES_SAMPLE = 50
 class UnprovenFollower(MarketFollower[Market, State]):
     """Takes a saved book as it is and proves nothing: what is to be audited must not be mended first."""
 
-    async def _is_refuted_at_its_block(self, saved: Checkpoint) -> bool:
-        self._origin = f"saved at block {saved.block.number}"
-        return False
-
-    async def _is_refuted(self, head: BlockRef) -> bool:
-        self._unproven = None
-        return False
+    proves = False
 
     async def _verify(self, head: BlockRef, result: Advance) -> Verification | None:
         return None

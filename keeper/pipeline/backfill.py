@@ -64,6 +64,8 @@ class BackFill(Generic[Market, State]):
         self._reached: int | None = None
         self._stage = Stage.SEARCH
         """What the book holds as of the block that was reached: nothing, the rows read so far, or everybody's."""
+        self._anew = False
+        """Whether the search is to begin at the market's first block, whatever an earlier one has left in the store."""
         self._moved: set[Address] = set()
         """Contracts that have moved something in the replay: another implementation of theirs may have other rules."""
         self._marked_s = 0.0
@@ -102,15 +104,17 @@ class BackFill(Generic[Market, State]):
 
     def go_on_from(self, known: Iterable[Address], searched_block: int | None) -> None:
         """The book is to be built anew, by search: these accounts are known, and everybody up to `searched_block`. With None
-        nothing is known of the others: the search begins at the market's first block again."""
+        nothing is known of the others: the search begins at the market's first block again, and by no earlier one's marks: who
+        is missing may be missing because of it."""
         self.borrowers.update(known)
+        self._anew = searched_block is None
         self._reached, self._stage = searched_block, Stage.SEARCH
 
     def distrust_replay(self, why: str, searched_block: int) -> None:
         """The chain does not confirm what was replayed up to this block: take it by snapshot."""
         self._stage = Stage.REPLAY
         self._give_up_rows(why)
-        self._reached = searched_block
+        self._reached, self._anew = searched_block, False
 
     @property
     def kind(self) -> Start:
@@ -123,6 +127,9 @@ class BackFill(Generic[Market, State]):
         return known
 
     async def _begin(self, book: Book, head: BlockRef, floor: int) -> None:
+        if self._anew:
+            await self._shelf.refuse_marks("every borrower is searched from the market's first block")
+            self._anew = False
         mark = await self._shelf.newest_mark(book, head)
         if mark is None:
             book.load([], floor)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from keeper.core.block import BlockRef, CallResult
 from keeper.core.errors import MarketError
@@ -13,6 +13,60 @@ from keeper.ports import Chain
 
 Market = TypeVar("Market")
 State = TypeVar("State")
+
+ASK_AGAIN_S = 10
+"""How often a market of no known kind is looked at without any sign that it changed."""
+
+
+class Discovery(Generic[Market, State]):
+    """The market at one address, read again when something says that it is another, and whether its kind is known."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        adapter: LendingAdapter[Market, State],
+        entry: Address,
+        check_preset: Callable[[Market], None],
+    ) -> None:
+        self.unknown: str | None = None
+        """Why the market is of no known kind since it changed; None while it is of one."""
+        self._chain = chain
+        self._adapter = adapter
+        self._entry = entry
+        self._check_preset = check_preset
+        self._checked = False
+        """Whether the market was held against its preset: later changes are announced by the market itself."""
+        self._asked_s = self._asked_block = 0
+
+    async def find(self, block: BlockRef, rules: str | None) -> tuple[Market, bool]:
+        """The market as it is at `block`; and whether the named rules, those in use until now, fit it (None: any do). Raises
+        `MarketError` and `ChainError`."""
+        candidates = await discover(self._chain, self._adapter, self._entry, block)
+        if not self._checked:
+            self._check_preset(candidates[0])
+            self._checked = True
+        same = [market for market in candidates if self._adapter.rules_name(market) == rules]
+        return (same or candidates)[0], rules is None or bool(same)
+
+    async def find_again(self, head: BlockRef, market: Market) -> tuple[Market, bool]:
+        """After a change, as `find`. A market of no known kind stays what it was, as far as that goes; once it is known again
+        no rules fit what happened meanwhile."""
+        self._asked_s, self._asked_block = head.timestamp_s, head.number
+        try:
+            found, rules_fit = await self.find(head, self._adapter.rules_name(market))
+        except MarketError as error:
+            self.unknown = str(error)
+            return market, True
+        was_known, self.unknown = self.unknown is None, None
+        return found, rules_fit and was_known
+
+    def is_due(self, head: BlockRef) -> bool:
+        """Now and then while the market is of no known kind, though no log asks for it."""
+        return self.unknown is not None and abs(head.timestamp_s - self._asked_s) >= ASK_AGAIN_S
+
+    def is_undone_by(self, common_block: int) -> bool:
+        """Whether a reorg to this block takes back what was found last."""
+        return common_block < self._asked_block
 
 
 async def discover(

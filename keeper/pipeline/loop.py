@@ -96,8 +96,13 @@ class ChainLoop:
 
     @property
     def cut_short(self) -> bool:
-        """Whether outcomes are still unread only because a head may not wait for them."""
-        return self._attempts.cut_short
+        """Whether outcomes or rows are still unread only because a head may not wait for them."""
+        return self._attempts.cut_short or self.is_mending
+
+    @property
+    def is_mending(self) -> bool:
+        """Whether a market waits for nothing but rows that are still to be read."""
+        return any(desk.follower.is_reading for desk in self.desks if desk.market not in self.stopped)
 
     @property
     def stopped(self) -> Mapping[Address, str]:

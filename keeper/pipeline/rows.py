@@ -1,8 +1,9 @@
-"""Rows as the chain has them, read pinned, many accounts at once."""
+"""Rows as the chain has them, read pinned, many accounts at once, and more of them than one head has time for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from keeper.core.block import BlockRef, Call
@@ -16,6 +17,40 @@ State = TypeVar("State")
 
 ACCOUNTS_PER_READ = 50
 READS_IN_FLIGHT = 4
+ROWS_PER_HEAD = 2_000
+"""Read at one head, so that watching goes on while many are, and that the node still has the head's state at the end."""
+
+
+class Wanted:
+    """Accounts whose rows are to be read, a part of them at each head. What was read follows the logs from the head that it was
+    read at, so the parts fit together."""
+
+    def __init__(self) -> None:
+        self.missing: set[Address] = set()
+        """Not in the book, or asked for by name: these come first."""
+        self.doubted: set[Address] = set()
+        """In the book, and not to be believed."""
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.doubted)
+
+    @property
+    def fits_one_head(self) -> bool:
+        return len(self) <= ROWS_PER_HEAD
+
+    @property
+    def is_long(self) -> bool:
+        """Whether this is worth another look before the next head."""
+        return bool(self.doubted) or len(self.missing) >= ROWS_PER_HEAD
+
+    def next_slice(self) -> set[Address]:
+        """What to read at this head; `were_read` once it is in the book."""
+        chosen = set(islice(self.missing, ROWS_PER_HEAD))
+        return chosen | set(islice(self.doubted, ROWS_PER_HEAD - len(chosen)))
+
+    def were_read(self, accounts: Iterable[Address]) -> None:
+        self.missing.difference_update(accounts)
+        self.doubted.difference_update(accounts)
 
 
 async def read_rows(

@@ -147,6 +147,17 @@ class Shelf(Generic[Market, State]):
             self.known |= mark.borrowers
         return None
 
+    async def refuse_marks(self, why: str) -> None:
+        """None of them is gone on from; their borrowers stay known."""
+        for checkpoint in await self._fitting():
+            if checkpoint.stage is Stage.BOOK:
+                continue
+            try:
+                self.known |= _mark(checkpoint).borrowers
+            except ValueError as error:
+                why = f"{why}; {type(error).__name__}: {error}"
+            await self._checkpoints.set_aside(checkpoint, why)
+
     async def save_mark(
         self,
         stage: Stage,

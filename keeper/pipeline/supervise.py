@@ -114,7 +114,7 @@ async def run_once(
         if loop.open and clock.time() - moved_s > head_timeout_s:
             raise ChainError(f"{loop.name}: nothing was settled for {head_timeout_s:.0f} s; {_still_open(loop)}")
         _raise_when_hopeless(loop, outcomes)
-        if loop.open or (result.submitted and not rehearses):
+        if loop.open or loop.is_mending or (result.submitted and not rehearses):
             continue
         _raise_refusal(loop)
         return OnceResult(result, tuple(outcomes), _leaves_work(result, outcomes, rehearses))
@@ -189,6 +189,6 @@ def _raise_refusal(loop: ChainLoop) -> None:
     for desk in loop.desks:
         if desk.market in loop.stopped:
             raise Defect(loop.stopped[desk.market])
-        why = loop.refusals.get(desk.market)
+        why = loop.refusals.get(desk.market) or desk.follower.refused
         if why is not None:
             raise MarketError(why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from keeper.book.book import Book
@@ -10,9 +10,9 @@ from keeper.core.block import BlockRef
 from keeper.core.differences import COLLATERAL, DEBT, Difference, Mismatch, in_words, row_differences
 from keeper.core.errors import ChainError
 from keeper.core.lending import BalanceChange, LendingAdapter, Position, Side
-from keeper.core.units import Address
 from keeper.pipeline.audit import Auditor, Compared
 from keeper.pipeline.repair import Repair
+from keeper.pipeline.rows import Wanted
 from keeper.pipeline.traces import Traces
 from keeper.ports import Chain
 
@@ -29,8 +29,10 @@ class Trust(Generic[Market, State]):
     def __init__(self, chain: Chain, adapter: LendingAdapter[Market, State]) -> None:
         self.lost: str | None = None
         """Why the book is not believed; None while it is."""
-        self.repair = Repair()
+        self.wanted = Wanted()
+        self.repair = Repair(self.wanted)
         self.traces = Traces()
+        self._notices: list[str] = []
         self.unread_steps = 0
         """Steps in a row whose reads failed: what they would have found is unknown."""
         self._auditor = Auditor(chain, adapter)
@@ -40,7 +42,7 @@ class Trust(Generic[Market, State]):
     ) -> list[Mismatch]:
         """One step, if one is due, at the block that book and state stand at. When `BLIND_AFTER_STEPS` in a row could not be
         read, raises what the last of them raised, a `ChainError` or `TimeoutError`, once."""
-        if self.repair.doubted or not self._auditor.is_due(block, busy=busy):
+        if self.wanted or self.repair.needs_search or not self._auditor.is_due(block, busy=busy):
             return []
         try:
             compared = await self._auditor.step(market, state, book, block)
@@ -67,8 +69,38 @@ class Trust(Generic[Market, State]):
         self.traces.rewind(common_block)
 
     def is_held(self, block: BlockRef) -> bool:
-        """Whether the repair is still at work, or mismatches have repeated so often that it is not enough."""
-        return bool(self.repair.doubted) or self.repair.held_until_s(block.timestamp_s) is not None
+        """Whether rows are still to be read, or mismatches have repeated so often that reading is not enough."""
+        held = self.repair.held_until_s(block.timestamp_s) is not None
+        return bool(self.wanted) or self.repair.needs_search or held
+
+    def lost_in_words(self) -> str | None:
+        """Why the book is not believed, and how much is left to read; None while it is."""
+        if self.lost is None and not self.wanted:
+            return None
+        why = self.lost or "rows of the book are not known yet"
+        return f"{why}; {len(self.wanted)} rows are still to be read" if self.wanted else why
+
+    def take_notices(self) -> list[str]:
+        """What a person should hear; asked once."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def begin(self, *, is_fresh: bool) -> None:
+        """A book was just built. One whose rows were all read from the chain is believed once the totals say that nobody is
+        missing in it."""
+        if is_fresh:
+            self.wanted.doubted.clear()
+            self.repair.begin_anew()
+
+    def read_all_again(self, book: Book, block: BlockRef) -> None:
+        """The market's code changed, or is known again: what the logs meanwhile did to the rows may be wrong. Every row is read
+        anew, over as many heads as that takes."""
+        self.wanted.doubted |= set(book.accounts())
+        self.repair.begin_anew()
+        self.lost = f"the market's code changed by block {block.number}: every row is read again"
+        if not self.wanted.fits_one_head:
+            rows = f"{len(self.wanted)} of them, a part at each head"
+            self._notices = [f"{self.lost} ({rows}); until then they are watched, and nothing is liquidated"]
 
     def _weigh(self, compared: Compared, book: Book, block: BlockRef) -> list[Mismatch]:
         for account in compared.right:
@@ -79,16 +111,15 @@ class Trust(Generic[Market, State]):
         self,
         impossible: Sequence[BalanceChange],
         fresh: Sequence[Position],
-        doubted: Container[Address],
         book: Book,
         block: BlockRef,
     ) -> list[Mismatch]:
         """What shows by following to `block`: events that move more than the book has, and rows just read that are not what
-        the book had, though nobody was known to be wrong. `fresh` are not in the book yet."""
-        read = {row.borrower for row in fresh}
+        the book had, though nobody was known to be wrong. `fresh`, what was wanted, is not in the book yet."""
+        read, doubted = {row.borrower for row in fresh}, self.wanted.doubted
         differences: list[Difference] = []
         for event in impossible:
-            if event.account not in read:
+            if event.account not in read and event.account not in doubted:
                 row, owes = book.position(event.account), event.side is Side.DEBT
                 held_scaled = (row.debt_scaled if owes else row.collateral_scaled).get(event.reserve_id, 0)
                 what = DEBT if owes else COLLATERAL
@@ -96,11 +127,14 @@ class Trust(Generic[Market, State]):
         for row in fresh:
             if row.borrower in book and row.borrower not in doubted:
                 differences += row_differences(book.position(row.borrower), row)
+        self.wanted.were_read(read)
         return self.lose(differences, book, block) if differences else []
 
-    def lose(self, differences: Sequence[Difference], book: Book, block: BlockRef) -> list[Mismatch]:
-        """The book is not believed any more. What of it is news is returned, to be journaled."""
-        done = self.repair.begin(differences, block.timestamp_s, book.accounts())
+    def lose(
+        self, differences: Sequence[Difference], book: Book, block: BlockRef, *, everybody: bool = False
+    ) -> list[Mismatch]:
+        """The book is not believed any more. What of it is news is returned, to be journaled. With `everybody` no row is."""
+        done = self.repair.begin(differences, block.timestamp_s, book.accounts(), everybody=everybody)
         held_until_s = self.repair.held_until_s(block.timestamp_s)
         self.lost = f"at block {block.number} the book differed from the chain: {in_words(differences)}; {done}"
         if held_until_s is not None:

@@ -56,7 +56,7 @@ async def test_a_token_whose_code_was_replaced_is_taken_by_snapshot(bed: Bed) ->
     await lived_in(bed, 20)
     following = Following(bed, start=Start.LOGS)
     result = await following.started()
-    assert result.origin == "snapshot"
+    assert result.origin.startswith("snapshot, proven at block ")
     (notice,) = result.notices
     assert "cannot be replayed (Upgraded of 0x" in notice
     assert bed.asset("WETH").a_token.hex() in notice

@@ -11,11 +11,11 @@ from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, Defect, KeeperError, MarketError
 from keeper.core.events import Kind
 from keeper.core.lending import Side
-from keeper.pipeline import supervise
+from keeper.pipeline import rows, supervise
 from keeper.pipeline.loop import ChainLoop, Round
 from keeper.pipeline.progress import unwatched
 from keeper.pipeline.supervise import OnceResult, run_once
-from tests.scenario.scene import USDC, WBTC, WETH, Scene, borrower, moves, opens, pool_address, price, toy_pool
+from tests.scenario.scene import USDC, WBTC, WETH, Scene, borrower, changes, moves, opens, pool_address, price, toy_pool
 from tests.toy_arithmetic import ToyRules
 from tests.toy_world import Action, Draft
 
@@ -60,6 +60,36 @@ async def test_nobody_is_below_one() -> None:
     scene.world.mine(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
     result = await once(scene)
     assert not result.work_left
+
+
+@pytest.mark.parametrize("mode", ["live", "fork"])
+async def test_rows_that_code_made_doubtful_are_all_read_before_it_ends(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a chain that may show no other block for long: each part is read at the newest there is."""
+    monkeypatch.setattr(rows, "ROWS_PER_HEAD", 3)
+    scene = Scene(mode)
+    await scene.head(*[opens(borrower(number), {WETH: 1}, {USDC: 1}) for number in range(9, 20)])
+    await scene.followers[0].save_checkpoint()
+    scene.start()
+    scene.world.mine(changes(code=True))
+    result = await once(sick(scene), scene.world.mine)
+    assert not result.work_left
+    assert scene.orders_for(FIRST) >= 1
+    [notice] = [event for event in scene.events(Kind.ALERT) if event.fields["key"] == "history"]
+    assert "every row is read again" in str(notice.fields["detail"])
+    assert scene.followers[0].verified is not None
+
+
+async def test_a_book_that_the_chain_does_not_confirm_is_no_quiet_end() -> None:
+    """Nobody in it is below 1, but somebody is missing in it."""
+    scene = Scene()
+    scene.world.mine(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    scene.world.mine(opens(SECOND, {WETH: 10}, {USDC: 15_000}))
+    hidden = scene.world.blocks[-1]
+    scene.world.blocks[-1] = replace(hidden, logs=())
+    with pytest.raises(MarketError, match="total_debt_scaled in reserve"):
+        await once(scene)
 
 
 async def test_nobody_borrows_at_all() -> None:

@@ -11,7 +11,7 @@ from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.checkpoint import Stage, Start
 from keeper.core.errors import ChainError
 from keeper.core.lending import Side
-from keeper.pipeline import backfill, verify
+from keeper.pipeline import audit, backfill, verify
 from tests.scenario.scene import DAI, USDC, WBTC, WETH, borrower, changes, entry_of, moves, opens, pool_address
 from tests.toy_world import Action, Draft
 from tests.unit.pipeline.following import Following
@@ -165,6 +165,7 @@ async def test_rows_that_were_read_are_not_read_again(
     """Reading them all may outlast the state that a node keeps of a head, or the process."""
     monkeypatch.setattr(backfill, "ROWS_PER_SLICE", 4)
     monkeypatch.setattr(verify, "SAMPLE", 0)
+    monkeypatch.setattr(audit, "WIDE_SAMPLE", 0)
     following = Following()
     history(following, 60)
     asked = reads_of_rows(following, monkeypatch)
@@ -223,7 +224,7 @@ async def test_a_change_of_code_after_balances_moved_is_taken_by_snapshot_and_sa
     history(following, 30, seed=3)
     result = await following.see()
     following.assert_book_is_true()
-    assert result.origin == "snapshot"
+    assert result.origin.startswith("snapshot, proven at block ")
     (notice,) = result.notices
     assert "cannot be replayed (Changed in block 32, after balances had moved)" in notice
     assert (await following.head()).notices == []
@@ -250,7 +251,7 @@ async def test_a_replay_that_the_chain_does_not_confirm_is_taken_by_snapshot() -
     following.world.mine(unlogged)
     result = await following.see()
     following.assert_book_is_true()
-    assert result.origin == "snapshot"
+    assert result.origin.startswith("snapshot, proven at block ")
     assert "at block 2" in result.notices[0]
     assert [kept.stage for kept in following.checkpoints.books(entry_of(0))] == [Stage.BOOK]
 
@@ -268,7 +269,7 @@ async def test_a_replay_in_which_a_log_is_missing_is_taken_by_snapshot() -> None
     following.world.mine(moves(SECOND, Side.DEBT, DAI, -6))
     result = await following.see()
     following.assert_book_is_true()
-    assert result.origin == "snapshot"
+    assert result.origin.startswith("snapshot, proven at block ")
     assert "a log of block 3 moves more than there is" in result.notices[0]
 
 

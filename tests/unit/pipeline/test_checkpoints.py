@@ -70,7 +70,7 @@ async def test_a_book_that_is_not_the_chains_is_refused_and_built_anew(state_dep
     following.chain.state_depth = state_depth
     result = await following.see()
     following.assert_book_is_true()
-    assert result.origin == "snapshot"
+    assert result.origin.startswith("snapshot, proven at block ")
     assert following.chain.log_ranges[-1] == (1, 7)
     ((refused, why),) = following.checkpoints.aside
     assert refused.block.number == 1

@@ -165,7 +165,12 @@ async def test_rows_that_differ_from_the_chain_are_read_again() -> None:
         pool = draft.state.pools[pool_address(0)]
         pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 42})
 
-    await following.head(unseen, changes())
+    found = await following.head(unseen, changes())
+    assert found.verified is None and following.follower.verified is None
+    [mismatch] = found.mismatches
+    assert mismatch.difference.borrower == FIRST and mismatch.repair == "every row is read again"
+    result = await following.head()
+    assert result.verified is not None
     following.assert_book_is_true()
 
 

@@ -6,7 +6,8 @@ from keeper.core.block import Log
 from keeper.core.differences import DEBT_TOTAL, Difference
 from keeper.core.lending import BalanceChange, BookEvent, CollateralFlag, MarketChanged, Side
 from keeper.core.units import RAY, Address, Hash32
-from keeper.pipeline.repair import HOLD_S, MOST_TOLD, ROWS_PER_HEAD, Repair
+from keeper.pipeline.repair import HOLD_S, MOST_TOLD, SEARCH_AGAIN_S, Repair
+from keeper.pipeline.rows import ROWS_PER_HEAD, Wanted
 from keeper.pipeline.traces import TOLD, Traces
 
 FIRST, SECOND = (Address(bytes([byte]) * 20) for byte in (1, 2))
@@ -17,33 +18,56 @@ HEALTH = Difference("health_factor_wad", FIRST, None, 7, 8)
 
 
 def test_first_what_is_named_then_everybody_then_a_search() -> None:
-    repair = Repair()
+    wanted = Wanted()
+    repair = Repair(wanted)
     assert "its row" in repair.begin([ROW], 0, EVERYBODY)
-    assert repair.next_rows() == {FIRST}
-    repair.were_read({FIRST})
+    assert wanted.next_slice() == {FIRST}
+    wanted.were_read({FIRST})
     assert "every row" in repair.begin([TOTAL], 10, EVERYBODY)
     read: set[Address] = set()
     for _ in range(2):
-        part = repair.next_rows()
+        part = wanted.next_slice()
         assert 0 < len(part) <= ROWS_PER_HEAD
-        repair.were_read(part)
+        wanted.were_read(part)
         read |= part
-    assert read == set(EVERYBODY) and not repair.doubted
-    assert not repair.take_search()
+    assert read == set(EVERYBODY) and not wanted
+    assert not repair.take_search(20)
     assert "searched" in repair.begin([TOTAL], 20, EVERYBODY)
-    assert repair.take_search() and not repair.take_search()
+    assert repair.take_search(21) and not repair.take_search(21)
     repair.done()
     assert not repair.under_way and "its row" in repair.begin([ROW], 9 * HOLD_S, EVERYBODY)
 
 
 def test_a_wrong_valuation_of_a_right_row_asks_for_the_market() -> None:
-    repair = Repair()
+    wanted = Wanted()
+    repair = Repair(wanted)
     assert "discovered" in repair.begin([HEALTH], 0, EVERYBODY)
-    assert repair.discover_again and not repair.doubted
+    assert repair.discover_again and not wanted
+
+
+def test_a_search_that_did_not_help_is_not_repeated_at_once() -> None:
+    repair = Repair(Wanted())
+    repair.begin_anew()
+    assert "searched" in repair.begin([TOTAL], 0, EVERYBODY)
+    assert repair.take_search(1)
+    repair.begin_anew()
+    assert "searched" in repair.begin([TOTAL], 2, EVERYBODY)
+    assert not repair.take_search(SEARCH_AGAIN_S) and repair.needs_search
+    assert repair.take_search(1 + SEARCH_AGAIN_S)
+
+
+def test_who_is_not_in_the_book_is_read_first() -> None:
+    wanted = Wanted()
+    wanted.doubted |= set(EVERYBODY)
+    wanted.missing |= {FIRST, SECOND}
+    part = wanted.next_slice()
+    assert len(part) == ROWS_PER_HEAD and {FIRST, SECOND} <= part
+    wanted.were_read(part)
+    assert not wanted.missing and len(wanted.next_slice()) == len(EVERYBODY) + 2 - ROWS_PER_HEAD
 
 
 def test_three_in_an_hour_hold_and_three_in_a_day_do_not() -> None:
-    often, seldom = Repair(), Repair()
+    often, seldom = Repair(Wanted()), Repair(Wanted())
     for number in range(3):
         often.begin([ROW], 100 * number, EVERYBODY)
         seldom.begin([ROW], HOLD_S * number, EVERYBODY)
@@ -57,7 +81,7 @@ def test_three_in_an_hour_hold_and_three_in_a_day_do_not() -> None:
 
 
 def test_what_stays_different_is_told_once_and_not_without_bound() -> None:
-    repair = Repair()
+    repair = Repair(Wanted())
     many = [Difference("debt_scaled", who, 2, 7, 8) for who in EVERYBODY[: 2 * MOST_TOLD]]
     assert repair.news(many) == many[:MOST_TOLD]
     assert repair.news(many) == many[MOST_TOLD:]

@@ -65,7 +65,7 @@ async def test_a_tampered_book_is_refused_in_the_journal_kept_and_built_anew(tmp
     async with Store.open(path) as store:
         over(store, following)
         result = await following.head(opens(SECOND, {WETH: 10}, {USDC: 1}))
-        assert result.origin == "snapshot"
+        assert result.origin.startswith("snapshot, proven at block ")
         following.assert_book_is_true()
     with StoreReader.open(path) as reader:
         (event,) = reader.events()
