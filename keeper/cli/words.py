@@ -34,6 +34,8 @@ REASONS: Mapping[str, str] = {
     Reason.MARKET_UNVERIFIED: "The market is not verified: our arithmetic did not reproduce the chain's.",
     Reason.CANNOT_SIMULATE: "The node could not try the call out, and nothing is sent untried.",
     Reason.NODES_DISAGREE: "The nodes that must agree before anything is sent said different things.",
+    Reason.PAUSED: "The keeper is paused: it watches, and sends nothing until `keeper resume`.",
+    Reason.OVER_LIMIT: "The order is more than the limits of the configuration allow it to be.",
     Reason.SIMULATION_REVERTED: "The node tried the call out, and the contract refused it.",
 }
 """By `Reason` value, and `ordered`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.core.block import BlockRef, Call, Log
+from keeper.core.ledger import CallValue, Stake
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan
 from keeper.core.units import Address, Hash32
@@ -56,6 +57,8 @@ class Order:
     spender: Address
     calls: tuple[Call, ...]
     gas_limits: tuple[int, ...]
+    stakes: tuple[Stake, ...] = ()
+    """What each call may cost at worst; known once the order was simulated."""
 
     @property
     def plan(self) -> Plan:
@@ -130,6 +133,8 @@ class MinedCall:
     effective_gas_price_wei: int
     logs: tuple[Log, ...]
     revert: str | None
+    value: CallValue | None = None
+    """At its block's prices; None where one is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class Reason(StrEnum):
     CANNOT_SIMULATE = "cannot_simulate"
     SIMULATION_REVERTED = "simulation_reverted"
     NODES_DISAGREE = "nodes_disagree"
+    PAUSED = "paused"
+    """Nothing is sent until a person, or the end of a kill file, lifts the pause."""
+    OVER_LIMIT = "over_limit"
+    """The order alone is more than the operator allows."""
 
 
 class Verdict(StrEnum):

@@ -119,9 +119,22 @@ class LiveSubmitter:
     def _sendings(self, order: Order) -> list[Sending]:
         if order.chain_id != self._permit.chain_id:
             raise Defect(f"an order for chain {order.chain_id} reached the submitter of {self._permit.chain_id}")
+        if len(order.stakes) != len(order.calls):
+            raise Defect("an order reached the submitter without saying what it may cost")
         return [
-            Sending(call, gas_limit, order.offer.fees, order.attempt, order.borrower, index)
-            for index, (call, gas_limit) in enumerate(zip(order.calls, order.gas_limits, strict=True))
+            Sending(
+                call,
+                gas_limit,
+                order.offer.fees,
+                order.attempt,
+                order.borrower,
+                index,
+                notional_wad=stake.notional_wad,
+                loss_wad=stake.loss_wad,
+            )
+            for index, (call, gas_limit, stake) in enumerate(
+                zip(order.calls, order.gas_limits, order.stakes, strict=True)
+            )
         ]
 
     def _submission(

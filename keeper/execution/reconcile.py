@@ -7,7 +7,7 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call
@@ -21,6 +21,7 @@ from keeper.execution.promise import keeps_promise
 from keeper.execution.receipts import Receipt, read_revert
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
+from keeper.execution.valuing import call_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,16 @@ class Reconciler:
         events: list[LiquidationEvent] = []
         checks: list[Verification] = []
         readings: list[Reading[Any]] = []
+        valued: list[MinedCall] = []
         for block in sorted(blocks.values(), key=lambda block: block.number):
             own = [call for call in mined if call.block == block]
             reading = await self._reading(handle, order, block, beside(block.hash))
-            reported = _liquidations(handle, order, own)
+            by_call = [_liquidations(handle, order, [call]) for call in own]
+            reported = [event for found in by_call for event in found]
+            valued += [
+                replace(call, value=call_value(handle, reading.state, found))
+                for call, found in zip(own, by_call, strict=True)
+            ]
             ran = [order.plan.calls[call.call_index] for call in own if call.succeeded]
             hashes = frozenset(call.transaction_hash for call in own)
             checks.append(verify_block(handle.adapter, handle.market, reading, ran, reported, hashes, order.borrower))
@@ -71,7 +78,7 @@ class Reconciler:
             attempt=order.attempt,
             borrower=order.borrower,
             market=order.plan.market,
-            mined=tuple(mined),
+            mined=tuple(sorted(valued, key=lambda call: call.call_index)),
             liquidations=tuple(events),
             health_before_wad=order.plan.health_before.health_factor_wad,
             health_planned_wad=order.plan.health_after.health_factor_wad,

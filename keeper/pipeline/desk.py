@@ -18,6 +18,7 @@ from keeper.core.planner import Planner, PlanPolicy, Unfinished
 from keeper.core.price_policy import Concern, PricePolicies
 from keeper.core.profit import gas_cost_base, price_plan
 from keeper.core.screening import ScreenTerms
+from keeper.core.stakes import stakes_of
 from keeper.core.units import Address
 from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.market import MarketFollower
@@ -204,7 +205,9 @@ class Desk:
         if isinstance(priced, Skip):
             return priced
         limits = tuple(gas_limit(used) for used in gas)
-        return Order(order.attempt, order.chain_id, priced, order.spender, order.calls, limits)
+        base_unit = self.follower.adapter.base_unit(self.follower.market)
+        stakes = stakes_of(plan, limits, priced.fees.max_fee_wei, native_price_base, base_unit)
+        return Order(order.attempt, order.chain_id, priced, order.spender, order.calls, limits, stakes)
 
     def promise(self, order: Order, budget: Budget) -> None:
         """Set aside what an order may pull and burn."""

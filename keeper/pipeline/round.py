@@ -32,6 +32,7 @@ TRANSIENT = frozenset(
         Reason.CANNOT_SIMULATE,
         Reason.SIMULATION_REVERTED,
         Reason.NODES_DISAGREE,
+        Reason.PAUSED,
         Reason.UNPRICEABLE,
     }
 )

@@ -14,11 +14,12 @@ from keeper.chain.client import ChainClient
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.line import Endpoint
 from keeper.core.block import BlockRef, Call
+from keeper.core.ledger import Stake
 from keeper.core.order import FeeQuote, Offer, Order, Profit, attempt_name
 from keeper.core.outcome import Skip
 from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy
-from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.core.units import HEALTH_ONE_WAD, WAD, Address
 from keeper.devnet import admin
 from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
@@ -105,6 +106,7 @@ class Rig:
             spender=self.pool,
             calls=chosen,
             gas_limits=(GAS_LIMIT,) * len(chosen),
+            stakes=(Stake(GAS_LIMIT * fees.max_fee_wei, WAD, WAD),) * len(chosen),
         )
 
     async def _state(self, head: BlockRef) -> State:

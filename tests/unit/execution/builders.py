@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keeper.core.block import BlockRef, Call
+from keeper.core.ledger import Stake
 from keeper.core.lending import Health, LiquidationEvent, Pair, Position, Quote
 from keeper.core.order import FeeQuote, Offer, Order, Profit, SimulatedCall, Simulation
 from keeper.core.outcome import Verdict
@@ -78,6 +79,7 @@ def order(
         spender=POOL,
         calls=tuple(Call(POOL, LIQUIDATE + index.to_bytes(32, "big")) for index in range(calls)),
         gas_limits=(gas_limit,) * calls,
+        stakes=(Stake(gas_limit * fees.max_fee_wei, 10 * WAD, WAD),) * calls,
     )
 
 

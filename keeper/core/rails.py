@@ -1,0 +1,214 @@
+"""Rails: how much may be spent, and how often fail, before a person is asked. Pure, integers.
+
+Per transaction a limit refuses the order. Over an hour or a day it pauses, when what is settled leaves too little room for the
+next order. What is on its way counts with the most that it can cost, so that no limit can be passed by what was sent before
+its end was known; where only that stands in the way, the order waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keeper.core.ledger import Stake
+from keeper.core.outcome import Reason, Skip
+from keeper.core.spending import OnItsWay, Settled
+from keeper.core.units import BPS, WAD
+
+HOUR_S = 3_600
+DAY_S = 86_400
+NOTHING = Stake(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Of one kind of spending; None is without bound."""
+
+    per_transaction: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operator allows one signer, or all together."""
+
+    gas_wei: Limit = Limit()
+    notional_wad: Limit = Limit()
+    loss_wad: Limit = Limit()
+    reverts_in_a_row: int | None = None
+    revert_rate_bps: int | None = None
+    """Of the last hour's transactions,"""
+    revert_rate_least: int = 1
+    """once there are so many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A rail was reached: pause."""
+
+    rail: str
+    """A stable word: `gas`, `notional`, `loss`, `reverts_in_a_row`, `revert_rate`."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What counts against the limits at one moment."""
+
+    hour: Stake = NOTHING
+    """Settled within the last hour,"""
+    day: Stake = NOTHING
+    """and within the last day."""
+    on_its_way: Stake = NOTHING
+    """At worst."""
+    reverts_in_a_row: int = 0
+    """The last ones, since a pause was last lifted."""
+    mined_in_hour: int = 0
+    reverted_in_hour: int = 0
+
+    def plus(self, stake: Stake) -> Spent:
+        """With one more on its way."""
+        return Spent(
+            self.hour,
+            self.day,
+            added(self.on_its_way, stake),
+            self.reverts_in_a_row,
+            self.mined_in_hour,
+            self.reverted_in_hour,
+        )
+
+
+def added(first: Stake, second: Stake) -> Stake:
+    return Stake(
+        first.gas_wei + second.gas_wei, first.notional_wad + second.notional_wad, first.loss_wad + second.loss_wad
+    )
+
+
+def counted(settled: Settled) -> Stake:
+    """What a mined transaction counts for: its gas as it was paid, and what was read in its block; where that is not known, the
+    worst. What an older keeper sent without saying counts with its gas alone."""
+    if settled.value is not None:
+        return Stake(settled.cost_wei, settled.value.notional_wad(), settled.value.loss_wad(settled.cost_wei))
+    stake = settled.stake or NOTHING
+    return Stake(settled.cost_wei, stake.notional_wad if settled.succeeded else 0, stake.loss_wad)
+
+
+def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], now_s: int, counts_from: int = 0) -> Spent:
+    """`settled` in the order in which they became known; `counts_from`: reverts up to this row of the ledger are forgiven."""
+    hour, day, waiting = NOTHING, NOTHING, NOTHING
+    for each in settled:
+        if each.timestamp_s > now_s - DAY_S:
+            day = added(day, counted(each))
+        if each.timestamp_s > now_s - HOUR_S:
+            hour = added(hour, counted(each))
+    for stake in worst_by_nonce(on_their_way):
+        waiting = added(waiting, stake)
+    since = [each for each in settled if each.ledger_id > counts_from]
+    lately = [each for each in since if each.timestamp_s > now_s - HOUR_S]
+    in_a_row = 0
+    for each in reversed(since):
+        if each.succeeded:
+            break
+        in_a_row += 1
+    reverted = sum(not each.succeeded for each in lately)
+    return Spent(hour, day, waiting, in_a_row, len(lately), reverted)
+
+
+def worst_by_nonce(on_their_way: Iterable[OnItsWay]) -> list[Stake]:
+    """Of those that share a nonce at most one is mined: the worst of each kind."""
+    worst: dict[tuple[int, bytes, int], Stake] = {}
+    for each in on_their_way:
+        if each.stake is None:
+            continue
+        key = each.chain_id, each.signer, each.nonce
+        other = worst.get(key, NOTHING)
+        worst[key] = Stake(
+            max(other.gas_wei, each.stake.gas_wei),
+            max(other.notional_wad, each.stake.notional_wad),
+            max(other.loss_wad, each.stake.loss_wad),
+        )
+    return list(worst.values())
+
+
+def tripped(spent: Spent, limits: Limits) -> Trip | None:
+    """Which rail stands reached whatever comes next: too many reverts."""
+    if limits.reverts_in_a_row is not None and spent.reverts_in_a_row >= limits.reverts_in_a_row:
+        return Trip("reverts_in_a_row", f"the last {spent.reverts_in_a_row} transactions reverted")
+    mined, reverted = spent.mined_in_hour, spent.reverted_in_hour
+    if limits.revert_rate_bps is None or mined < max(1, limits.revert_rate_least):
+        return None
+    if reverted * BPS < limits.revert_rate_bps * mined:
+        return None
+    return Trip("revert_rate", f"{reverted} of the {mined} transactions of the last hour reverted")
+
+
+def judge(spent: Spent, limits: Limits, stakes: Sequence[Stake]) -> Trip | Skip | None:
+    """May an order of these transactions be sent? None: it may. `Skip`: this one may not, or not yet. `Trip`: nothing may."""
+    trip = tripped(spent, limits)
+    if trip is not None:
+        return trip
+    whole = NOTHING
+    for stake in stakes:
+        whole = added(whole, stake)
+    for rail in _RAILS:
+        answer = _judge(rail, spent, rail.limit(limits), [rail.of(stake) for stake in stakes], rail.of(whole))
+        if answer is not None:
+            return answer
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rail:
+    """One kind of spending."""
+
+    name: str
+    field: str
+    """Of `Limits` and of `Stake`."""
+
+    def limit(self, limits: Limits) -> Limit:
+        limit: Limit = getattr(limits, self.field)
+        return limit
+
+    def of(self, stake: Stake) -> int:
+        amount: int = getattr(stake, self.field)
+        return amount
+
+
+_RAILS = (_Rail("gas", "gas_wei"), _Rail("notional", "notional_wad"), _Rail("loss", "loss_wad"))
+
+
+def _judge(rail: _Rail, spent: Spent, limit: Limit, each: Sequence[int], whole: int) -> Trip | Skip | None:
+    largest = max(each, default=0)
+    if limit.per_transaction is not None and largest > limit.per_transaction:
+        return _over(rail, largest, limit.per_transaction, "a transaction")
+    waiting = rail.of(spent.on_its_way)
+    for span, most, settled in (("hour", limit.per_hour, spent.hour), ("day", limit.per_day, spent.day)):
+        if most is None:
+            continue
+        used = rail.of(settled)
+        if whole > most:
+            return _over(rail, whole, most, f"an {span}" if span == "hour" else f"a {span}")
+        if used + whole > most:
+            return Trip(
+                rail.name,
+                f"{rail.name} of {shown(used)} in the last {span}, the next order may add {shown(whole)}: the limit is"
+                f" {shown(most)}",
+            )
+        if used + waiting + whole > most:
+            return Skip(
+                Reason.RESERVED,
+                f"{rail.name} of {shown(used)} in the last {span}, what is on its way may add {shown(waiting)} and this"
+                f" order {shown(whole)}: the limit is {shown(most)}",
+            )
+    return None
+
+
+def _over(rail: _Rail, amount: int, most: int, of: str) -> Skip:
+    return Skip(Reason.OVER_LIMIT, f"{rail.name} of up to {shown(amount)}: the limit of {of} is {shown(most)}")
+
+
+def shown(amount: int) -> str:
+    """18 decimals as people write them: native coins, or whole units of the base currency; no digit is lost."""
+    whole, rest = divmod(amount, WAD)
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")

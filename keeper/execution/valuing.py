@@ -1,0 +1,38 @@
+"""What a mined call was worth, at the prices of its block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keeper.core.ledger import CallValue, Valuation
+from keeper.core.lending import LiquidationEvent
+from keeper.core.order import MinedCall
+from keeper.core.units import WAD
+from keeper.execution.markets import MarketHandle
+
+
+def call_value(handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent]) -> CallValue | None:
+    """`events`: what the call liquidated; none where it reverted. `state`: the market's, in the call's block. Rounded against
+    us; None when one of the prices is missing."""
+    if handle.wrapped_native is None:
+        return None
+    value = handle.adapter.value_base_floor
+    native_price_base = value(state, handle.wrapped_native, WAD)
+    received = [value(state, event.collateral_asset, event.received_raw) for event in events]
+    repaid = [value(state, event.debt_asset, event.repaid_raw) for event in events]
+    known_received = [base for base in received if base is not None]
+    known_repaid = [base for base in repaid if base is not None]
+    if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
+        return None
+    return CallValue(
+        received_base=sum(known_received),
+        repaid_base=sum(base + 1 for base in known_repaid),
+        native_price_base=native_price_base,
+        base_unit=handle.adapter.base_unit(handle.market),
+    )
+
+
+def valuations_of(mined: Sequence[MinedCall]) -> list[Valuation]:
+    """For the ledger: those that are known."""
+    return [Valuation(call.transaction_hash, call.block.hash, call.value) for call in mined if call.value is not None]
