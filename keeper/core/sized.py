@@ -102,6 +102,14 @@ def units_worse(position: Position, pair: Pair, units: int) -> Position:
     return Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
 
 
+def all_worse(position: Position, units: int) -> tuple[Position, int]:
+    """The position with `units` less of each collateral, if it has them, and more of each debt; and of how many balances."""
+    collateral = {each: scaled - units for each, scaled in position.collateral_scaled.items() if scaled > units}
+    debt = {each: scaled + units for each, scaled in position.debt_scaled.items()}
+    worse = Position(position.borrower, collateral, debt, position.collateral_enabled, position.category)
+    return worse, len(position.collateral_scaled) + len(debt)
+
+
 def largest_below_one(sizer: PairSizer[Any, Any], low: int, high: int) -> int | None:
     """The largest request in [low, high] that leaves every scenario below 1; None when even `low` does not."""
 
