@@ -26,6 +26,7 @@ REASONS: Mapping[str, str] = {
     Reason.UNPROFITABLE: "What it would bring does not pay for the repayment and the gas.",
     Reason.NO_INVENTORY: "The keeper's account does not hold enough of the debt asset.",
     Reason.NO_ALLOWANCE: "The market may not take enough of the debt asset from the keeper's account: approve it.",
+    Reason.NO_ROUTE: "No venue sells so much of the collateral for the debt asset within its limits.",
     Reason.FEE_CAP: "Gas costs more at the moment than the configured cap.",
     Reason.BELOW_MINIMUM: "It is smaller than the configured minimum.",
     Reason.FILTERED: "The configuration leaves this borrower or asset out.",

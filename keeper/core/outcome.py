@@ -24,6 +24,8 @@ class Reason(StrEnum):
     UNPROFITABLE = "unprofitable"
     NO_INVENTORY = "no_inventory"
     NO_ALLOWANCE = "no_allowance"
+    NO_ROUTE = "no_route"
+    """No venue sells the collateral for the debt asset within its limits."""
     FEE_CAP = "fee_cap"
     BELOW_MINIMUM = "below_minimum"
     FILTERED = "filtered"

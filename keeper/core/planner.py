@@ -18,6 +18,7 @@ from keeper.core.sequences import Sequences
 from keeper.core.size import ROUNDED_UNITS, Scenario
 from keeper.core.sized import (
     CallSequence,
+    Sized,
     foremost,
     rank,
 )
@@ -100,12 +101,51 @@ class Planner(Generic[Market, State]):
     def begin(self, position: Position, least_gain_base: int | None = None) -> tuple[Plan, ...] | Skip | Unfinished:
         """The quick part of `plan`: plans of one call each, or why there can be none at all; `Unfinished` when only a
         sequence may do. Whoever cannot bring `least_gain_base` even if all of the debt were repaid is not sized."""
+        sizing = self.sizing(position)
+        judged = self._judged(position, sizing)
+        if isinstance(judged, Skip):
+            return judged
+        before, latest, pairs = judged
+        hopeless = self._hopeless(latest, pairs)
+        if hopeless is None and least_gain_base is not None:
+            hopeless = self._too_small(latest, pairs, least_gain_base)
+        if hopeless is not None:
+            return hopeless
+        begun = self._opened(position, before, pairs, sizing)
+        calls = [sizing.least_call(pair, sizing.start, begun.target_wad, ()) for pair in begun.pairs]
+        found: list[CallSequence] = [(call,) for call in calls if call is not None]
+        return self._ranked(begun, Verdict.REACHES_TARGET, found) if found else begun
+
+    def sizing(self, position: Position) -> Sizing[Market, State]:
+        """What sizes calls of the position within the window."""
+        return Sizing(self._adapter, self._state, self._window, position)
+
+    def open(self, position: Position, sizing: Sizing[Market, State]) -> Unfinished | Skip:
+        """What may be liquidated of a borrower, whatever it does to health; or why nothing may."""
+        judged = self._judged(position, sizing)
+        if isinstance(judged, Skip):
+            return judged
+        before, _, pairs = judged
+        return self._opened(position, before, pairs, sizing)
+
+    def plan_of(self, opened: Unfinished, call: Sized) -> Plan:
+        """A plan of one call of any size, with the verdict that its outcome has."""
+        after_wad = call.worst.health_factor_wad
+        if any(quote.bad_debt_base for quote in call.quotes):
+            verdict = Verdict.BAD_DEBT
+        elif after_wad >= HEALTH_ONE_WAD:
+            verdict = Verdict.REACHES_TARGET if after_wad >= opened.target_wad else Verdict.REACHES_SAFETY
+        else:
+            verdict = Verdict.IMPROVES if after_wad > opened.before.health_factor_wad else Verdict.TOXIC
+        return self._as_plan(opened.position, opened.before, opened.target_wad, verdict, (call,))
+
+    def _judged(self, position: Position, sizing: Sizing[Market, State]) -> tuple[Health, Health, list[Pair]] | Skip:
+        """Health now and at the window's end, and the usable pairs, of a borrower who is below 1 throughout."""
         before = self._adapter.health(self._state, position, self._block.timestamp_s)
         if isinstance(before, Skip):
             return before
         if not self._policy.admits_borrower(position.borrower):
             return Skip(Reason.FILTERED, "borrower is excluded by configuration")
-        sizing = Sizing(self._adapter, self._state, self._window, position)
         healths = sizing.healths(sizing.start)
         if isinstance(healths, Skip):
             return healths
@@ -114,18 +154,14 @@ class Planner(Generic[Market, State]):
         pairs = self._usable_pairs(position, sizing.start)
         if isinstance(pairs, Skip):
             return pairs if before.collateral_base else replace(pairs, verdict=Verdict.BAD_DEBT)
-        hopeless = self._hopeless(healths[-1], pairs)
-        if hopeless is None and least_gain_base is not None:
-            hopeless = self._too_small(healths[-1], pairs, least_gain_base)
-        if hopeless is not None:
-            return hopeless
+        return before, healths[-1], pairs
+
+    def _opened(
+        self, position: Position, before: Health, pairs: list[Pair], sizing: Sizing[Market, State]
+    ) -> Unfinished:
         assets = {asset for pair in pairs for asset in (pair.collateral_asset, pair.debt_asset)}
         target_wad = self._policy.target.target_wad(before, position.category, assets)
-        sized_pairs = tuple(self._weightiest(pairs, sizing))
-        begun = Unfinished(position, before, sized_pairs, target_wad)
-        calls = [sizing.least_call(pair, sizing.start, target_wad, ()) for pair in sized_pairs]
-        found: list[CallSequence] = [(call,) for call in calls if call is not None]
-        return self._ranked(begun, Verdict.REACHES_TARGET, found) if found else begun
+        return Unfinished(position, before, tuple(self._weightiest(pairs, sizing)), target_wad)
 
     def finish(self, begun: Unfinished) -> Generator[None, None, tuple[Plan, ...] | Skip]:
         """The long part: sequences. Yields between its steps, so that whoever runs it may do something else meanwhile."""

@@ -89,14 +89,24 @@ async def open_v3_pool(bed: Bed, uniswap: Uniswap, first: str, second: str, fee:
     sqrt_price_x96 = isqrt((raw[high] << 192) // raw[low])
     create = manager.function("createAndInitializePoolIfNecessary").encode((*tokens, fee, sqrt_price_x96))
     await bed.chain.transact(Tx(ADMIN, uniswap.position_manager, create, gas=8_000_000))
-    await _equip_maker(bed, raw, uniswap.position_manager)
-    spacing = TICK_SPACINGS[fee]
-    edge = _HIGHEST_TICK // spacing * spacing
-    position = (*tokens, fee, -edge, edge, raw[low], raw[high], 0, 0, _MAKER, _NEVER_S)
-    await bed.chain.send(_MAKER, uniswap.position_manager, manager, "mint", position)
+    edge = _HIGHEST_TICK // TICK_SPACINGS[fee] * TICK_SPACINGS[fee]
+    await add_v3_liquidity(bed, uniswap, first, second, fee, -edge, edge, depth_usd)
     return address_from_hex(
         await bed.chain.call(uniswap.v3_factory, uniswap.contracts["UniswapV3Factory"], "getPool", *tokens, fee)
     )
+
+
+async def add_v3_liquidity(
+    bed: Bed, uniswap: Uniswap, first: str, second: str, fee: int, low_tick: int, high_tick: int, depth_usd: int
+) -> None:
+    """Liquidity between two ticks (multiples of the pool's spacing): at most so many whole dollars on either side."""
+    low, high = _in_order(bed, first, second)
+    raw = {symbol: await _worth_raw(bed, symbol, depth_usd) for symbol in (low, high)}
+    tokens = bed.asset(low).token, bed.asset(high).token
+    await _equip_maker(bed, raw, uniswap.position_manager)
+    position = (*tokens, fee, low_tick, high_tick, raw[low], raw[high], 0, 0, _MAKER, _NEVER_S)
+    manager = uniswap.contracts["NonfungiblePositionManager"]
+    await bed.chain.send(_MAKER, uniswap.position_manager, manager, "mint", position)
 
 
 async def open_v2_pair(bed: Bed, uniswap: Uniswap, first: str, second: str, depth_usd: int) -> Address:

@@ -25,6 +25,7 @@ TRANSIENT = frozenset(
     {
         Reason.NO_INVENTORY,
         Reason.NO_ALLOWANCE,
+        Reason.NO_ROUTE,
         Reason.FEE_CAP,
         Reason.RESERVED,
         Reason.STALE_HEAD,

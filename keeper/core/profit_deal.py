@@ -1,0 +1,170 @@
+"""What the calls of a plan bring when their collateral is sold, transaction by transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from keeper.core.outcome import Reason, Skip
+from keeper.core.plan import Plan, PlannedCall
+from keeper.core.profit_costs import AssetPrice, Costs, Earnings
+from keeper.core.slippage import SlippagePolicy
+from keeper.core.slippage_paths import Exchange, Path
+from keeper.core.slippage_route import route_of_purchase, route_of_sale
+from keeper.core.slippage_split import best_purchase, best_sale
+from keeper.core.swap import Filled, Route, Selling
+from keeper.core.units import Address
+
+POOLS = "pools"
+"""The venue whose quotes are computed from what the pinned batch reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What selling and paying costs at one head."""
+
+    exchange: Exchange
+    prices: Mapping[Address, AssetPrice]
+    """The market's own oracle's; an asset without a price is absent."""
+    costs: Costs
+    slippage: SlippagePolicy = field(default_factory=SlippagePolicy)
+    selling: Selling = Selling.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One transaction of the executor: calls that repay one asset, and what becomes of their collateral."""
+
+    debt_asset: Address
+    calls: tuple[PlannedCall, ...]
+    routes: tuple[Route, ...]
+    """One for each collateral asset, in the order of the calls."""
+    borrowed_raw: int
+    earnings: Earnings
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A plan with what it earns."""
+
+    plan: Plan
+    deals: tuple[Deal, ...]
+    """In order: a plan that repays several assets takes several transactions."""
+    exchange: Exchange
+    """As all of it leaves the pools, for whoever comes next at the same head."""
+
+    @property
+    def net_base(self) -> int:
+        """Over all transactions, rounded against us."""
+        return sum(deal.earnings.net_base for deal in self.deals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sold:
+    route: Route
+    fills: tuple[Filled, ...]
+    proceeds_raw: int
+    """In the debt asset, what is kept included."""
+    least_proceeds_raw: int
+
+
+def dealt(plan: Plan, terms: Terms) -> Dealt | Skip:
+    """The plan's transactions, each quoted on the pools as those before leave them; or why it cannot be sold."""
+    deals: list[Deal] = []
+    exchange = terms.exchange
+    for _, calls in groupby(plan.calls, key=lambda call: call.pair.debt_asset):
+        made = _deal(tuple(calls), terms, exchange, plan)
+        if isinstance(made, Skip):
+            return made
+        deal, exchange = made
+        deals.append(deal)
+    return Dealt(plan, tuple(deals), exchange)
+
+
+def _deal(calls: tuple[PlannedCall, ...], terms: Terms, exchange: Exchange, plan: Plan) -> tuple[Deal, Exchange] | Skip:
+    debt_asset = calls[0].pair.debt_asset
+    received: dict[Address, int] = {}
+    for call in calls:
+        least_raw = min(call.at_earliest.received_raw, call.at_latest.received_raw)
+        received[call.pair.collateral_asset] = received.get(call.pair.collateral_asset, 0) + least_raw
+    missing = [asset for asset in (debt_asset, *received) if asset not in terms.prices]
+    if missing:
+        return Skip(Reason.UNPRICEABLE, f"no price for 0x{missing[0].hex()}", plan.verdict)
+    repaid_raw = sum(max(call.at_earliest.repaid_raw, call.at_latest.repaid_raw) for call in calls)
+    borrowed_raw = sum(call.debt_to_cover_raw for call in calls)
+    premium_raw = 0 if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) else terms.costs.premium_raw(borrowed_raw)
+    price = terms.prices[debt_asset]
+    gas_price_wad = terms.costs.gas_price_wad(price)
+    sold: list[_Sold] = []
+    for collateral, amount_raw in received.items():
+        cover_raw = repaid_raw + premium_raw if terms.selling is Selling.COVER and len(received) == 1 else None
+        one = sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, cover_raw)
+        if one is None:
+            detail = f"{amount_raw} of 0x{collateral.hex()} for 0x{debt_asset.hex()}: no pools take it"
+            return Skip(Reason.NO_ROUTE, detail, plan.verdict)
+        sold.append(one)
+        exchange = exchange.after(one.fills)
+    earnings = Earnings(
+        debt_asset=debt_asset,
+        price=price,
+        native=terms.costs.native,
+        revenue_raw=sum(terms.prices[asset].raw_in(price, amount) for asset, amount in received.items()),
+        proceeds_raw=sum(one.proceeds_raw for one in sold),
+        least_proceeds_raw=sum(one.least_proceeds_raw for one in sold),
+        repaid_raw=repaid_raw,
+        premium_raw=premium_raw,
+        gas_wei=terms.costs.gas_wei(len(calls), sum(one.route.gas for one in sold)),
+        data_fee_wei=terms.costs.data_fee_wei,
+    )
+    return Deal(debt_asset, calls, tuple(one.route for one in sold), borrowed_raw, earnings), exchange
+
+
+def sell(
+    terms: Terms,
+    exchange: Exchange,
+    collateral: Address,
+    debt_asset: Address,
+    amount_raw: int,
+    gas_price_wad: int,
+    cover_raw: int | None = None,
+) -> _Sold | None:
+    """What an amount of collateral brings: all of it sold, or so much of it that `cover_raw` of the debt asset comes out where
+    that is given and can be, or none. None where the pools do not take it."""
+    worth_raw = terms.prices[collateral].raw_in(terms.prices[debt_asset], amount_raw)
+    if collateral == debt_asset:
+        return _unsold(terms.selling, collateral, debt_asset, amount_raw, amount_raw)
+    if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN):
+        return _unsold(terms.selling, collateral, debt_asset, amount_raw, worth_raw)
+    paths = exchange.paths(collateral, debt_asset)
+    if cover_raw is not None:
+        covered = _covered(terms, paths, collateral, debt_asset, amount_raw, cover_raw)
+        if covered is not None:
+            return covered
+    sale = best_sale(paths, amount_raw, gas_price_wad)
+    if sale is None:
+        return None
+    route = route_of_sale(POOLS, collateral, debt_asset, sale, terms.slippage)
+    return _Sold(route, sale.fills, route.amount_out_raw, route.least_out_raw)
+
+
+def _unsold(selling: Selling, collateral: Address, debt_asset: Address, amount_raw: int, worth_raw: int) -> _Sold:
+    """Kept at what the oracle says it is worth; or the very asset that is owed, which need not be sold."""
+    route = Route(str(selling), collateral, debt_asset, amount_raw, worth_raw, worth_raw, amount_raw, (), 0, selling)
+    return _Sold(route, (), worth_raw, worth_raw)
+
+
+def _covered(
+    terms: Terms, paths: Sequence[Path], collateral: Address, debt_asset: Address, amount_raw: int, cover_raw: int
+) -> _Sold | None:
+    price_in, price_out = terms.prices[collateral], terms.prices[debt_asset]
+    leg = best_purchase(paths, cover_raw, terms.costs.gas_price_wad(price_in))
+    if leg is None:
+        return None
+    bought = route_of_purchase(POOLS, collateral, debt_asset, leg, amount_raw, terms.slippage)
+    if bought is None:
+        return None
+    route, fills = bought
+    kept_raw = price_in.raw_in(price_out, amount_raw - route.amount_in_raw)
+    least_kept_raw = price_in.raw_in(price_out, amount_raw - route.most_in_raw)
+    return _Sold(route, fills, cover_raw + kept_raw, cover_raw + least_kept_raw)

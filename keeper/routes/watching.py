@@ -1,0 +1,90 @@
+"""The pools of one chain: what each pinned batch reads of those that are wanted, and the exchange that it shows.
+
+Nothing here reaches the world: calls go out, answers come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core.block import Call, CallResult
+from keeper.core.errors import QuoteError
+from keeper.core.lending import Reads
+from keeper.core.slippage_paths import Exchange
+from keeper.core.swap import Pool
+from keeper.core.units import Address
+from keeper.routes.discover import V2Factory, V3Factory, Watch, discover_pools
+
+_ROUNDS = 3
+"""Price, then bitmap, then ticks: after so many batches a pool is known."""
+Couple = tuple[Address, Address]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReads:
+    """One batch: what is asked, by whom."""
+
+    watches: tuple[Watch, ...]
+    calls: tuple[Call, ...]
+
+
+class WatchedPools:
+    """Follows price, liquidity and ticks of every pool between some tokens from batch to batch."""
+
+    def __init__(self, factories: Sequence[V3Factory | V2Factory], through: Collection[Address] = ()) -> None:
+        self._factories = tuple(factories)
+        self._through = tuple(through)
+        self._watches: dict[Address, Watch] = {}
+        self.troubles: tuple[str, ...] = ()
+        """Pools left out of the last exchange because of what they answered, one line each."""
+
+    def discover(self, ends: Collection[Address]) -> Reads[None]:
+        """Find the pools between any two of `ends`, directly or through one other token, and read them until they are known.
+        Raises `QuoteError` when a factory answers nonsense; what was known before is then kept."""
+        found = yield from discover_pools(self._factories, ends, self._through)
+        self._watches = {watch.address: self._watches.get(watch.address, watch) for watch in found}
+        for _ in range(_ROUNDS):
+            reads = self._reads_of(tuple(self._watches.values()))
+            self.decode(reads, (yield reads.calls))
+
+    @property
+    def pools(self) -> tuple[Address, ...]:
+        return tuple(self._watches)
+
+    def encode(self, wanted: Collection[Couple]) -> PoolReads:
+        """The reads for routes from the first to the second of each couple: part of the head's batch."""
+        tokens = {*self._through, *(token for couple in wanted for token in couple)}
+        couples = {frozenset(couple) for couple in wanted}
+        for couple in wanted:
+            couples |= {frozenset((token, way)) for token in couple for way in self._through}
+        near = (watch for watch in self._watches.values() if tokens.issuperset(watch.tokens))
+        return self._reads_of(tuple(watch for watch in near if frozenset(watch.tokens) in couples))
+
+    def decode(self, reads: PoolReads, results: Sequence[CallResult]) -> Exchange:
+        """The pools as the batch shows them. One that answers what no pool answers is left out, and told in `troubles`."""
+        pools: list[Pool] = []
+        troubles: list[str] = []
+        start = 0
+        for watch in reads.watches:
+            end = start + len(watch.calls())
+            try:
+                pool, following = watch.decoded(results[start:end])
+            except QuoteError as error:
+                troubles.append(str(error))
+            else:
+                self._watches[watch.address] = following
+                if pool is not None:
+                    pools.append(pool)
+            start = end
+        self.troubles = tuple(troubles)
+        return Exchange(tuple(pools), self._through)
+
+    @staticmethod
+    def _reads_of(watches: tuple[Watch, ...]) -> PoolReads:
+        return PoolReads(watches, tuple(call for watch in watches for call in watch.calls()))
+
+
+def known_pools(exchange: Exchange) -> Mapping[Address, Pool]:
+    """By address."""
+    return {pool.address: pool for pool in exchange.pools}
