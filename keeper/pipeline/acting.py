@@ -79,6 +79,8 @@ class Turn:
     result: Round
     seen: dict[Address, set[Address]] = field(default_factory=dict)
     """Everybody found below 1, by market."""
+    news: list[Event] = field(default_factory=list)
+    """Who was found so for the first time: recorded with the first orders, so that these need not share the time with it."""
     wave: list[tuple[Sick, Order]] = field(default_factory=list)
     """Admitted, not simulated yet."""
     wave_size: int = FIRST_WAVE
@@ -145,6 +147,12 @@ class Actor:
         await self._sliced(desk.market, desk.tidying(), Slices())
 
     async def _act_on(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> None:
+        try:
+            await self._order_all(named, turn)
+        finally:
+            await self._tell(turn, [])
+
+    async def _order_all(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> None:
         sequences: list[tuple[Sick, Unfinished]] = []
         async for sick in self._by_urgency(named, turn):
             decided = await self._guarded(sick, partial(self._decide, sick, turn))
@@ -175,7 +183,7 @@ class Actor:
                     continue
                 healths = await self._stops.guarded(desk.market, partial(_below_one, desk, some))
                 valued += healths or []
-                await self._see(desk, healths or [], turn)
+                self._see(desk, healths or [], turn)
             valued.sort(key=lambda sick: (sick.key in self._behind, sick.urgency))
             at_once = min(MOST_VALUED, at_once * WAVE_GROWTH)
             for sick in valued:
@@ -184,9 +192,16 @@ class Actor:
     def _behind_last(self, desk: Desk, names: Sequence[Address]) -> list[Address]:
         return sorted(names, key=lambda borrower: (desk.market, borrower) in self._behind)
 
-    async def _see(self, desk: Desk, sick: Sequence[Sick], turn: Turn) -> None:
+    def _see(self, desk: Desk, sick: Sequence[Sick], turn: Turn) -> None:
         turn.seen[desk.market] |= {each.borrower for each in sick}
-        await self._standings.see(desk.market, turn.moment.head, {each.borrower: each.health_wad for each in sick})
+        healths_wad = {each.borrower: each.health_wad for each in sick}
+        turn.news += self._standings.see(desk.market, turn.moment.head, healths_wad)
+
+    async def _tell(self, turn: Turn, events: Sequence[Event]) -> None:
+        """After whoever was seen first."""
+        told, turn.news = [*turn.news, *events], []
+        if told:
+            await self._journal.record(told)
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
@@ -276,12 +291,11 @@ class Actor:
         if not confirmed:
             return
         head = turn.moment.head
-        await self._journal.record(
-            [
-                attempt_build.decided(self._name, order.attempt, order.plan, _prices_base(sick.desk, sick.borrower))
-                for sick, order, _ in confirmed
-            ]
-        )
+        decided = [
+            attempt_build.decided(self._name, order.attempt, order.plan, _prices_base(sick.desk, sick.borrower))
+            for sick, order, _ in confirmed
+        ]
+        await self._tell(turn, decided)
         answers = await self._submitter.submit([(order, simulation) for _, order, simulation in confirmed], head)
         events: list[Event] = []
         for (sick, order, _), answer in zip(confirmed, answers, strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from keeper.core import event_build
 from keeper.core.block import BlockRef
+from keeper.core.events import Event
 from keeper.core.standing import ORDERED, Standing
 from keeper.core.units import Address
 from keeper.pipeline.round import Round
@@ -21,17 +22,14 @@ class Standings:
         self._rehearses = rehearses
         self._last: dict[Address, dict[Address, Standing]] = {}
 
-    async def see(self, market: Address, head: BlockRef, healths_wad: Mapping[Address, int | None]) -> None:
-        """First what is seen, then what is made of it: an event for each who was not below 1 before. None: no health can
-        be told."""
+    def see(self, market: Address, head: BlockRef, healths_wad: Mapping[Address, int | None]) -> list[Event]:
+        """First what is seen, then what is made of it: an event for each who was not below 1 before, to be recorded before
+        anything else is told of them. None: no health can be told."""
         previous = self._last.setdefault(market, {})
         news = {who: health_wad for who, health_wad in healths_wad.items() if who not in previous}
         for who, health_wad in news.items():
             previous[who] = Standing(ORDERED, "being judged", None, health_wad)
-        if news:
-            await self._journal.record(
-                [event_build.seen(self._name, market, head.number, who, health_wad) for who, health_wad in news.items()]
-            )
+        return [event_build.seen(self._name, market, head.number, who, health_wad) for who, health_wad in news.items()]
 
     async def record(self, market: Address, head: BlockRef, result: Round) -> None:
         """What this head came to."""
