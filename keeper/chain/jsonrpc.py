@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -48,18 +48,27 @@ class Answers(list[Any | ChainError]):
 
 
 class JsonRpc:
-    """A thin client. It never retries: whoever asks decides that. Errors are `ChainError` subclasses.
+    """A thin client. It never retries: whoever asks decides that. Errors are `ChainError` subclasses. `headers_for` is given
+    the very bytes of a body, and says what else goes with them.
 
     `label` is scheme, host and port only; nothing else of the URL ever reaches a message.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 20.0, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 20.0,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        headers_for: Callable[[bytes], Mapping[str, str]] | None = None,
+    ) -> None:
         self._origin = Origin(url)
         self.label = self._origin.label
         self.host = self._origin.host
         self._url = url
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
+        self._headers_for = headers_for
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
 
@@ -114,9 +123,11 @@ class JsonRpc:
         trouble: ChainError
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         limit = aiohttp.ClientTimeout(total=limit_s, sock_connect=min(CONNECT_TIMEOUT_S, limit_s))
+        sent = json.dumps(body, separators=(",", ":")).encode()
+        headers = None if self._headers_for is None else self._headers_for(sent)
         try:
             async with self._open().post(
-                self._url, data=_encode(body), allow_redirects=False, timeout=limit
+                self._url, data=_stream(sent), headers=headers, allow_redirects=False, timeout=limit
             ) as response:
                 raw = await self._read_body(response, what)
                 answer, is_json = _decode(raw)
@@ -235,9 +246,8 @@ def _too_long(what: str, text: str) -> ChainError:
     return RpcFailure(TOO_LARGE_CODE, text) if what == "eth_call" else MalformedResponse(text)
 
 
-def _encode(body: object) -> bytes | io.BytesIO:
+def _stream(raw: bytes) -> bytes | io.BytesIO:
     """A large body as a stream, so that sending it does not hold the event loop."""
-    raw = json.dumps(body, separators=(",", ":")).encode()
     return raw if len(raw) < LARGE_BODY_BYTES else io.BytesIO(raw)
 
 

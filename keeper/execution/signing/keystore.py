@@ -1,4 +1,4 @@
-"""A key from an encrypted V3 keystore file. The only place that touches `eth_account`.
+"""A key from an encrypted V3 keystore file.
 
 Every refusal is a `ConfigError` of one line that names the file and the fix, without a cause or a context: what went
 wrong inside the decryption may quote what it was given.
@@ -21,6 +21,7 @@ from eth_account.signers.local import LocalAccount
 from keeper.core.errors import ConfigError
 from keeper.core.units import Address, to_hex
 from keeper.execution.signing.envelope import assemble, signing_digest
+from keeper.execution.signing.reputation import ReputationKey
 from keeper.execution.signing.signer import SignedTransaction, TransactionFields
 
 MAX_KEYSTORE_BYTES = 64 * 1024
@@ -66,15 +67,24 @@ class KeystoreSigner:
 
 def load_keystore(path: Path, password: PasswordSource) -> KeystoreSigner:
     """Unlock a keystore. Raises `ConfigError`; the password is asked for only when the file itself is fine."""
+    return KeystoreSigner(_account(path, password))
+
+
+def load_reputation(path: Path, password: PasswordSource) -> ReputationKey:
+    """The same, for the key under which relays know us."""
+    return ReputationKey(_account(path, password))
+
+
+def _account(path: Path, password: PasswordSource) -> LocalAccount:
     keystore = read_keystore(path)
-    signer = _unlock(keystore, password)
-    if signer is None:
+    account = _unlock(keystore, password)
+    if account is None:
         raise ConfigError(f"keystore {path} does not open: wrong password, or the file is damaged")
-    claimed = named_address(keystore)
-    if claimed not in (None, signer.address):
+    claimed, found = named_address(keystore), Address(bytes.fromhex(account.address[2:]))
+    if claimed not in (None, found):
         named = keystore["address"]
-        raise ConfigError(f"keystore {path} names address {named!s:.50} but holds the key of {to_hex(signer.address)}")
-    return signer
+        raise ConfigError(f"keystore {path} names address {named!s:.50} but holds the key of {to_hex(found)}")
+    return account
 
 
 def read_keystore(path: Path) -> dict[str, Any]:
@@ -163,10 +173,11 @@ def _parse(content: bytes) -> dict[str, Any] | None:
     return keystore if isinstance(keystore.get("crypto", keystore.get("Crypto")), dict) else None
 
 
-def _unlock(keystore: dict[str, Any], password: PasswordSource) -> KeystoreSigner | None:
+def _unlock(keystore: dict[str, Any], password: PasswordSource) -> LocalAccount | None:
     """None instead of an exception: no traceback leads to a frame that holds the password or the key."""
     secret = password()
     try:
-        return KeystoreSigner(Account.from_key(Account.decrypt(keystore, secret)))
+        account: LocalAccount = Account.from_key(Account.decrypt(keystore, secret))
+        return account
     except _NOT_OPENED:
         return None

@@ -1,0 +1,226 @@
+"""The way of a sender's transactions past the public mempool.
+
+To the sender it is a node: it takes raw transactions, and says which it knows. An order goes to the relays, for the next
+block, again at every head for so many blocks; then it is given up, or published, as the operator wishes. What is of no use to
+anybody else (a cancellation, an approval) is published at once.
+
+The node's pending count does not see what is only with relays. The rules of `keeper.execution.nonces` hold all the same: an
+open intent holds its nonce whether the node counts it or not. While a transaction is on offer here it is known; afterwards,
+unless it was mined or published, the node alone is asked, does not know it, and so it is lost after some blocks: its nonce is
+taken by the next transaction, or cancelled in public, and of all transactions with one nonce at most one is mined, whatever
+a relay may still do with its bytes. After a restart nothing is on offer, and what was is lost in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from keeper.concurrency import Group
+from keeper.core.block import Call
+from keeper.core.errors import ChainError, Defect, RpcFailure
+from keeper.core.order import Answer
+from keeper.core.units import Hash32, hash_from_hex, to_hex
+from keeper.execution.relays.relay import Offered, Relay, RelayMethod
+from keeper.execution.rpc import Rpc
+from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.signing.signer import TransactionFields
+from keeper.execution.tokens import APPROVE
+
+SEND = "eth_sendRawTransaction"
+LOOK_UP = "eth_getTransactionByHash"
+MOST_IN_BUNDLE = 100
+
+Told = Callable[[str], Awaitable[None]]
+"""One line about a relay that does not do its part, or about what became public."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTerms:
+    for_blocks: int
+    """An order is offered for so many blocks."""
+    then_public: bool
+    """Whether it is published after them."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """One transaction on offer."""
+
+    raw: bytes
+    hash: Hash32
+    nonce: int
+    since_block: int
+    before: bytes | None
+    """Somebody else's transaction that must stand right before it."""
+    taken_by: set[str] = field(default_factory=set)
+
+
+class PrivateRoute:
+    """`keeper.execution.rpc.Rpc` for one sender; an async context manager, inside which it goes on offering."""
+
+    def __init__(self, node: Rpc, relays: Sequence[Relay], terms: RelayTerms, told: Told) -> None:
+        self._node = node
+        self._relays = relays
+        self._terms = terms
+        self._told = told
+        self._group = Group()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._head_number: int | None = None
+        self._held: dict[int, _Held] = {}
+        """By nonce."""
+        self._behind: dict[Call, bytes] = {}
+        self._said: dict[str, str] = {}
+        """What was told of each relay last; forgotten once it does its part."""
+
+    async def __aenter__(self) -> PrivateRoute:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    # -- as a node -----------------------------------------------------------------------------------------------
+
+    async def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        """A raw transaction that no relay takes is refused like a node's refusal, if it is not to be published later."""
+        if method == SEND:
+            return await self._send(bytes.fromhex(params[0][2:]))
+        return self._known(method, params, await self._node.request(method, params))
+
+    async def batch(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Any | ChainError]:
+        if any(method == SEND for method, _ in entries):
+            raise Defect("a transaction is sent by itself, never in a batch")
+        answers = await self._node.batch(entries)
+        return [self._known(method, params, answer) for (method, params), answer in zip(entries, answers, strict=True)]
+
+    def _known(self, method: str, params: Sequence[Any], answer: Any) -> Any:
+        """A transaction on offer is known, though not to the node."""
+        if method != LOOK_UP or answer is not None:
+            return answer
+        wanted = hash_from_hex(params[0])
+        return {"hash": params[0]} if any(held.hash == wanted for held in self._held.values()) else None
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def stand_behind(self, call: Call, before: bytes) -> None:
+        """The next transaction that makes this call is offered right behind another, raw one, in one bundle for the next block
+        and for no other."""
+        self._behind[call] = before
+
+    async def _send(self, raw: bytes) -> str:
+        envelope = decode_signed(raw)
+        nonce = envelope.fields.nonce
+        self._held.pop(nonce, None)  # whatever has its nonce takes its place
+        if _is_anybodys(envelope.fields):
+            answer: str = await self._node.request(SEND, [to_hex(raw)])
+            return answer
+        if self._head_number is None:
+            raise Defect("an order was sent before any head was seen")
+        before = self._behind.pop(envelope.fields.call, None)
+        held = self._held[nonce] = _Held(raw, envelope.hash, nonce, self._head_number, before)
+        refusals = await self._refusals(held)
+        if refusals is not None and (before is not None or not self._terms.then_public):
+            self._drop(held)
+            raise RpcFailure(-32000, f"rejected transaction: no relay takes it ({'; '.join(refusals)})")
+        return to_hex(held.hash)
+
+    async def _refusals(self, held: _Held) -> list[str] | None:
+        """None once one relay has taken it, or may have; else why each did not. The others are heard in the background."""
+        offers = [self._spawn(self._offer(relay, held)) for relay in self._relays_for(held)]
+        refusals, unknown = [], False
+        for done in asyncio.as_completed(offers):
+            offered = await done
+            if offered.answer is Answer.ACCEPTED:
+                return None
+            unknown |= offered.answer is Answer.UNKNOWN
+            refusals.append(offered.detail)
+        return None if unknown else refusals
+
+    def _relays_for(self, held: _Held) -> list[Relay]:
+        """Those that have something to be told: who takes single transactions goes on by itself, and puts none behind
+        another."""
+        return [
+            relay
+            for relay in self._relays
+            if relay.method is RelayMethod.BUNDLE or (held.before is None and relay.label not in held.taken_by)
+        ]
+
+    async def _offer(self, relay: Relay, held: _Held) -> Offered:
+        assert self._head_number is not None, "nothing is held before a head was seen"
+        last_block = held.since_block + self._terms.for_blocks
+        offered = await relay.offer(self._bundle(held), self._head_number + 1, last_block)
+        if offered.answer is Answer.ACCEPTED:
+            held.taken_by.add(relay.label)
+            self._said.pop(relay.label, None)
+        elif self._said.get(relay.label) != offered.detail:
+            self._said[relay.label] = offered.detail
+            await self._told(offered.detail)
+        return offered
+
+    def _bundle(self, held: _Held) -> list[bytes]:
+        """It can be mined only after those of lower nonces that nobody else knows."""
+        below = [each.raw for nonce, each in sorted(self._held.items()) if nonce < held.nonce and each.before is None]
+        most_below = MOST_IN_BUNDLE - 2
+        return [*below[-most_below:], *([held.before] if held.before is not None else []), held.raw]
+
+    # -- going on ------------------------------------------------------------------------------------------------
+
+    def on_head(self, number: int, used_nonces: int) -> None:
+        """Offer again, for the block after this head, whatever is still on offer; `used_nonces` of our own are in blocks by
+        then. Returns at once."""
+        if number == self._head_number:
+            return
+        self._head_number = number
+        self._behind.clear()
+        for held in list(self._held.values()):
+            if held.nonce < used_nonces:
+                self._drop(held)
+        for held in [each for _, each in sorted(self._held.items())]:
+            for relay in self._relays_for(held) if not self._is_over(held, number) else ():
+                self._spawn(self._offer(relay, held))
+        self._spawn(self._end(number))
+
+    async def _end(self, number: int) -> None:
+        """What was on offer long enough, the lowest nonce first."""
+        for held in [each for _, each in sorted(self._held.items())]:
+            if not self._is_over(held, number):
+                continue
+            if held.before is None and self._terms.then_public:
+                await self._publish(held)
+            self._drop(held)
+
+    def _is_over(self, held: _Held, number: int) -> bool:
+        """What stands behind another transaction was for one block only."""
+        return number - held.since_block >= (1 if held.before is not None else self._terms.for_blocks)
+
+    async def _publish(self, held: _Held) -> None:
+        """Once; what a node's answer leaves open is found out as for anything that was sent."""
+        text = f"{to_hex(held.hash)} was not mined through relays in {self._terms.for_blocks} blocks: it is published"
+        try:
+            await self._node.request(SEND, [to_hex(held.raw)])
+        except ChainError as error:
+            text = f"{text}, but {error}"
+        await self._told(text)
+
+    def _drop(self, held: _Held) -> None:
+        if self._held.get(held.nonce) is held:
+            del self._held[held.nonce]
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _is_anybodys(fields: TransactionFields) -> bool:
+    """Nothing is gained by seeing it before it is mined."""
+    return fields.call.calldata == b"" or fields.call.calldata[:4] == APPROVE
