@@ -70,8 +70,12 @@ class Following:
     def may_be_mined(self) -> Sequence[Intent]:
         """Of the open ones those whose nonce was not used yet at the head looked at last, by nonce: whatever used a nonce is in
         a block, and no other transaction of that nonce can be mined any more."""
-        used = self._used[1] if self._used is not None else 0
-        return [intent for intent in self.open_intents if intent.nonce >= used]
+        return [intent for intent in self.open_intents if intent.nonce >= self.used_nonces]
+
+    @property
+    def used_nonces(self) -> int:
+        """How many are used at the head looked at last."""
+        return self._used[1] if self._used is not None else 0
 
     def open_at(self, nonce: int) -> Sequence[Intent]:
         """What may still be mined with this nonce, in the order it was recorded."""
