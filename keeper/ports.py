@@ -7,6 +7,7 @@ from typing import Protocol
 
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.checkpoint import Checkpoint
+from keeper.core.decision import Decision, Promised, Unread
 from keeper.core.errors import Refused
 from keeper.core.events import Event
 from keeper.core.intent import Intent, Mark
@@ -116,8 +117,17 @@ class Submitter(Protocol):
         the submission says so and `settle` decides."""
         ...
 
-    async def follow_up(self, head: BlockRef) -> None:
-        """Look where everything on its way stands, an earlier run's included; once per head, after acting on it."""
+    def promised(self) -> Promised:
+        """What may still be taken by transactions that belong to no submission of this run: an earlier one's."""
+        ...
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
+        """Look where everything on its way stands, and replace what waits too long; once per head, after acting on it.
+        Returns what came of attempts that belong to no submission of this run, or whose submission was given up."""
+        ...
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        """Cancel all that may still be mined, as far as that can be done. Returns how many cancellations were accepted."""
         ...
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
@@ -147,6 +157,27 @@ class Intents(Protocol):
         """All of the new statuses durable when it returns, by one commit, and with them what the ledger learns: the entry of
         what was mined or reverted; without one an earlier entry is taken back."""
         ...
+
+
+class Decisions(Protocol):
+    """What an earlier run left to be told."""
+
+    async def untold_intents(self, chain: str, chain_id: int, signer: Address) -> Sequence[Intent]:
+        """Transactions for borrowers that were not refused, of attempts whose outcome is not in the journal; in the order
+        they were recorded, from the latest thousand."""
+        ...
+
+    async def intents_of(self, chain_id: int, signer: Address, attempt: str) -> Sequence[Intent]:
+        """All of an attempt, in the order they were recorded."""
+        ...
+
+    async def decision(self, chain: str, attempt: str) -> Decision | None:
+        """What was decided in an attempt; None when the journal does not tell."""
+        ...
+
+
+class Transactions(Intents, Decisions, Protocol):
+    """All that a live run keeps of what it sends."""
 
 
 class Ledger(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from dataclasses import dataclass, field
 
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
+from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
 from keeper.core.errors import BlockUnavailable, MalformedResponse, Refused
 from keeper.core.lending import LiquidationEvent, LogFilter
 from keeper.core.order import (
@@ -220,11 +221,19 @@ class ToyLive:
             if any(sent.transaction_hash in waiting for sent in submission.transactions)
         }
 
+    async def cancel_open(self, head: BlockRef) -> int:
+        self.cancelled.append(head.number)
+        return len(self.world.mempool)
+
     def room(self, head: BlockRef) -> int | None:
         return None if self.most is None else max(0, self.most - len(self.world.mempool))
 
-    async def follow_up(self, head: BlockRef) -> None:
+    def promised(self) -> Promised:
+        return NOTHING_PROMISED
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
         await self.faults.step("follow_up")
+        return []
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         await self.faults.step("submit")
@@ -272,11 +281,18 @@ class ToyFork:
     def open_borrowers(self) -> frozenset[Address]:
         return frozenset()
 
+    async def cancel_open(self, head: BlockRef) -> int:
+        return 0
+
     def room(self, head: BlockRef) -> None:
         return None
 
-    async def follow_up(self, head: BlockRef) -> None:
+    def promised(self) -> Promised:
+        return NOTHING_PROMISED
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
         await self.faults.step("follow_up")
+        return []
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
         await self.faults.step("submit")

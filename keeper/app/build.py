@@ -21,7 +21,7 @@ from keeper.core.units import Address
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.market import MarketFollower
-from keeper.ports import Checkpoints, Intents, Journal
+from keeper.ports import Checkpoints, Journal, Transactions
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
@@ -38,7 +38,7 @@ async def built_chain(
     chain: ChainSettings,
     acting: Acting,
     checkpoints: Checkpoints,
-    intents: Intents,
+    transactions: Transactions,
     journal: Journal,
     listener: Listener | None = None,
 ) -> AsyncIterator[tuple[Ground, Means, ChainLoop]]:
@@ -49,7 +49,7 @@ async def built_chain(
         capabilities = await probe(ground.rpc, ground.head)
         followers = followers_of(ground, checkpoints)
         markets = FollowedMarkets(followers, ground.wrapped_native)
-        means = await means_for(acting, ground, markets, intents, journal, stack)
+        means = await means_for(acting, ground, markets, transactions, journal, stack)
         loop = ChainLoop(
             name,
             ground.client,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
+from keeper.app.replacing import replacing_for
 from keeper.app.terms import fee_cap_wei, final_rpc
 from keeper.chain.client import ChainClient
 from keeper.chain.endpoints import Endpoints
@@ -22,17 +23,19 @@ from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
 from keeper.execution.allowance import Allowances
 from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
+from keeper.execution.earlier import Earlier
 from keeper.execution.fork import ForkSubmitter
 from keeper.execution.funding import DealtFunding, LiveFunding
 from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil
+from keeper.execution.readback import ReadBack
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.sender import Sender
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
 from keeper.execution.tokens import read_decimals
-from keeper.ports import Funding, Intents, Journal, Simulator, Submitter
+from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
 from keeper.settings import Chain as ChainSettings
@@ -99,12 +102,17 @@ def effective_mode(settings: Settings, plan: RunPlan) -> str:
 
 
 async def means_for(
-    acting: Acting, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal, stack: AsyncExitStack
+    acting: Acting,
+    ground: Ground,
+    markets: FollowedMarkets,
+    transactions: Transactions,
+    journal: Journal,
+    stack: AsyncExitStack,
 ) -> Means:
     """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil."""
     mode = acting.mode
     if mode == "live":
-        return await _live(acting.keys, ground, markets, intents, journal)
+        return await _live(acting.keys, ground, markets, transactions, journal)
     owner = PLACEHOLDER_KEEPER
     if ground.chain.keeper_address is not None:
         owner = address_from_hex(ground.chain.keeper_address)
@@ -142,7 +150,9 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
     )
 
 
-async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents: Intents, journal: Journal) -> Means:
+async def _live(
+    keys: KeyRing, ground: Ground, markets: FollowedMarkets, transactions: Transactions, journal: Journal
+) -> Means:
     permit = await _permit(ground)
     signing = ground.chain.signer
     if signing is None:
@@ -164,7 +174,7 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
         max_fee_cap_wei=fee_cap_wei(ground.chain),
         gas_limit_cap=LIQUIDATION_GAS_CAP,
     )
-    sender = Sender(ground.rpc, GuardedSigner(key, policy), intents, ground.chain_id)
+    sender = Sender(ground.rpc, GuardedSigner(key, policy), transactions, ground.chain_id)
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
     bounds_raw = await _bounds_raw(ground)
 
@@ -180,10 +190,20 @@ async def _live(keys: KeyRing, ground: Ground, markets: FollowedMarkets, intents
             await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
 
     reconciler = Reconciler(ground.rpc, ground.client, markets)
-    submitter = LiveSubmitter(permit, sender, reconciler, replenish, signing.most_in_flight)
+    read_back = ReadBack(ground.rpc, ground.client, markets)
+    submitter = LiveSubmitter(
+        permit,
+        sender,
+        reconciler,
+        replenish,
+        signing.most_in_flight,
+        replacing=replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal),
+        earlier=Earlier(ground.rpc, transactions, read_back, ground.name, ground.chain_id, sender.address),
+    )
     for followed in await submitter.start(ground.head):
-        detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} is {followed.intent.status}"
-        await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
+        if followed.open:
+            detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} may still be mined"
+            await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
     heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
     await allowances.ensure(debts, bounds_raw, fees, heads, head)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keeper.core.block import BlockRef
+from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address
 from keeper.execution.promise import keeps_promise
@@ -18,8 +19,12 @@ class DrySubmitter:
     async def prepare(self, head: BlockRef) -> None:
         """Nothing is signed."""
 
-    async def follow_up(self, head: BlockRef) -> None:
+    def promised(self) -> Promised:
+        return NOTHING_PROMISED
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
         """Nothing is ever on its way."""
+        return []
 
     def open_borrowers(self) -> frozenset[Address]:
         """None: nothing of a rehearsal outlives it."""
@@ -30,6 +35,10 @@ class DrySubmitter:
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
         return [_submission(order, simulation, head) for order, simulation in ready]
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        """Nothing is ever on its way."""
+        return 0
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         return simulated_outcome(submission)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from keeper.core.block import BlockRef
+from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
 from keeper.core.errors import BlockUnavailable, ChainError, ConfigError, MalformedResponse, Refused, RpcFailure
 from keeper.core.hexdata import decode_hash, decode_quantity
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
@@ -81,8 +82,12 @@ class ForkSubmitter:
     async def prepare(self, head: BlockRef) -> None:
         """Nothing of ours is signed."""
 
-    async def follow_up(self, head: BlockRef) -> None:
+    def promised(self) -> Promised:
+        return NOTHING_PROMISED
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
         """Nothing is ever on its way."""
+        return []
 
     def open_borrowers(self) -> frozenset[Address]:
         """None: nothing of a rehearsal outlives it."""
@@ -116,6 +121,10 @@ class ForkSubmitter:
         submission = Submission(order, "fork", head.number, tuple(sent), simulation)
         fork.waiting[order.attempt] = submission
         return submission
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        """Nothing is ever on its way."""
+        return 0
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """Mines what waits; the outcome is that of the fork, read back there."""

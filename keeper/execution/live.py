@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef
+from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
 from keeper.core.errors import ConfigError, Defect, Refused
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.units import Address, Hash32
+from keeper.execution.earlier import Earlier
 from keeper.execution.following import Followed
 from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
+from keeper.execution.replacing import Replacing
 from keeper.execution.sender import Sender, Sending
 
 DEVNET_CHAIN_IDS = frozenset({1337, 31337})
@@ -63,10 +66,18 @@ class LiveSubmitter:
         reconciler: Reconciler,
         upkeep: Upkeep | None = None,
         most_in_flight: int | None = None,
+        *,
+        replacing: Replacing | None = None,
+        earlier: Earlier | None = None,
+        on_head: Callable[[int, int], None] | None = None,
     ) -> None:
         self._permit = permit
         self._upkeep = upkeep
         self._most_in_flight = most_in_flight
+        self._replacing = replacing
+        self._earlier = earlier
+        self._on_head = on_head
+        """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each."""
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
@@ -76,13 +87,34 @@ class LiveSubmitter:
     async def start(self, head: BlockRef) -> Sequence[Followed]:
         """Reconcile what an earlier run left open; before the first `submit`. Returns where each of them stands."""
         self._kept_block = head.number
-        return await self._sender.start(head)
+        found = await self._sender.start(head)
+        if self._earlier is not None:
+            await self._earlier.load()
+        return found
 
-    async def follow_up(self, head: BlockRef) -> None:
-        """Look where everything open stands; what nobody will settle (an earlier run's) is closed here."""
+    def promised(self) -> Promised:
+        """See `keeper.ports.Submitter`."""
+        if self._earlier is None:
+            return NOTHING_PROMISED
+        return self._earlier.promised(self._sender.following.may_be_mined, self._settling)
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        """Cancel all that may still be mined. Returns how many cancellations were accepted."""
+        return await self._replacing.cancel_open(head) if self._replacing is not None else 0
+
+    async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
+        """See `keeper.ports.Submitter`. What nobody will settle is closed here."""
         for followed in await self._sender.following.follow_open(head):
             if not followed.open and followed.intent.transaction_hash not in self._settling:
+                if self._earlier is not None and followed.receipt is not None:
+                    await self._earlier.expect(followed.intent)
                 self._sender.following.forget(followed.intent.transaction_hash)
+        if self._replacing is not None:
+            await self._replacing.tidy(head)
+        await self._keep_up(head)
+        return await self._earlier.outcomes(head) if self._earlier is not None else []
+
+    async def _keep_up(self, head: BlockRef) -> None:
         due = head.number - self._kept_block >= UPKEEP_EVERY_BLOCKS
         # A lost one holds no nonce; waiting for it would be for ever, since its successor is what the upkeep sends.
         waiting = any(intent.status is not IntentStatus.LOST for intent in self._sender.following.open_intents)
@@ -93,20 +125,23 @@ class LiveSubmitter:
     async def prepare(self, head: BlockRef) -> None:
         """Count the nonces."""
         await self._sender.prepare(head)
+        if self._on_head is not None:
+            self._on_head(head.number, self._sender.following.used_nonces)
 
     def open_borrowers(self) -> frozenset[Address]:
-        """Borrowers with a transaction that may still be mined: none of them may get another order."""
+        """Borrowers with a transaction that may still be mined: none of them may get another order, unless it is lost and its
+        nonce free: then the order takes that nonce."""
+        may_be_mined = self._sender.following.may_be_mined
+        held = {intent.nonce for intent in may_be_mined if intent.status in HELD}
         return frozenset(
-            intent.borrower
-            for intent in self._sender.following.may_be_mined
-            if intent.borrower is not None and intent.status is not IntentStatus.LOST
+            intent.borrower for intent in may_be_mined if intent.borrower is not None and intent.nonce in held
         )
 
     def room(self, head: BlockRef) -> int:
         """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
         most = self._most_in_flight or min(MOST_IN_FLIGHT, max(1, head.gas_limit // SMALL_CALL_GAS))
-        held = sum(intent.status in HELD for intent in self._sender.following.may_be_mined)
-        return max(0, most - held)
+        held = {intent.nonce for intent in self._sender.following.may_be_mined if intent.status in HELD}
+        return max(0, most - len(held))
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         """See `keeper.ports.Submitter`."""

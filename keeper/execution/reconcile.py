@@ -6,7 +6,7 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +88,7 @@ class Reconciler:
             amounts_match=_all_match(checks),
             disturbed=any(check.disturbed for check in checks),
             restored=keeps_promise(order.plan, after_wad),
-            profit=_profit(handle, last.state, events, receipts),
+            profit=realised_profit(handle, last.state, events, receipts.values()),
             detail="; ".join([part for part in (detail, *reverts) if part]),
         )
 
@@ -168,8 +168,8 @@ def _all_match(checks: Sequence[Verification]) -> bool | None:
     return True
 
 
-def _profit(
-    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], receipts: Mapping[int, Receipt]
+def realised_profit(
+    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], receipts: Iterable[Receipt]
 ) -> Profit | None:
     """At the last inclusion block's prices, rounded against us; None when one of the prices is missing."""
     if handle.wrapped_native is None:
@@ -182,7 +182,7 @@ def _profit(
     known_repaid = [base for base in repaid if base is not None]
     if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
         return None
-    cost_wei = sum(receipt.cost_wei for receipt in receipts.values())
+    cost_wei = sum(receipt.cost_wei for receipt in receipts)
     return Profit(
         received_base=sum(known_received),
         repaid_base=sum(base + 1 for base in known_repaid),

@@ -31,7 +31,7 @@ class Replaced:
     sent: SentTransaction | Refused
 
 
-Told = Callable[[Replaced], Awaitable[None]]
+Told = Callable[[Replaced, BlockRef], Awaitable[None]]
 
 
 class Replacing:
@@ -95,7 +95,7 @@ class Replacing:
             replaced = await self._remedied(case, asked, head)
             sent = replaced.sent
             accepted += not isinstance(sent, Refused) and sent.answer is Answer.ACCEPTED
-            await self._tell(replaced)
+            await self._tell(replaced, head)
             if not isinstance(sent, Refused) and sent.answer is Answer.UNKNOWN:
                 break
         return accepted
@@ -139,7 +139,7 @@ class Replacing:
             return sending
         return replace(sending, notional_wad=old.stake.notional_wad, loss_wad=old.stake.loss_wad)
 
-    async def _tell(self, replaced: Replaced) -> None:
+    async def _tell(self, replaced: Replaced, head: BlockRef) -> None:
         """What failed for the same reason at the head before is known."""
         nonce, sent = replaced.case.nonce, replaced.sent
         failure = str(sent) if isinstance(sent, Refused) else sent.detail if sent.answer is Answer.REFUSED else None
@@ -149,7 +149,7 @@ class Replacing:
             self._failed.pop(nonce, None)
         else:
             self._failed[nonce] = failure
-        await self._told(replaced)
+        await self._told(replaced, head)
 
 
 def cancellation(own: Address, fees: FeeQuote) -> Sending:

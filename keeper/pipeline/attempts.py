@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 from keeper.core import attempt_build, event_build
 from keeper.core.block import BlockRef
+from keeper.core.decision import Unread
 from keeper.core.errors import ChainError, Defect
+from keeper.core.events import Event
 from keeper.core.order import Outcome, Submission
 from keeper.core.units import Address
 from keeper.pipeline.round import UNFORESEEN, Key, Round
 from keeper.pipeline.stops import Stops
-from keeper.ports import Journal, Submitter
+from keeper.ports import Journal, Ledger, Submitter
 
 MOST_SETTLE_TRIES = 20
 MOST_UNREPORTED = 10_000
@@ -30,8 +32,9 @@ MOST_PATIENCE = 1024
 class Attempts:
     """Who has an open attempt, and what became of the others lately."""
 
-    def __init__(self, name: str, submitter: Submitter, journal: Journal, stops: Stops) -> None:
+    def __init__(self, name: str, submitter: Submitter, journal: Journal, stops: Stops, ledger: Ledger) -> None:
         self.open: dict[Key, Submission] = {}
+        self._ledger = ledger
         self._name = name
         self._submitter = submitter
         self._journal = journal
@@ -123,7 +126,20 @@ class Attempts:
         if outcome.restored and self._submitter.rehearses:
             self._done[key] = (decided_on, outcome.attempt)
         if outcome.mined or not self._submitter.rehearses:
+            await self._ledger.value(outcome.valuations)
             await self._journal.record(attempt_build.outcome_events(self._name, outcome))
+
+    async def tell_others(self, outcomes: Sequence[Outcome | Unread], head: BlockRef) -> None:
+        """What came of attempts that nobody waits for here: an earlier run's, or given up and mined after all."""
+        for outcome in outcomes:
+            if isinstance(outcome, Unread):
+                await self._journal.record([self._unread_alert(outcome.attempt, outcome.why, outcome.market, head)])
+            else:
+                await self._journal.record(attempt_build.outcome_events(self._name, outcome))
+
+    def _unread_alert(self, attempt: str, why: str, market: Address | None, head: BlockRef) -> Event:
+        detail = f"what came of attempt {attempt} cannot be read: {why}"
+        return event_build.alert(self._name, "outcome_unread", detail, block_number=head.number, market=market)
 
     async def _gave_up(self, key: Key, submission: Submission, head: BlockRef, error: Exception) -> bool:
         """What is mined may be unreadable for ever: a pruned block, a price that failed in it. Once nothing can be mined any
@@ -133,8 +149,5 @@ class Attempts:
             return False
         del self.open[key], self._unread[key]
         self._decided_on.pop(key, None)
-        detail = f"what came of attempt {submission.order.attempt} cannot be read: {error}"
-        await self._journal.record(
-            [event_build.alert(self._name, "outcome_unread", detail, block_number=head.number, market=key[0])]
-        )
+        await self._journal.record([self._unread_alert(submission.order.attempt, str(error), key[0], head)])
         return True

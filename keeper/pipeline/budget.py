@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from keeper.core.decision import Promised
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
 from keeper.core.standing import Funds
@@ -20,9 +21,12 @@ class Budget:
 
     funds: Mapping[FundKey, Funds]
     gas_money_wei: int | None
+    """Of the native coin, beyond what must stay;"""
     reserved_raw: dict[FundKey, int] = field(default_factory=dict)
     """Promised to orders that are under way or admitted at this head: they share the balance, and each spender's orders
     its allowance."""
+    least_wei: int = 0
+    """what must."""
 
     def take(self, plan: Plan, spender: Address, gas_wei: int) -> Skip | None:
         """Reserve what the plan needs; or why that is not possible."""
@@ -35,13 +39,22 @@ class Budget:
             if refusal is not None:
                 return Skip(refusal.reason, refusal.detail, plan.verdict)
         if self.gas_money_wei is not None and self.gas_money_wei < gas_wei:
-            return Skip(Reason.NO_INVENTORY, f"gas may cost {gas_wei} wei, {self.gas_money_wei} are left", plan.verdict)
+            beyond = f" beyond the {self.least_wei} that must stay" if self.least_wei else ""
+            detail = f"gas may cost {gas_wei} wei, {self.gas_money_wei} are left{beyond}"
+            return Skip(Reason.NO_INVENTORY, detail, plan.verdict)
         self.reserve(plan, spender, gas_wei)
         return None
 
     def reserve(self, plan: Plan, spender: Address, gas_wei: int) -> None:
         """Promise what the plan may pull, and its gas."""
         self._promise(plan, spender, gas_wei, 1)
+
+    def set_aside(self, promised: Promised) -> None:
+        """Promise what transactions of an earlier run may still take."""
+        for key, needed_raw in promised.debts_raw.items():
+            self.reserved_raw[key] = self.reserved_raw.get(key, 0) + needed_raw
+        if self.gas_money_wei is not None:
+            self.gas_money_wei -= promised.gas_wei
 
     def release(self, plan: Plan, spender: Address, gas_wei: int) -> None:
         """Take back what `take` promised: nothing of the plan is on its way."""

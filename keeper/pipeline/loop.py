@@ -24,6 +24,7 @@ from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.desk import Desk, fix_windows
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
+from keeper.pipeline.rails import Rails
 from keeper.pipeline.round import TRANSIENT, UNFORESEEN, Key, Moment, Round
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
@@ -61,6 +62,7 @@ class ChainLoop:
         now_s: Callable[[], float],
         max_head_age_s: float,
         labels: Mapping[Address, Sequence[AssetLabel]],
+        rails: Rails,
     ) -> None:
         self.name = name
         self.desks = list(desks)
@@ -74,14 +76,24 @@ class ChainLoop:
         self._journal = journal
         self.age = HeadAge(now_s)
         self._labels = labels
+        self._rails = rails
         self._started: set[Address] = set()
         self._block_s = USUAL_BLOCK_S
         """How far apart the last blocks were."""
         self._stops = Stops(name, journal)
         self._standings = Standings(name, journal, rehearses=submitter.rehearses)
-        self._attempts = Attempts(name, submitter, journal, self._stops)
+        self._attempts = Attempts(name, submitter, journal, self._stops, rails.ledger)
         self._actor = Actor(
-            name, simulator, submitter, journal, self._attempts, self._standings, self._stops, max_head_age_s, self.age
+            name,
+            simulator,
+            submitter,
+            journal,
+            self._attempts,
+            self._standings,
+            self._stops,
+            max_head_age_s,
+            self.age,
+            rails,
         )
 
     @property
@@ -105,6 +117,11 @@ class ChainLoop:
         return any(desk.follower.is_reading for desk in self.desks if desk.market not in self.stopped)
 
     @property
+    def paused(self) -> str | None:
+        """Why nothing is sent on this chain, in words."""
+        return self._rails.paused
+
+    @property
     def stopped(self) -> Mapping[Address, str]:
         """Markets that a defect stopped, with what broke."""
         return self._stops.markets
@@ -122,6 +139,7 @@ class ChainLoop:
         freed = await self._settle(head, trouble)
         if turn is not None:
             await self._act_again(ready, turn, freed, trouble)
+        await self._rails.refresh(head)
         for desk in ready:
             if turn is not None and desk.market not in self.stopped:
                 await self._standings.record(desk.market, head, result)
@@ -149,9 +167,12 @@ class ChainLoop:
         """Fees, money and nonces, all at once; None when one of them cannot be had: then nobody gets an order."""
         keys = [key for desk in self.desks for key in desk.fund_keys()]
         try:
-            (fees, gas_money_wei), (funds, _) = await together(
-                together(self._chain.fees(), self._funding.gas_money_wei(head)),
-                together(self._funding.spendable(keys, head), self._submitter.prepare(head)),
+            ((fees, gas_money_wei), (funds, _)), _ = await together(
+                together(
+                    together(self._chain.fees(), self._funding.gas_money_wei(head)),
+                    together(self._funding.spendable(keys, head), self._submitter.prepare(head)),
+                ),
+                self._rails.look(head),
             )
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
@@ -249,20 +270,26 @@ class ChainLoop:
         """What the head's orders may spend: what is there, less what open attempts may still take of it."""
         keys = [key for desk in ready for key in desk.fund_keys() if key not in means.asked]
         funds = dict(means.funds) | (dict(await self._funding.spendable(keys, head)) if keys else {})
-        budget = Budget(funds, means.gas_money_wei)
+        budget = Budget(funds, self._rails.spare_wei(means.gas_money_wei), least_wei=self._rails.least_wei)
         by_market = {desk.market: desk for desk in self.desks}
         for (market, borrower), submission in self.open.items():
             if borrower in moment.busy:
                 by_market[market].promise(submission.order, budget)
+        budget.set_aside(self._submitter.promised())
         return budget
 
     async def _settle(self, head: BlockRef, trouble: list[Exception]) -> set[Key]:
         """After acting: what became of earlier orders is told, but nobody waits for it with an order."""
         try:
-            await self._submitter.follow_up(head)
+            await self._attempts.tell_others(await self._submitter.follow_up(head), head)
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return set()
+        try:
+            if self._rails.killed:
+                await self._submitter.cancel_open(head)
+        except (ChainError, *UNFORESEEN) as error:
+            trouble.append(error)
         return await self._attempts.settle(head, self._block_s, trouble)
 
     async def _act_again(self, ready: Sequence[Desk], turn: Turn, freed: set[Key], trouble: list[Exception]) -> None:

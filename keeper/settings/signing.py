@@ -36,6 +36,9 @@ class Signer(BaseModel):
     most_in_flight: int | None = Field(None, ge=1)
     """So many transactions may be on their way at a time; default what one block can hold, at most 200."""
 
+    expiry_blocks: int | None = Field(None, ge=1)
+    """An order that is not mined within so many blocks is cancelled; default twice what its plan must hold for."""
+
     @model_validator(mode="after")
     def _has_one_key(self) -> Signer:
         given = [name for name in KEYS if getattr(self, name) is not None]

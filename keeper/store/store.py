@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from keeper.core.checkpoint import Checkpoint
+from keeper.core.decision import Decision
 from keeper.core.errors import Defect, StoreError
 from keeper.core.events import Event
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
@@ -26,6 +27,7 @@ from keeper.core.standing import Standing
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
+from keeper.store.earlier import DECIDED, OF_ATTEMPT, UNTOLD, decision_from_row
 from keeper.store.encoding import Row
 from keeper.store.ledger import (
     LIFTS,
@@ -75,8 +77,8 @@ _MARK = (
 
 
 class Store:
-    """Implements the ports `Journal`, `Checkpoints`, `Intents`, `Ledger` and `Pauses`. Made by `Store.open`; raises
-    `StoreError`s."""
+    """Implements the ports `Journal`, `Checkpoints`, `Intents`, `Decisions`, `Ledger` and `Pauses`. Made by `Store.open`;
+    raises `StoreError`s."""
 
     def __init__(
         self,
@@ -203,6 +205,24 @@ class Store:
         missing = f"no intent was recorded for transaction {', '.join(str(row['of_hash']) for row in rows)}"
         if rows:
             await self._spend((_MARK, rows), *mark_steps(marks, at), must_match=missing)
+
+    # -- Decisions ---------------------------------------------------------------------------------------------------
+    async def untold_intents(self, chain: str, chain_id: int, signer: Address) -> Sequence[Intent]:
+        """See `keeper.ports.Decisions`. What was handed over before is looked at, too."""
+        await self._writer.write_through()
+        [found] = await self._read((UNTOLD, {"chain": chain, "chain_id": chain_id, "signer": to_hex(signer)}))
+        return [encoding.intent_from_row(row._asdict()) for row in found]
+
+    async def intents_of(self, chain_id: int, signer: Address, attempt: str) -> Sequence[Intent]:
+        """See `keeper.ports.Decisions`."""
+        of = {"chain_id": chain_id, "signer": to_hex(signer), "attempt": attempt}
+        [found] = await self._read((OF_ATTEMPT, of))
+        return [encoding.intent_from_row(row._asdict()) for row in found]
+
+    async def decision(self, chain: str, attempt: str) -> Decision | None:
+        """See `keeper.ports.Decisions`."""
+        [found] = await self._read((DECIDED, {"chain": chain, "attempt": attempt}))
+        return decision_from_row(found[0]) if found else None
 
     # -- Ledger ------------------------------------------------------------------------------------------------------
     async def value(self, valuations: Sequence[Valuation]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keeper.core.block import BlockRef
 from keeper.core.errors import Refused, RpcFailure, RpcTimeout
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, FeeQuote
@@ -50,7 +51,7 @@ class Bench:
         async def quote() -> FeeQuote:
             return self.fees
 
-        async def tell(replaced: Replaced) -> None:
+        async def tell(replaced: Replaced, at: BlockRef) -> None:
             self.told.append(replaced)
 
         self.replacing = Replacing(self.sender, quote, tell, cap_wei=self.cap_wei, expiry_blocks=EXPIRY_BLOCKS)

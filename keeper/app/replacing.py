@@ -1,0 +1,53 @@
+"""How transactions that wait too long are replaced on one chain, and how that is told."""
+
+from __future__ import annotations
+
+import math
+
+from keeper.app.terms import SHORTEST_INCLUSION_S, fee_cap_wei
+from keeper.chain.client import ChainClient
+from keeper.core import attempt_build
+from keeper.core.block import BlockRef
+from keeper.core.errors import Refused
+from keeper.core.order import Answer
+from keeper.execution.replacing import Replaced, Replacing
+from keeper.execution.sender import Sender
+from keeper.ports import Journal
+from keeper.settings import Chain as ChainSettings
+
+
+def replacing_for(
+    name: str, chain: ChainSettings, client: ChainClient, block_s: float, sender: Sender, journal: Journal
+) -> Replacing:
+    """Journals what it does."""
+
+    async def told(replaced: Replaced, head: BlockRef) -> None:
+        case, sent = replaced.case, replaced.sent
+        last = case.there[-1] if case.there else None
+        await journal.record(
+            [
+                attempt_build.replaced(
+                    name,
+                    head.number,
+                    last.borrower if last is not None else None,
+                    last.attempt if last is not None else None,
+                    nonce=case.nonce,
+                    remedy=case.remedy.value,
+                    why=case.why,
+                    replaced_hash=last.transaction_hash if last is not None else None,
+                    transaction_hash=None if isinstance(sent, Refused) else sent.transaction_hash,
+                    fees=replaced.fees,
+                    answer=Answer.NOT_SENT.value if isinstance(sent, Refused) else sent.answer.value,
+                    detail=str(sent) if isinstance(sent, Refused) else sent.detail,
+                )
+            ]
+        )
+
+    return Replacing(sender, client.fees, told, cap_wei=fee_cap_wei(chain), expiry_blocks=expiry_blocks(chain, block_s))
+
+
+def expiry_blocks(chain: ChainSettings, block_s: float) -> int:
+    """Configured, or twice as long as a plan must hold."""
+    if chain.signer is not None and chain.signer.expiry_blocks is not None:
+        return chain.signer.expiry_blocks
+    return 2 * max(chain.inclusion_blocks, math.ceil(SHORTEST_INCLUSION_S / block_s))

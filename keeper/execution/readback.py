@@ -1,0 +1,120 @@
+"""What came of an attempt whose plan is known from the journal alone: read back from the chain, without a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keeper.core.block import BlockRef
+from keeper.core.decision import Decision
+from keeper.core.intent import Intent
+from keeper.core.lending import LiquidationEvent
+from keeper.core.order import MinedCall, Outcome, Profit
+from keeper.core.units import Address, Hash32
+from keeper.execution.markets import MarketHandle, Markets
+from keeper.execution.past import PastBlocks
+from keeper.execution.promise import is_kept
+from keeper.execution.receipts import Receipt, read_revert
+from keeper.execution.reconcile import realised_profit
+from keeper.execution.rpc import Rpc, World
+from keeper.execution.signing.envelope import decode_signed
+
+
+class ReadBack:
+    """Outcomes from decisions, signed bytes and receipts. Everything is read pinned to the inclusion blocks."""
+
+    def __init__(self, rpc: Rpc, world: World, markets: Markets) -> None:
+        self._rpc = rpc
+        self._world = world
+        self._markets = markets
+        self._past = PastBlocks()
+
+    def follows(self, market: Address) -> bool:
+        """Whether this run knows the market; what came of an attempt on another one cannot be read."""
+        return market in self._markets
+
+    def spender(self, market: Address) -> Address:
+        """Who pulls the debt asset in this market."""
+        handle = self._markets[market]
+        return handle.adapter.spender(handle.market)
+
+    async def outcome(
+        self, decision: Decision, sent: Sequence[Intent], receipts: Mapping[Hash32, Receipt], detail: str
+    ) -> Outcome:
+        """`receipts` of those that were mined, of a market that is followed. That the chain agrees with our arithmetic is left
+        unsaid: the plan to replay is gone. Raises `ChainError` when something cannot be read; asking again is safe."""
+        handle = self._markets[decision.market]
+        mined = [
+            await self._mined(handle, intent, receipts[intent.transaction_hash])
+            for intent in sorted(sent, key=lambda intent: intent.call_index)
+            if intent.transaction_hash in receipts
+        ]
+        if not mined:
+            return _outcome(decision, detail=detail)
+        last = max((call.block for call in mined), key=lambda block: block.number)
+        adapter, market = handle.adapter, handle.market
+        health_call = adapter.encode_health(market, decision.borrower)
+        *rows, health = await self._past.results(self._world, (*adapter.encode_state(market), health_call), last)
+        events = [
+            event
+            for call in mined
+            if call.succeeded
+            for event in adapter.decode_liquidation(market, call.logs, decision.borrower)
+        ]
+        reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+        return _outcome(
+            decision,
+            mined=mined,
+            events=events,
+            health_after_wad=adapter.decode_health(market, health).health_factor_wad,
+            profit=realised_profit(handle, adapter.decode_state(market, last, rows), events, receipts.values()),
+            detail="; ".join(part for part in (detail, *reverts) if part),
+        )
+
+    async def _mined(self, handle: MarketHandle[Any, Any], intent: Intent, receipt: Receipt) -> MinedCall:
+        block = await self._past.header(self._rpc, receipt.block_hash)
+        return MinedCall(
+            call_index=intent.call_index,
+            transaction_hash=receipt.transaction_hash,
+            block=block,
+            succeeded=receipt.succeeded,
+            gas_used=receipt.gas_used,
+            effective_gas_price_wei=receipt.effective_gas_price_wei,
+            logs=receipt.logs,
+            revert=None if receipt.succeeded else await self._revert(handle, intent, receipt, block),
+        )
+
+    async def _revert(self, handle: MarketHandle[Any, Any], intent: Intent, receipt: Receipt, block: BlockRef) -> str:
+        signed = decode_signed(intent.raw_transaction).fields
+        parent = await self._past.header(self._rpc, block.parent_hash)
+        found = await read_revert(self._rpc, signed.call, receipt, signed.gas_limit, parent, block)
+        return handle.adapter.decode_revert(handle.market, found.revert_data) if found.revert_data else found.note
+
+
+def _outcome(
+    decision: Decision,
+    *,
+    mined: Sequence[MinedCall] = (),
+    events: Sequence[LiquidationEvent] = (),
+    health_after_wad: int | None = None,
+    profit: Profit | None = None,
+    detail: str,
+) -> Outcome:
+    return Outcome(
+        attempt=decision.attempt,
+        borrower=decision.borrower,
+        market=decision.market,
+        mined=tuple(mined),
+        liquidations=tuple(events),
+        health_before_wad=decision.health_before_wad,
+        health_planned_wad=decision.health_planned_wad,
+        target_wad=decision.target_wad,
+        health_after_wad=health_after_wad,
+        model_error_wad=None,
+        amounts_match=None,
+        disturbed=False,
+        restored=health_after_wad is not None
+        and is_kept(decision.verdict, decision.target_wad, decision.health_before_wad, health_after_wad),
+        profit=profit,
+        detail=detail,
+    )
