@@ -82,6 +82,8 @@ class PriceReading:
     """At the head before; None where that is not known."""
     rounds: Sequence[FeedRound]
     """The last rounds of the feeds it is made of, as far as they say."""
+    unknown_age: str = ""
+    """Why its age is not known, though it is to be had; empty where it is known, or its source is of a kind that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,11 @@ def _not_positive(reading: PriceReading) -> str | None:
 
 
 def _stale(reading: PriceReading, policy: PricePolicy, now_s: int) -> str | None:
-    if policy.max_age_s is None or not reading.rounds:
+    if policy.max_age_s is None:
+        return None
+    if reading.unknown_age:
+        return f"the age of the price of {reading.label} is not known: {reading.unknown_age}"
+    if not reading.rounds:
         return None
     age_s = now_s - min(feed_round.updated_at_s for feed_round in reading.rounds)
     if age_s <= policy.max_age_s:

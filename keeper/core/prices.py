@@ -6,7 +6,7 @@ The market's own oracle is the truth; feeds only tell how old an answer is, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keeper.core.block import Call, CallResult
 from keeper.core.units import Address
@@ -28,6 +28,9 @@ class PriceFeeds:
     """By the oracle's key: the feeds whose rounds its price is made of. Empty where none says."""
     labels: Mapping[Address, str]
     """The oracle's keys as people read them."""
+    links: Mapping[Call, bytes] = field(default_factory=dict)
+    """What was asked on the way from the sources to the feeds and their writers, with the answers: while they stay the same, so
+    does all of this."""
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -27,20 +28,22 @@ from keeper.core.outcome import Skip
 from keeper.core.plan import Window
 from keeper.core.planner import Unfinished
 from keeper.core.prepared import Prepared
-from keeper.core.units import HEALTH_ONE_WAD, Address, Hash32
+from keeper.core.units import HEALTH_ONE_WAD, Address, Hash32, to_hex
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.round import OUR_FAULT
 from keeper.pipeline.tasks import Slices, leading_error, together
 from keeper.ports import Chain, Journal, Pending
 
-MOST_WAITING = 8
-"""So many pending updates are kept in mind; an older one makes room."""
+MOST_WAITING = 64
+"""So many pending updates are kept in mind: in a crash every feed of a market is updated at once."""
 KEPT_BLOCKS = 3
 """One that has not landed by then is forgotten."""
 MOST_PREPARED = 64
 """So many borrowers are planned for one update at one head, the largest debt first."""
-MOST_SIMULATED = 16
+MOST_SIMULATED = 32
 """So many updates are simulated on one head: anybody can send to a feed what it will refuse."""
+TELL_AGAIN_S = 3_600
+"""How often it is told that there are more than that."""
 LOOK_S = 0.2
 """How often it is seen whether there is a new head, or other feeds."""
 
@@ -82,6 +85,7 @@ class UpdateWatch:
         """How many were simulated on which head."""
         self._news = asyncio.Event()
         self._unknown: tuple[str, ...] = ()
+        self._told_dropped_s: float | None = None
 
     async def run(self) -> None:
         """For ever, or until no node tells of pending transactions."""
@@ -109,10 +113,39 @@ class UpdateWatch:
                 head = self._desk.follower.applied
                 if head is None:
                     continue
-                if len(self._waiting) >= MOST_WAITING:
-                    del self._waiting[next(iter(self._waiting))]
                 self._waiting[transaction.hash] = Heard(transaction, head.number)
+                if len(self._waiting) > MOST_WAITING:
+                    last = self._in_turn()[-1].transaction
+                    del self._waiting[last.hash]
+                    await self._tell_dropped(last)
                 self._news.set()
+
+    def _in_turn(self) -> list[Heard]:
+        """The newest of each feed that a known writer sent, the newest of each that others sent, then the ones before them:
+        whoever floods one feed holds up no other."""
+        writers = self._desk.follower.reader.watch.feeds.updated_by
+        counted: Counter[tuple[Address | None, bool]] = Counter()
+        ranked: list[tuple[int, bool, Heard]] = []
+        for heard in reversed(self._waiting.values()):
+            of = heard.transaction.to, heard.transaction.sender not in writers
+            ranked.append((counted[of], of[1], heard))
+            counted[of] += 1
+        return [heard for _, _, heard in sorted(ranked, key=lambda each: each[:2])]
+
+    async def _tell_dropped(self, transaction: PendingTransaction) -> None:
+        """That an update is not looked at; not for each of them."""
+        now_s = self._now_s()
+        if self._told_dropped_s is not None and abs(now_s - self._told_dropped_s) < TELL_AGAIN_S:
+            return
+        self._told_dropped_s = now_s
+        to = to_hex(transaction.to) if transaction.to is not None else "a new contract"
+        limits = f"{MOST_WAITING} are kept in mind, {MOST_SIMULATED} simulated on one head"
+        detail = (
+            f"more pending updates are heard than can be looked at ({limits}): older ones are passed over, one to {to}"
+        )
+        severity, market = Severity.WARNING, self._desk.market
+        note = event_build.alert(self._name, "updates_dropped", detail, market=market, severity=severity)
+        await self._journal.record([note])
 
     async def _tell_unknown(self) -> None:
         """Of whose prices no update is seen coming; said once."""
@@ -130,7 +163,7 @@ class UpdateWatch:
         while True:
             await self._news.wait()
             self._news.clear()
-            for heard in list(self._waiting.values()):
+            for heard in self._in_turn():
                 await self._calm.wait()
                 head = self._desk.follower.applied
                 if head is None or self._desk.follower.verified is None:
@@ -145,6 +178,7 @@ class UpdateWatch:
         """A hint that cannot be had is none; it is told, and the head will show the price all the same."""
         done = self._simulated[1] if self._simulated[0] == head else 0
         if done == MOST_SIMULATED:
+            await self._tell_dropped(transaction)
             return
         self._simulated = head, done + 1
         try:

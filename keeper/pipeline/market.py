@@ -289,10 +289,11 @@ class MarketFollower(Generic[Market, State]):
         self._wanted.missing.add(account)
 
     async def audit(self, *, busy: bool = False) -> list[Mismatch]:
-        """One step of the continuous audit. A mismatch stops liquidating here, not watching, until the book is repaired and
-        proven. Raises once when it has been blind for long."""
+        """What no order waits for: where prices come from, and one step of the continuous audit. A mismatch stops liquidating
+        here, not watching, until the book is repaired and proven. Raises once when the audit has been blind for long."""
         if not self._built or self._applied is None:
             return []
+        await self.reader.watch.tend(self.market, self._applied)
         found = await self.trust.audit(self.market, self.state, self.book, self._applied, busy=busy)
         self._distrust()
         return found
@@ -316,7 +317,9 @@ class MarketFollower(Generic[Market, State]):
         if isinstance(found, str):
             self.refused = found
             raise MarketError(f"{to_hex(self.entry)}: {found}")
-        self._market, verification = found
+        market, verification = found
+        self.reader.watch.is_the_same(self.market, market)
+        self._market = market
         self._state = self.reader.decode(self.market, head, reads)
         result.mismatches += await self.trust.prove(self.market, self.state, self.book, head)
         self.refused = None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.core.block import PendingTransaction
+from keeper.core.units import HEALTH_ONE_WAD, Address, Hash32, to_hex
 from keeper.devnet import admin
 from keeper.devnet.chain import Tx, salted_address, tx_body
 from keeper.devnet.market import Bed
+from keeper.pipeline import backrun
 from keeper.pipeline.backrun import LOOK_S
 from tests.devnet.chain_facts import below_one, health_wad
 from tests.devnet.commands import happens
@@ -125,6 +129,42 @@ async def test_the_watch_hears_prepares_and_goes_on_by_itself(
         assert len(scene.sent(await scene.next_head())) >= 4
         assert scene.desk.ready.used >= 3
         assert scene.kept.events("trouble", "alert") == []
+
+
+async def test_a_flood_to_one_feed_drops_no_writers_update_and_is_said_once(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send to a feed what it will refuse: the writer's own update is looked at all the same."""
+    monkeypatch.setattr(backrun, "MOST_WAITING", 4)
+    monkeypatch.setattr(backrun, "MOST_SIMULATED", 2)
+    async with updating(bed36, tmp_path, monkeypatch) as scene:
+        update, stranger = await fallen(scene), salted_address("stranger")
+        await bed36.chain.fund([stranger])
+        genuine = await scene.announced(update)
+        junk = [
+            replace(genuine, hash=Hash32(bytes([number]) * 32), sender=stranger, nonce=number) for number in range(9)
+        ]
+        scene.watch._pending = Told([genuine, *junk])
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(scene.watch.run())
+            await happens(lambda: len(scene.desk.ready) >= 4)
+            running.cancel()
+        [row] = [row for row in scene.kept.events("alert") if row.fields["key"] == "updates_dropped"]
+        assert row.severity == "warning" and to_hex(scene.pushed.aggregator) in row.fields["detail"]
+        assert scene.kept.events("trouble") == []
+
+
+class Told:
+    """`keeper.ports.Pending`: these, and no more."""
+
+    def __init__(self, transactions: Sequence[PendingTransaction]) -> None:
+        self._transactions = transactions
+
+    async def pending(self, to: Collection[Address]) -> AsyncGenerator[PendingTransaction, None]:
+        for transaction in self._transactions:
+            assert transaction.to in to
+            yield transaction
+        await asyncio.Event().wait()
 
 
 async def test_of_a_source_of_no_known_kind_it_is_said_once(

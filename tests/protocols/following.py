@@ -6,6 +6,7 @@ from keeper.app.parts import NullCheckpoints
 from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header
 from keeper.chain.client import ChainClient
+from keeper.chain.jsonrpc import JsonRpc
 from keeper.core.block import BlockRef
 from keeper.core.checkpoint import Start
 from keeper.core.lending import Position
@@ -31,8 +32,9 @@ class Following:
         log_span: int = 500,
         reorg_depth: int = 64,
         announced: Announcements | None = None,
+        rpc: JsonRpc | None = None,
     ) -> None:
-        self._rpc = bed.chain.rpc
+        self._rpc = rpc or bed.chain.rpc
         self.adapter = AaveV3()
         self.client = ChainClient(
             self._rpc,

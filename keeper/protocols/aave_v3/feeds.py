@@ -49,6 +49,8 @@ class _Contract:
     components: tuple[Address, ...]
     aggregators: tuple[Address, ...]
     """Of the components those that it names as its aggregator: they are written to, whether or not they answer."""
+    links: Mapping[Call, bytes]
+    """Its getters that led on, with what they answered."""
 
 
 def discover_feeds(market: Market) -> Reading[PriceFeeds]:
@@ -68,6 +70,7 @@ def discover_feeds(market: Market) -> Reading[PriceFeeds]:
         updated_by={target: frozenset(moved) for target, moved in updated_by.items()},
         rounds_of={key: tuple(dict.fromkeys(_rounds(source, known))) for key, source in sources.items()},
         labels={key: _label(market, key) for key in keys},
+        links={asked: answer for contract in known.values() for asked, answer in contract.links.items()},
     )
 
 
@@ -80,20 +83,26 @@ def _walk(sources: Sequence[Address]) -> Reading[dict[Address, _Contract]]:
         answers = yield [call(contract, probe) for contract in waiting for probe in _PROBES]
         width = len(_PROBES)
         for place, contract in enumerate(waiting):
-            known[contract] = _decode(answers[place * width : (place + 1) * width])
+            known[contract] = _decode(contract, answers[place * width : (place + 1) * width])
         found = (component for contract in waiting for component in known[contract].components)
         waiting = [component for component in dict.fromkeys(found) if component not in known]
     return known
 
 
-def _decode(answers: Sequence[CallResult]) -> _Contract:
+def _decode(contract: Address, answers: Sequence[CallResult]) -> _Contract:
     rounds, writers, parts = answers[0], answers[1 : 1 + len(WRITERS)], answers[1 + len(WRITERS) :]
     components = [_named(part) for part in parts]
+    named = [bool(_listed(answer)) for answer in writers] + [component is not None for component in components]
     return _Contract(
         has_rounds=rounds.ok and len(rounds.returndata) == 160,
         writers=tuple(writer for answer in writers for writer in _listed(answer)),
         components=tuple(dict.fromkeys(component for component in components if component is not None)),
         aggregators=tuple(component for component in components[:1] if component is not None),
+        links={
+            call(contract, probe): answer.returndata
+            for probe, answer, led_on in zip((*WRITERS, *COMPONENTS), answers[1:], named, strict=True)
+            if led_on
+        },
     )
 
 

@@ -53,7 +53,7 @@ def test_what_is_within_the_limits_or_not_known_is_no_concern(changed: dict[str,
 
 
 def test_no_limit_is_no_concern() -> None:
-    old = replace(READING, price_base=1, rounds=[FeedRound(5, 1, 1)])
+    old = replace(READING, price_base=1, rounds=[FeedRound(5, 1, 1)], unknown_age="never looked up")
     assert found(PricePolicy(Action.REFUSE), old) == []
 
 
@@ -76,6 +76,11 @@ def test_no_limit_is_no_concern() -> None:
             "the price of ETHER moved by -5.10 % since the last head, the limit is 5.00 %",
         ),
         ({"price_base": 0}, Doubt.NOT_POSITIVE, "the price of ETHER is 0"),
+        (
+            {"unknown_age": "its feed does not answer"},
+            Doubt.STALE,
+            "the age of the price of ETHER is not known: its feed does not answer",
+        ),
         ({"rounds": [FeedRound(-3, 0, NOW_S)]}, Doubt.NOT_POSITIVE, "a feed of ETHER answers -3"),
     ],
 )
