@@ -39,7 +39,6 @@ interface PoolV3:
     def swap(
         recipient: address, zero_for_one: bool, amount: int256, price_limit: uint160, params: Bytes[1]
     ) -> (int256, int256): nonpayable
-    def token0() -> address: view
 
 
 interface PairV2:
@@ -221,7 +220,7 @@ def execute(
     assert needed != 0, "lost"
 
     before: uint256 = staticcall IERC20(debt_asset).balanceOf(self)
-    params: Bytes[MOST_BYTES] = abi_encode(market, debt_asset, needed, before, left, swaps, calldatas)
+    params: Bytes[MOST_BYTES] = abi_encode(market, debt_asset, needed, left, swaps, calldatas)
     if source == Source.INVENTORY:
         self._liquidate_and_swap(params, 0)
     else:
@@ -325,16 +324,14 @@ def _liquidate_and_swap(params: Bytes[MOST_BYTES], pulled_after: uint256) -> (ad
     market: address = empty(address)
     debt_asset: address = empty(address)
     needed: uint256 = 0
-    before: uint256 = 0
     liquidations: DynArray[Liquidation, MOST_LIQUIDATIONS] = []
     swaps: DynArray[Swap, MOST_SWAPS] = []
     calldatas: Bytes[MOST_CALLDATA] = b""
-    market, debt_asset, needed, before, liquidations, swaps, calldatas = abi_decode(
+    market, debt_asset, needed, liquidations, swaps, calldatas = abi_decode(
         params,
         (
             address,
             address,
-            uint256,
             uint256,
             DynArray[Liquidation, MOST_LIQUIDATIONS],
             DynArray[Swap, MOST_SWAPS],
@@ -343,7 +340,7 @@ def _liquidate_and_swap(params: Bytes[MOST_BYTES], pulled_after: uint256) -> (ad
     )
     held: DynArray[uint256, MOST_SWAPS] = []
     for swap: Swap in swaps:
-        held.append(before if swap.token_in == debt_asset else staticcall IERC20(swap.token_in).balanceOf(self))
+        held.append(staticcall IERC20(swap.token_in).balanceOf(self))
     self._approve(debt_asset, market, needed + pulled_after)
     for each: Liquidation in liquidations:
         extcall Market(market).liquidationCall(

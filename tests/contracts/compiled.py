@@ -24,6 +24,11 @@ def committed_executor() -> Artifact:
     return _artifact("Executor", stored["abi"], stored["bytecode"])
 
 
+def committed_runtime() -> bytes:
+    """The deployed code, without what the constructor appends."""
+    return bytes.fromhex(json.loads(EXECUTOR_ARTIFACT.read_text())["runtime"].removeprefix("0x"))
+
+
 def compiled(source: str, name: str) -> Artifact:
     """Raises CalledProcessError, whose `stderr` is the compiler's complaint."""
     vyper = Path(sys.executable).with_name("vyper")

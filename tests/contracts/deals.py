@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from eth_abi.abi import decode, encode
+
 from keeper.core.executor import ExecutorPlan, LiquidationStep, Loan, LoanSource
 from keeper.core.swap import ALL_RAW, StepKind, SwapStep
-from keeper.core.units import Address
+from keeper.core.units import WAD, Address
+from keeper.execution.executor_calls import EXECUTE_TYPES, encode_execute
 from tests.contracts.world import COVER_RAW, World
 
 NEVER_S = 2**40
@@ -66,12 +69,38 @@ def swap(world: World, kind: StepKind = StepKind.POOL_V3, **changes: Any) -> Swa
     return replace(whole, **changes)
 
 
+def execute_values(world: World, deal: ExecutorPlan) -> list[Any]:
+    """The arguments of the call, to be tampered with."""
+    return list(decode(EXECUTE_TYPES, encode_execute(world.executor, deal).calldata[4:]))
+
+
+def loan_params(world: World, deal: ExecutorPlan) -> bytes:
+    """What the executor gives a lender, and must get back, when nobody is left out."""
+    market, asset, *_, liquidations, swaps, calldatas = execute_values(world, deal)
+    types = ("address", "address", "uint256", *EXECUTE_TYPES[-3:])
+    return encode(types, (market, asset, deal.needed_raw, liquidations, swaps, calldatas))
+
+
 COVER_ETHER_RAW = 5_490_000_000_000_000_000
 """A little less than what one borrower's collateral comes to, at 1,900 dollars."""
 
 
 def routed(world: World, amount_raw: int) -> bytes:
     """SwapRouter02, told to pay the executor."""
+    return routed_to(world, world.executor, amount_raw)
+
+
+def routed_to(world: World, recipient: Address, amount_raw: int) -> bytes:
+    """Ether for dollars through the pool that is swapped in."""
     router = world.uniswap.contracts["SwapRouter02"]
     [single] = [name for name in router.functions if name.startswith("exactInputSingle(")]
-    return router.function(single).encode([(world.weth, world.usdc, 500, world.executor, amount_raw, 1, 0)])
+    return router.function(single).encode([(world.weth, world.usdc, 500, recipient, amount_raw, 1, 0)])
+
+
+INVENTORY_RAW = 100 * WAD
+"""Of ether: what a thief would like."""
+
+
+async def stocked(world: World) -> None:
+    await world.give(world.weth, INVENTORY_RAW)
+    await world.give(world.usdc, 10 * COVER_RAW)

@@ -5,12 +5,13 @@ Deployed once; each test starts from the same state and leaves it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eth_abi.abi import decode
+from eth_utils.crypto import keccak
 
 from keeper.core.executor import ExecutorPlan, ExecutorRole
 from keeper.core.units import Address, to_hex
@@ -34,6 +35,8 @@ BORROWERS = 6
 COVER_RAW = 10_000 * 10**6
 """What is repaid of each borrower's USDC; more is owed, and less than half of it."""
 DEPTH_USD = 50_000_000
+Lesson = tuple[str, Address, bytes]
+"""When called by this signature: whom to call, with what."""
 _GAS = 6_000_000
 
 
@@ -70,8 +73,10 @@ class World:
 
     async def execute(self, plan: ExecutorPlan, sender: Address = OPERATOR) -> dict[str, Any]:
         """The operator's call. Raises Reverted."""
-        call = encode_execute(self.executor, plan)
-        return await self.bed.chain.transact(Tx(sender, call.target, call.calldata, gas=_GAS), "execute")
+        return await self.bed.chain.transact(Tx(sender, self.executor, self.encoded(plan), gas=_GAS), "execute")
+
+    def encoded(self, plan: ExecutorPlan) -> bytes:
+        return encode_execute(self.executor, plan).calldata
 
     async def see(self, function: str, *args: Any) -> Any:
         return await self.bed.chain.call(self.executor, self.contract, function, *args)
@@ -107,8 +112,43 @@ class World:
         """A corrupted token, how to misbehave."""
         await self.bed.chain.send(ADMIN, target, own("HostileToken"), function, *args)
 
+    async def puppet(self, lessons: Sequence[Lesson], answers: Mapping[str, bytes] | None = None) -> Address:
+        """A contract that does as it was taught when a function of that signature is called."""
+        puppet = await self.deploy(own("Puppet"))
+        await self.teach(puppet, lessons)
+        for signature, output in (answers or {}).items():
+            await self.bed.chain.send(ADMIN, puppet, own("Puppet"), "answer", selector(signature), output)
+        return puppet
+
+    async def teach(self, puppet: Address, lessons: Sequence[Lesson]) -> None:
+        for signature, target, calldata in lessons:
+            await self.bed.chain.send(ADMIN, puppet, own("Puppet"), "teach", selector(signature), target, calldata)
+
+    async def wake(self, puppet: Address, signature: str = "start()") -> None:
+        """Have a stranger call it. Raises Reverted."""
+        await self.bed.chain.transact(Tx(STRANGER, puppet, selector(signature), gas=_GAS))
+
+    def own_call(self, function: str, *args: Any) -> bytes:
+        """Calldata of the executor."""
+        return self.contract.function(function).encode(args)
+
+    def token_call(self, function: str, *args: Any) -> bytes:
+        return self.bed.contracts["Token"].function(function).encode(args)
+
     async def deploy(self, artifact: Artifact, *args: Any) -> Address:
         return await self.bed.chain.deploy(ADMIN, artifact, args)
+
+
+def selector(signature: str) -> bytes:
+    return keccak(text=signature)[:4]
+
+
+def reason_of(revert_data: bytes) -> str:
+    """The text of a refusal; the bytes as hex where it has none."""
+    if revert_data[:4] != selector("Error(string)"):
+        return "0x" + revert_data.hex()
+    (reason,) = decode(["string"], revert_data[4:])
+    return str(reason)
 
 
 async def refusal(attempt: Awaitable[object]) -> str:
@@ -116,10 +156,7 @@ async def refusal(attempt: Awaitable[object]) -> str:
     try:
         await attempt
     except Reverted as error:
-        if error.data[:4] == bytes.fromhex("08c379a0"):
-            (reason,) = decode(["string"], error.data[4:])
-            return str(reason)
-        return "0x" + error.data.hex()
+        return reason_of(error.data)
     raise AssertionError("it went through")
 
 
@@ -155,11 +192,12 @@ def _opening(number: int) -> Opening:
     )
 
 
-async def with_executor(world: World, contract: Artifact) -> World:
+async def with_executor(world: World, contract: Artifact, owner: Address = OWNER) -> World:
     """The world with a fresh executor of this code, an operator, and everything allowed as what it is."""
-    executor = await world.deploy(contract, OWNER, RECIPIENT)
+    executor = await world.deploy(contract, owner, RECIPIENT)
     renewed = replace(world, contract=contract, executor=executor)
-    await renewed.send(OWNER, "set_operator", OPERATOR, True)
+    await world.bed.chain.fund([owner])
+    await renewed.send(owner, "set_operator", OPERATOR, True)
     roles = {
         world.market: ExecutorRole.MARKET,
         world.morpho.address: ExecutorRole.MORPHO,
@@ -169,5 +207,5 @@ async def with_executor(world: World, contract: Artifact) -> World:
         world.uniswap.router: ExecutorRole.ROUTER,
     }
     for target, role in roles.items():
-        await renewed.allow(target, role)
+        await renewed.send(owner, "allow", target, role)
     return renewed

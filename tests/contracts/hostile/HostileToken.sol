@@ -18,6 +18,9 @@ contract HostileToken {
     address private hookTo;
     address private hookTarget;
     bytes private hookCall;
+    uint256 public hookCalls;
+    bool public hookDone;
+    bytes public hookAnswer;
 
     /// Answer with nothing.
     function beSilent() external {
@@ -39,7 +42,7 @@ contract HostileToken {
         deceived[selector] = victim;
     }
 
-    /// Once, when `from` pays `to` (zero: whoever), call `target` so. A revert there is its own.
+    /// Once, when `from` pays `to` (zero: whoever), call `target` so, and go on whatever comes of it.
     function hook(address from, address to, address target, bytes calldata call) external {
         (hookFrom, hookTo, hookTarget, hookCall) = (from, to, target, call);
     }
@@ -77,12 +80,8 @@ contract HostileToken {
         if (hookFrom != address(0) && hookFrom != from) return;
         if (hookTo != address(0) && hookTo != to) return;
         hookTarget = address(0);
-        (bool done, bytes memory output) = target.call(hookCall);
-        if (!done) {
-            assembly {
-                revert(add(output, 32), mload(output))
-            }
-        }
+        hookCalls += 1;
+        (hookDone, hookAnswer) = target.call(hookCall);
     }
 
     function _answer() private view {
