@@ -21,8 +21,9 @@ from keeper.core.swap import Selling
 _GRID = 32
 _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
-_FEW = 16
+_FEW = 8
 """So few sizes are tried one by one."""
+_FINE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +130,27 @@ class SizeByProfit:
 
 
 def peak(low: int, high: int, value: Callable[[int], int | None]) -> int:
-    """Where a function that rises, then falls, is highest in [low, high]; where it has no value it counts as falling. Small
-    ripples cost no more than their own height."""
-    while high - low > _FEW:
-        third = (high - low) // 3
-        left, right = low + third, high - third
-        at_left, at_right = value(left), value(right)
+    """Where a function that rises, then falls, is highest in [low, high], to a 4096th of the place: a top is flat, so that what
+    is missed of its height is far less. Where it has no value it counts as falling. Small ripples cost no more than their own
+    height. By golden section, each step one evaluation."""
+    left, right = _inner(low, high)
+    at_left, at_right = value(left), value(right)
+    while high - low > max(_FEW, high >> _FINE):
         if at_right is None or (at_left is not None and at_left >= at_right):
-            high = right
+            high, right, at_right = right, left, at_left
+            left = _inner(low, high)[0]
+            at_left = value(left)
         else:
-            low = left
-    return best_of(range(low, high + 1), value)
+            low, left, at_left = left, right, at_right
+            right = _inner(low, high)[1]
+            at_right = value(right)
+    step = max(1, (high - low) // _FEW)
+    return best_of([*range(low, high, step), high], value)
+
+
+def _inner(low: int, high: int) -> tuple[int, int]:
+    width = (high - low) * 618 // 1_000
+    return high - width, low + width
 
 
 def best_of(places: Sequence[int], value: Callable[[int], int | None]) -> int:

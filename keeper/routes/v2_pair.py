@@ -4,7 +4,7 @@ check is UniswapV2Pair.swap, v2-core 1.0.1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keeper.core.block import Call, CallResult
 from keeper.core.swap import Filled, StepKind, SwapStep
@@ -61,12 +61,14 @@ class V2Pair:
         return both if token_in == self.token0 else (both[1], both[0])
 
     def _filled(self, token_in: Address, paid: int, out: int) -> Filled | None:
-        if token_in == self.token0:
-            after = replace(self, reserve0_raw=self.reserve0_raw + paid, reserve1_raw=self.reserve1_raw - out)
-        else:
-            after = replace(self, reserve0_raw=self.reserve0_raw - out, reserve1_raw=self.reserve1_raw + paid)
-        if max(after.reserve0_raw, after.reserve1_raw) > _MOST_RESERVE:
+        zero_in = token_in == self.token0
+        reserve0_raw = self.reserve0_raw + (paid if zero_in else -out)
+        reserve1_raw = self.reserve1_raw + (-out if zero_in else paid)
+        if max(reserve0_raw, reserve1_raw) > _MOST_RESERVE:
             return None
+        after = V2Pair(
+            self.address, self.token0, self.token1, self.fee_bps, reserve0_raw, reserve1_raw, self.margin_bps
+        )
         return Filled(paid, out, HOP_GAS, after)
 
     def step(self, token_in: Address, amount_raw: int, limit_raw: int, *, exact_out: bool) -> SwapStep:
@@ -99,4 +101,6 @@ class V2Watch:
         reserves = [unsigned(word, 112, f"{what} reserve") for word in found[:2]]
         if not all(reserves):
             return None, self
-        return V2Pair(self.address, self.token0, self.token1, self.fee_bps, reserves[0], reserves[1], self.margin_bps), self
+        return V2Pair(
+            self.address, self.token0, self.token1, self.fee_bps, reserves[0], reserves[1], self.margin_bps
+        ), self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from keeper.core.swap import Filled, StepKind, SwapStep
@@ -238,8 +238,9 @@ class V3Pool:
             bounds = (segment.end_tick + 1, segment.start_tick + 1)
         else:
             bounds = (segment.start_tick, segment.end_tick)
-        after = replace(self, sqrt_price_x96=end_x96, tick_bounds=bounds, liquidity=liquidity)
-        return Filled(paid, out, HOP_GAS + crossed * TICK_GAS, after)
+        return Filled(
+            paid, out, HOP_GAS + crossed * TICK_GAS, V3Pool(self.fixed, end_x96, bounds, liquidity, self.ticks)
+        )
 
     def step(self, token_in: Address, amount_raw: int, limit_raw: int, *, exact_out: bool) -> SwapStep:
         down = token_in == self.fixed.token0
