@@ -1,8 +1,8 @@
 """What liquidations through the executor cost in gas, against the same done by hand, each from one and the same state.
 
 By hand: three transactions of their own. A flash loan of Aave by a receiver that only approves what is asked back, a
-liquidationCall of an account that holds the money and has approved it, a swap of what came in through Uniswap's router. The real
-Aave 3.6 and Uniswap v3, gas as the receipts say. The executor sells in the same pool; it asserts no health afterwards.
+liquidationCall of an account that holds the money and has approved it, a swap of what came in through Uniswap's router. The
+real Aave 3.6 and Uniswap v3, gas as the receipts say. The executor sells in the same pool; it asserts no health afterwards.
 """
 
 from __future__ import annotations
