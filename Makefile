@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 PYTEST := $(PYTHON) -m pytest
-# As many workers as cores, at most 8; the tests of one module share a worker, and so its chain.
-WORKERS := -n auto --maxprocesses 8 --dist loadscope
+# At most 8 workers; tests/conftest.py says how many, and who gets which test when.
+WORKERS := -n auto --maxprocesses 8 --no-loadscope-reorder
 
 .PHONY: help
 help:  ## Show this list
