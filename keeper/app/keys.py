@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.core.errors import ConfigError
 from keeper.core.units import Address, address_from_hex, to_hex
+from keeper.settings.relays import Relays
 from keeper.settings.signing import Signer as SignerSettings
 from keeper.telemetry.redact import Redactor
 
 if TYPE_CHECKING:
     from keeper.execution.signing.keystore import KeystoreSigner, PasswordSource
+    from keeper.execution.signing.reputation import ReputationKey
     from keeper.execution.signing.signer import Signer
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,6 +36,7 @@ class KeyRing:
         self._redactor = redactor
         self._opened: dict[SignerSettings, Signer] = {}
         self._unlocked: dict[Path, KeystoreSigner] = {}
+        self._reputations: dict[Path, ReputationKey] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> KeyRing:
@@ -69,6 +72,17 @@ class KeyRing:
         if keystore not in self._unlocked:
             self._unlocked[keystore] = load_keystore(keystore, self._masked(_password(keystore, password_file)))
         return self._unlocked[keystore]
+
+    def reputation(self, relays: Relays) -> ReputationKey:
+        """The key under which relays know us. Raises `ConfigError`."""
+        from keeper.execution.signing.keystore import load_reputation
+
+        for url in relays.urls:
+            self._redactor.add_url(url.get_secret_value())
+        if relays.keystore not in self._reputations:
+            password = self._masked(_password(relays.keystore, relays.password_file))
+            self._reputations[relays.keystore] = load_reputation(relays.keystore, password)
+        return self._reputations[relays.keystore]
 
     async def _remote(self, url: str, signing: SignerSettings) -> Signer:
         from keeper.execution.signing.remote import RemoteSigner
@@ -116,6 +130,20 @@ def check_signer(signing: SignerSettings) -> None:
         from keeper.execution.signing.kms import check_library
 
         check_library()
+
+
+def check_relays(relays: Relays, signing: SignerSettings | None) -> None:
+    """The same for the key under which relays know us; and that it is not the signer's, as far as the files say."""
+    from keeper.execution.signing.keystore import named_address, read_keystore
+
+    named = named_address(read_keystore(relays.keystore))
+    if relays.password_file is not None:
+        _password(relays.keystore, relays.password_file)()
+    if signing is None:
+        return
+    same = signing.keystore is not None and signing.keystore.resolve() == relays.keystore.resolve()
+    if same or (signing.address is not None and named == address_from_hex(signing.address)):
+        raise ConfigError(f"keystore {relays.keystore} is the signer's own: make another one, without money")
 
 
 def _check_address(found: Address, signing: SignerSettings) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
+from keeper.app.relays import private_route
 from keeper.app.replacing import replacing_for
 from keeper.app.terms import fee_cap_wei, final_rpc
 from keeper.chain.client import ChainClient
@@ -35,6 +36,8 @@ from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
 from keeper.execution.tokens import read_decimals
+from keeper.pipeline.gate import GatedIntents
+from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
@@ -77,6 +80,7 @@ class Means:
     funding: Funding
     simulator: Simulator
     submitter: Submitter
+    rails: Rails
     name: str
 
 
@@ -86,6 +90,8 @@ class Acting:
 
     mode: str
     keys: KeyRing
+    purse: SharedPurse | None = None
+    """What all chains of the process spend together; None where there is one chain alone."""
 
 
 def effective_mode(settings: Settings, plan: RunPlan) -> str:
@@ -108,19 +114,19 @@ async def means_for(
     transactions: Transactions,
     journal: Journal,
     stack: AsyncExitStack,
+    rails_for: Callable[[Address], Rails],
 ) -> Means:
-    """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil."""
+    """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil. `rails_for`: by who pays."""
     mode = acting.mode
     if mode == "live":
-        return await _live(acting.keys, ground, markets, transactions, journal)
+        return await _live(acting.keys, ground, markets, transactions, journal, stack)
     owner = PLACEHOLDER_KEEPER
     if ground.chain.keeper_address is not None:
         owner = address_from_hex(ground.chain.keeper_address)
     dealt = DealtFunding(SlotFinder(ground.rpc), owner)
     simulator = simulator_of(ground, markets, owner, dealt)
-    if mode == "fork":
-        return Means(owner, dealt, simulator, await _fork(ground, markets, dealt, stack), mode)
-    return Means(owner, dealt, simulator, DrySubmitter(), mode)
+    submitter = await _fork(ground, markets, dealt, stack) if mode == "fork" else DrySubmitter()
+    return Means(owner, dealt, simulator, submitter, rails_for(owner), mode)
 
 
 def simulator_of(
@@ -151,7 +157,12 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
 
 
 async def _live(
-    keys: KeyRing, ground: Ground, markets: FollowedMarkets, transactions: Transactions, journal: Journal
+    keys: KeyRing,
+    ground: Ground,
+    markets: FollowedMarkets,
+    transactions: Transactions,
+    journal: Journal,
+    stack: AsyncExitStack,
 ) -> Means:
     permit = await _permit(ground)
     signing = ground.chain.signer
@@ -174,7 +185,10 @@ async def _live(
         max_fee_cap_wei=fee_cap_wei(ground.chain),
         gas_limit_cap=LIQUIDATION_GAS_CAP,
     )
-    sender = Sender(ground.rpc, GuardedSigner(key, policy), transactions, ground.chain_id)
+    route = await private_route(
+        ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number
+    )
+    sender = Sender(route or ground.rpc, GuardedSigner(key, policy), GatedIntents(transactions, rails), ground.chain_id)
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
     bounds_raw = await _bounds_raw(ground)
 
@@ -198,6 +212,7 @@ async def _live(
         replenish,
         signing.most_in_flight,
         replacing=replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal),
+        on_head=route.on_head if route is not None else None,
         earlier=Earlier(ground.rpc, transactions, read_back, ground.name, ground.chain_id, sender.address),
     )
     for followed in await submitter.start(ground.head):
@@ -206,9 +221,10 @@ async def _live(
             await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
     heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
+    await rails.look(head)
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = simulator_of(ground, markets, sender.address)
-    return Means(sender.address, funding, simulator, submitter, "live")
+    return Means(sender.address, funding, simulator, submitter, rails, "live")
 
 
 async def _permit(ground: Ground) -> LivePermit:

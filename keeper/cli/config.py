@@ -13,6 +13,7 @@ from keeper.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from keeper.settings import Settings
+    from keeper.settings.relays import Relays
     from keeper.settings.signing import Signer
 
 config_app = typer.Typer(no_args_is_help=True)
@@ -47,6 +48,8 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
             raise ConfigError(f"{config}: {error}") from None
         if chain.signer is not None:
             _check_signer(config, name, chain.signer)
+        if chain.relays is not None:
+            _check_relays(config, name, chain.relays, chain.signer)
     _check_alerts(config, [url.get_secret_value() for url in settings.alerts])
     concerns = [*live_concerns(settings), *_absent_sockets(settings)]
     table = Table(title=f"{config}: {'to be looked at' if concerns else 'in order'}", title_justify="left")
@@ -84,3 +87,12 @@ def _check_signer(config: Path, name: str, signer: Signer) -> None:
         check_signer(signer)
     except ConfigError as error:
         raise ConfigError(f"{config}: chains.{name}.signer: {error}") from None
+
+
+def _check_relays(config: Path, name: str, relays: Relays, signer: Signer | None) -> None:
+    from keeper.app.keys import check_relays
+
+    try:
+        check_relays(relays, signer)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: chains.{name}.relays: {error}") from None

@@ -37,6 +37,8 @@ from keeper.settings.environment import refuse_unknown, variable_of
 from keeper.settings.errors import first_problem, one_line
 from keeper.settings.fields import TABLE, Exact, RpcUrl, WsUrl, as_list, exact
 from keeper.settings.presets import AddressText, Preset, load_preset
+from keeper.settings.relays import Relays
+from keeper.settings.rails import Rails, SharedRails
 from keeper.settings.signing import Signer
 
 Mode = Literal["dry", "live"]
@@ -182,6 +184,8 @@ class Chain(_Model):
     reorg_depth: int = Field(64, ge=1, le=4096)
     """Reorgs of so many blocks are unwound exactly; after a deeper one the book is built again from a saved one."""
     signer: Signer | None = None
+    rails: Rails = Rails()
+    relays: Relays | None = None
     policy: Policy = Policy()
     prices: Prices = Prices()
     fees: Fees = Fees()
@@ -191,6 +195,12 @@ class Chain(_Model):
     def _has_market(self) -> Chain:
         if not self.addresses_provider and self.preset is None:
             raise ValueError("needs addresses_provider or preset")
+        return self
+
+    @model_validator(mode="after")
+    def _offers_within_the_window(self) -> Chain:
+        if self.relays is not None:
+            self.relays.blocks_of(self.inclusion_blocks)
         return self
 
     def load_preset(self) -> Preset | None:
@@ -219,6 +229,7 @@ class Settings(BaseSettings):
     """Apprise URLs."""
     anvil: Path | None = None
     """anvil binary for --fork; default: PATH, else the demo's install."""
+    rails: SharedRails = SharedRails()
     chains: dict[str, Chain] = Field(min_length=1)
 
     @classmethod

@@ -16,7 +16,7 @@ from keeper.core.block import Call
 from keeper.core.errors import Defect, Refused
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, SentTransaction
-from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
+from keeper.core.units import Hash32, hash_from_hex, to_hex
 from keeper.execution.relays.relay import Relay, RelayMethod
 from keeper.execution.relays.route import PrivateRoute, RelayTerms
 from keeper.execution.sender import Sender, Sending
@@ -25,10 +25,8 @@ from keeper.execution.tokens import approve
 from tests.relays.local_relay import LocalRelay
 from tests.signing.stands import CANARY
 from tests.unit.execution.fakes import (
-    BORROWER,
     CHAIN_ID,
     FEES,
-    LIQUIDATE,
     OTHER_BORROWER,
     POOL,
     TOKEN,
@@ -87,7 +85,7 @@ async def setting(
             url = await stack.enter_async_context(relay.serving())
             rpc = await stack.enter_async_context(JsonRpc(url, timeout_s=timeout_s, headers_for=REPUTATION.headers))
             targets.append(Relay(rpc, rpc.label, method, REPUTATION.address))
-        route = await stack.enter_async_context(PrivateRoute(node, targets, terms, tell))
+        route = await stack.enter_async_context(PrivateRoute(node, targets, terms, tell, 0))
         sender = Sender(route, signer(), store, CHAIN_ID)
         await sender.start(head(1))
         here = Setting(node, route, sender, store, told)
@@ -340,17 +338,7 @@ async def test_where_it_is_published_later_a_refusal_by_all_is_none() -> None:
         assert len(here.node.sends) == 1
 
 
-async def test_an_order_before_any_head_is_a_defect() -> None:
+async def test_a_transaction_in_a_batch_is_a_defect() -> None:
     async with setting([LocalRelay()]) as here:
-        here.route._head_number = None
-        with pytest.raises(Defect, match="before any head"):
-            await here.route.request("eth_sendRawTransaction", [to_hex(await _raw())])
         with pytest.raises(Defect, match="never in a batch"):
             await here.route.batch([("eth_sendRawTransaction", ["0x"])])
-
-
-async def _raw() -> bytes:
-    from keeper.execution.signing.signer import TransactionFields
-
-    call = Call(Address(POOL), LIQUIDATE + BORROWER)
-    return (await signer().sign_transaction(TransactionFields(CHAIN_ID, 0, call, 100_000, 2, 1))).raw

@@ -13,6 +13,7 @@ from keeper.app.keys import KeyRing
 from keeper.core.errors import ConfigError, RpcUnreachable
 from keeper.core.units import to_hex
 from keeper.execution.signing.envelope import decode_signed
+from keeper.settings.relays import Relays
 from keeper.settings.signing import Signer
 from keeper.telemetry.redact import Redactor
 from tests.signing.stands import ADDRESS, CANARY, KEY, KmsStand, RemoteStand, serving
@@ -89,3 +90,18 @@ async def test_a_key_in_kms_is_held_against_the_address(ring: KeyRing) -> None:
         assert decode_signed((await signer.sign_transaction(FIELDS)).raw).sender == ADDRESS
         with pytest.raises(ConfigError, match="aws_kms_key_id is for"):
             await ring.open(Signer.model_validate({**table, "address": OTHER_ADDRESS}))
+
+
+async def test_the_reputation_key_is_unlocked_once_and_its_relays_masked(
+    tmp_path: Path, ring: KeyRing, redactor: Redactor
+) -> None:
+    signing = by_keystore(tmp_path)
+    relays = Relays.model_validate(
+        {"urls": f"https://relay/{CANARY}", "keystore": signing.keystore, "password_file": signing.password_file}
+    )
+    key = ring.reputation(relays)
+    (tmp_path / "password").unlink()
+    assert ring.reputation(relays) is key
+    assert key.address == ADDRESS
+    assert KEY.hex() not in repr(key) + str(key.headers(b"{}"))
+    assert CANARY not in redactor.clean(f"asked https://relay/{CANARY}")

@@ -60,16 +60,17 @@ class _Held:
 
 
 class PrivateRoute:
-    """`keeper.execution.rpc.Rpc` for one sender; an async context manager, inside which it goes on offering."""
+    """`keeper.execution.rpc.Rpc` for one sender; an async context manager, inside which it goes on offering. `head_number`
+    stands until `on_head` tells of another."""
 
-    def __init__(self, node: Rpc, relays: Sequence[Relay], terms: RelayTerms, told: Told) -> None:
+    def __init__(self, node: Rpc, relays: Sequence[Relay], terms: RelayTerms, told: Told, head_number: int) -> None:
         self._node = node
         self._relays = relays
         self._terms = terms
         self._told = told
         self._group = Group()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._head_number: int | None = None
+        self._head_number = head_number
         self._held: dict[int, _Held] = {}
         """By nonce."""
         self._behind: dict[Call, bytes] = {}
@@ -122,8 +123,6 @@ class PrivateRoute:
         if _is_anybodys(envelope.fields):
             answer: str = await self._node.request(SEND, [to_hex(raw)])
             return answer
-        if self._head_number is None:
-            raise Defect("an order was sent before any head was seen")
         before = self._behind.pop(envelope.fields.call, None)
         held = self._held[nonce] = _Held(raw, envelope.hash, nonce, self._head_number, before)
         refusals = await self._refusals(held)
@@ -154,7 +153,6 @@ class PrivateRoute:
         ]
 
     async def _offer(self, relay: Relay, held: _Held) -> Offered:
-        assert self._head_number is not None, "nothing is held before a head was seen"
         last_block = held.since_block + self._terms.for_blocks
         offered = await relay.offer(self._bundle(held), self._head_number + 1, last_block)
         if offered.answer is Answer.ACCEPTED:

@@ -273,6 +273,40 @@ def test_a_keystore_for_another_address_is_one_line(tmp_path: Path, capsys: pyte
     assert checked(tmp_path, with_signer(tmp_path) + configured.replace("ab", "cd"), capsys)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        ("", None),
+        ("for_blocks = 2", None),
+        (
+            "for_blocks = 3",
+            "relays.for_blocks is 3, but orders are planned for inclusion_blocks = 2 and may be offered for 2",
+        ),
+        ('fallback = "public"', None),
+        ('fallback = "public"\nfor_blocks = 2', "relays.for_blocks is 2"),
+        ('method = "telegram"', "relays.method"),
+        ('password_file = "nowhere"', "nowhere does not exist"),
+    ],
+)
+def test_orders_are_offered_to_relays_no_longer_than_their_plans_hold(
+    more: str, says: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private(tmp_path / "reputation.json", LOCKED)
+    text = f'{GOOD}[chains.sepolia.relays]\nurls = "https://relay/{CANARY}"\nkeystore = "{tmp_path}/reputation.json"\n'
+    code, out, err = checked(tmp_path, text + more, capsys)
+    assert code == (0 if says is None else 2)
+    assert (says or "") in err
+    assert CANARY not in out + err
+
+
+def test_the_key_that_relays_know_is_not_the_signers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED)
+    relays = f'[chains.sepolia.relays]\nurls = "https://relay"\nkeystore = "{tmp_path}/keystore.json"\n'
+    code, out, err = checked(tmp_path, with_signer(tmp_path) + relays, capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "chains.sepolia.relays: keystore" in err and "is the signer's own" in err
+
+
 def test_live_on_a_mainnet_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     private(tmp_path / "keystore.json", LOCKED)
     text = 'mode = "live"\n' + with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"')
