@@ -23,7 +23,13 @@ class Purpose(StrEnum):
     LIQUIDATION = "liquidation"
     ALLOWANCE = "allowance"
     CANCEL = "cancel"
-    """It does nothing but use a nonce; it alone may be sent while a pause stands."""
+    """It does nothing but use a nonce."""
+    OWNER = "owner"
+    """A person's order to our own executor: deploying it, what it may do, taking out what it holds."""
+
+
+PASSES_A_PAUSE = frozenset({Purpose.CANCEL, Purpose.OWNER})
+"""What may be sent while a pause stands: it takes no risk, and who pauses may want to take the money home."""
 
 
 @dataclass(frozen=True, slots=True)
