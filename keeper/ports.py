@@ -130,6 +130,10 @@ class Submitter(Protocol):
         """Cancel all that may still be mined, as far as that can be done. Returns how many cancellations were accepted."""
         ...
 
+    async def cancel_open(self, head: BlockRef) -> int:
+        """Cancel all that may still be mined, as far as that can be done. Returns how many cancellations were accepted."""
+        ...
+
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """The outcome once every transaction is settled; None while one is still pending."""
         ...
@@ -209,6 +213,10 @@ class Pauses(Protocol):
     async def lift(self, chain_id: int | None, by: str) -> None:
         """All pauses, or those of one chain; durable when it returns."""
         ...
+
+
+class Kept(Transactions, Ledger, Pauses, Protocol):
+    """What the store keeps of all that is sent, spent and stopped."""
 
 
 class Journal(Protocol):

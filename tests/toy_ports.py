@@ -209,6 +209,8 @@ class ToyLive:
     submitted: list[Submission] = field(default_factory=list)
     most: int | None = None
     rehearses: bool = False
+    cancelled: list[int] = field(default_factory=list)
+    """The heads at which everything was to be cancelled."""
 
     async def prepare(self, head: BlockRef) -> None:
         await self.faults.step("prepare")
@@ -220,6 +222,10 @@ class ToyLive:
             for submission in self.submitted
             if any(sent.transaction_hash in waiting for sent in submission.transactions)
         }
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        self.cancelled.append(head.number)
+        return len(self.world.mempool)
 
     async def cancel_open(self, head: BlockRef) -> int:
         self.cancelled.append(head.number)
@@ -280,6 +286,9 @@ class ToyFork:
 
     def open_borrowers(self) -> frozenset[Address]:
         return frozenset()
+
+    async def cancel_open(self, head: BlockRef) -> int:
+        return 0
 
     async def cancel_open(self, head: BlockRef) -> int:
         return 0

@@ -8,6 +8,9 @@ from typing import Any
 
 from keeper.core.checkpoint import Checkpoint, Stage
 from keeper.core.events import Event, Kind
+from keeper.core.ledger import Valuation
+from keeper.core.pauses import Pause, StandingPause
+from keeper.core.spending import Spending
 from keeper.core.standing import Standing
 from keeper.core.units import Address
 from tests.toy_ports import Faults
@@ -33,6 +36,45 @@ class MemoryJournal:
 
     def of(self, *kinds: Kind) -> list[Event]:
         return [event for event in self.events if event.kind in kinds]
+
+
+@dataclass
+class MemoryLedger:
+    """`keeper.ports.Ledger` that a test fills."""
+
+    spent: Spending = field(default_factory=lambda: Spending((), (), ()))
+    spending_changes: int = 0
+    values: list[Valuation] = field(default_factory=list)
+
+    def becomes(self, spent: Spending) -> None:
+        self.spent = spent
+        self.spending_changes += 1
+
+    async def value(self, valuations: Sequence[Valuation]) -> None:
+        self.values += valuations
+
+    async def spending(self, since_s: int) -> Spending:
+        return replace(self.spent, settled=tuple(each for each in self.spent.settled if each.timestamp_s > since_s))
+
+
+@dataclass
+class MemoryPauses:
+    """`keeper.ports.Pauses` in a list."""
+
+    standing: list[StandingPause] = field(default_factory=list)
+    ever: int = 0
+
+    async def standing_pauses(self) -> Sequence[StandingPause]:
+        return list(self.standing)
+
+    async def pause(self, pause: Pause) -> None:
+        alike = [each for each in self.standing if (each.pause.scope, each.pause.reason) == (pause.scope, pause.reason)]
+        if not alike:
+            self.ever += 1
+            self.standing.append(StandingPause(self.ever, pause, "2026-01-01T00:00:00.000Z"))
+
+    async def lift(self, chain_id: int | None, by: str) -> None:
+        self.standing = [each for each in self.standing if chain_id not in (None, each.pause.scope.chain_id)]
 
 
 @dataclass

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from keeper import __version__
 from keeper.app.ground import Listener, reached
 from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
+from keeper.app.railing import purse_of, rails_of
 from keeper.app.parts import FollowedMarkets, preset_check
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.capabilities import Capabilities, probe, slower_ways
@@ -21,7 +23,7 @@ from keeper.core.units import Address
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.loop import ChainLoop
 from keeper.pipeline.market import MarketFollower
-from keeper.ports import Checkpoints, Journal, Transactions
+from keeper.ports import Checkpoints, Journal, Kept
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.state import State
@@ -38,7 +40,7 @@ async def built_chain(
     chain: ChainSettings,
     acting: Acting,
     checkpoints: Checkpoints,
-    transactions: Transactions,
+    kept: Kept,
     journal: Journal,
     listener: Listener | None = None,
 ) -> AsyncIterator[tuple[Ground, Means, ChainLoop]]:
@@ -49,7 +51,9 @@ async def built_chain(
         capabilities = await probe(ground.rpc, ground.head)
         followers = followers_of(ground, checkpoints)
         markets = FollowedMarkets(followers, ground.wrapped_native)
-        means = await means_for(acting, ground, markets, transactions, journal, stack)
+        purse = acting.purse or purse_of(settings, kept)
+        rails_for = partial(rails_of, ground, purse, kept, journal)
+        means = await means_for(acting, ground, markets, kept, journal, stack, rails_for)
         loop = ChainLoop(
             name,
             ground.client,
@@ -64,6 +68,7 @@ async def built_chain(
             time.time,
             head_age_limit_s(chain, ground.block_s, ground.on_demand),
             await asset_labels(ground),
+            means.rails,
         )
         await journal.record(
             [

@@ -38,6 +38,8 @@ from keeper.execution.slots import SlotFinder
 from keeper.execution.tokens import read_decimals
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
+from keeper.pipeline.gate import GatedIntents
+from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
@@ -92,6 +94,8 @@ class Acting:
     keys: KeyRing
     purse: SharedPurse | None = None
     """What all chains of the process spend together; None where there is one chain alone."""
+    purse: SharedPurse | None = None
+    """What all chains of the process spend together; None where there is one chain alone."""
 
 
 def effective_mode(settings: Settings, plan: RunPlan) -> str:
@@ -119,7 +123,7 @@ async def means_for(
     """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil. `rails_for`: by who pays."""
     mode = acting.mode
     if mode == "live":
-        return await _live(acting.keys, ground, markets, transactions, journal, stack)
+        return await _live(acting.keys, rails_for, ground, markets, transactions, journal, stack)
     owner = PLACEHOLDER_KEEPER
     if ground.chain.keeper_address is not None:
         owner = address_from_hex(ground.chain.keeper_address)
@@ -158,6 +162,7 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
 
 async def _live(
     keys: KeyRing,
+    rails_for: Callable[[Address], Rails],
     ground: Ground,
     markets: FollowedMarkets,
     transactions: Transactions,
@@ -174,6 +179,7 @@ async def _live(
         key = await keys.open(signing)
     except ConfigError as error:
         raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
+    rails = rails_for(key.address)
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
     approvals: dict[Address, frozenset[Address]] = {}
     for asset, pool in debts:
@@ -221,6 +227,7 @@ async def _live(
             await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
     heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
+    await rails.look(head)
     await rails.look(head)
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = simulator_of(ground, markets, sender.address)

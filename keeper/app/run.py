@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 
 from keeper.app.build import built_chain, refusals
 from keeper.app.daemon import run_for_ever
@@ -13,6 +14,7 @@ from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting, effective_mode
 from keeper.app.parts import BoardWatcher, ObservedJournal
 from keeper.app.plan import RunPlan
+from keeper.app.railing import purse_of
 from keeper.app.signals import StopSignals
 from keeper.app.terms import advance_within_s
 from keeper.core import event_build
@@ -56,6 +58,7 @@ async def run_keeper(
     with StopSignals(running) if observer is None else nullcontext() as signals:
         try:
             async with Store.open(settings.store) as store, alerts.running(), acting.keys:
+                acting = replace(acting, purse=purse_of(settings, store))
                 journal = Recorder(store if observer is None else ObservedJournal(store, observer), alerts, redactor)
                 try:
                     return await _work(settings, plan, acting, store, journal, redactor, progress)

@@ -214,6 +214,11 @@ def _mismatch(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     ]
 
 
+def _paused(fields: Fields, market: str | None, labels: Labels) -> list[str]:
+    whom = "everybody" if fields["chain_id"] is None else "this chain" if fields["signer"] is None else "this signer"
+    return [f"Paused, {fields['reason']}: {plain_text(fields['detail'])}. It holds {whom} until it is lifted."]
+
+
 def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:
     return lambda fields, market, labels: [f"{start}: {detail_text(fields['detail'], market, labels)}"]
 
@@ -239,6 +244,8 @@ _TELLERS: Mapping[str, Callable[[Fields, str | None, Labels], list[str]]] = {
     Kind.REVERTED: _reverted,
     Kind.RESTORED: _restored,
     Kind.NOT_RESTORED: _not_restored,
+    Kind.PAUSED: _paused,
+    Kind.RESUMED: _detail("Goes on; lifted was"),
     Kind.RECOVERED: _recovered,
     Kind.ALERT: _detail("Alert"),
     Kind.TROUBLE: lambda fields, market, labels: [f"{fields['error']}: {plain_text(fields['detail'])}"],

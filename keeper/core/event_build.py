@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keeper.core.block import BlockRef
 from keeper.core.differences import Mismatch
 from keeper.core.events import Event, Field, Kind, Severity
+from keeper.core.pauses import StandingPause
 from keeper.core.standing import ORDERED, Standing, stands_alike
 from keeper.core.units import Address, to_hex
 
@@ -188,6 +189,27 @@ def mismatch(chain: str, market: Address, found: Mismatch) -> Event:
             "logs_from_block_number": found.logs_from_block,
         },
     )
+
+
+def paused(chain: str, block_number: int, standing: StandingPause) -> Event:
+    """A pause that the keeper noticed at this head; one that stood when it started is told again."""
+    return Event(Kind.PAUSED, chain, block_number, severity=Severity.ALERT, fields=_pause_fields(standing))
+
+
+def resumed(chain: str, block_number: int, lifted: StandingPause) -> Event:
+    return Event(Kind.RESUMED, chain, block_number, fields=_pause_fields(lifted))
+
+
+def _pause_fields(standing: StandingPause) -> dict[str, Field]:
+    scope = standing.pause.scope
+    return {
+        "key": f"paused {standing.pause.reason}",
+        "reason": standing.pause.reason,
+        "detail": standing.pause.detail,
+        "chain_id": scope.chain_id,
+        "signer": to_hex(scope.signer) if scope.signer is not None else None,
+        "since": standing.since or None,
+    }
 
 
 def audit_blind(chain: str, market: Address, error: BaseException) -> Event:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.core.block import BlockRef, Call, Log
-from keeper.core.ledger import CallValue, Stake
+from keeper.core.ledger import CallValue, Stake, Valuation
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan
 from keeper.core.units import Address, Hash32
@@ -161,6 +161,11 @@ class Outcome:
     """Health after reaches what the plan's verdict promised."""
     profit: Profit | None
     detail: str = ""
+
+    @property
+    def valuations(self) -> list[Valuation]:
+        """For the ledger: what the mined calls were worth, as far as that is known."""
+        return [Valuation(call.transaction_hash, call.block.hash, call.value) for call in self.mined if call.value]
 
 
 def attempt_name(block_number: int, borrower: Address) -> str:

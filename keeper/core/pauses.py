@@ -9,6 +9,8 @@ from keeper.core.units import Address
 BY_PERSON = "operator"
 KILL = "kill"
 """A person's, too; and what is on its way is cancelled."""
+KILL_FILE = "kill_file"
+"""It stands while the file does, and is not written down."""
 
 
 @dataclass(frozen=True, slots=True)

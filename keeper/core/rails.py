@@ -8,11 +8,11 @@ its end was known; where only that stands in the way, the order waits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core.ledger import Stake
 from keeper.core.outcome import Reason, Skip
-from keeper.core.spending import OnItsWay, Settled
+from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import BPS, WAD
 
 HOUR_S = 3_600
@@ -68,15 +68,15 @@ class Spent:
     reverted_in_hour: int = 0
 
     def plus(self, stake: Stake) -> Spent:
-        """With one more on its way."""
-        return Spent(
-            self.hour,
-            self.day,
-            added(self.on_its_way, stake),
-            self.reverts_in_a_row,
-            self.mined_in_hour,
-            self.reverted_in_hour,
-        )
+        """With so much more on its way."""
+        return replace(self, on_its_way=added(self.on_its_way, stake))
+
+
+def whole(stakes: Iterable[Stake]) -> Stake:
+    total = NOTHING
+    for stake in stakes:
+        total = added(total, stake)
+    return total
 
 
 def added(first: Stake, second: Stake) -> Stake:
@@ -94,25 +94,24 @@ def counted(settled: Settled) -> Stake:
     return Stake(settled.cost_wei, stake.notional_wad if settled.succeeded else 0, stake.loss_wad)
 
 
-def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], now_s: int, counts_from: int = 0) -> Spent:
-    """`settled` in the order in which they became known; `counts_from`: reverts up to this row of the ledger are forgiven."""
-    hour, day, waiting = NOTHING, NOTHING, NOTHING
+def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], lifts: Sequence[Lift], now_s: int) -> Spent:
+    """`settled` in the order in which they became known. Reverts from before a pause was lifted are forgiven."""
+    hour, day = NOTHING, NOTHING
+    in_a_row, lately, reverted = 0, 0, 0
     for each in settled:
-        if each.timestamp_s > now_s - DAY_S:
-            day = added(day, counted(each))
+        forgiven = any(lift.forgives(each) for lift in lifts)
+        if not forgiven:
+            in_a_row = 0 if each.succeeded else in_a_row + 1
+        if each.timestamp_s <= now_s - DAY_S:
+            continue
+        stake = counted(each)
+        day = added(day, stake)
         if each.timestamp_s > now_s - HOUR_S:
-            hour = added(hour, counted(each))
-    for stake in worst_by_nonce(on_their_way):
-        waiting = added(waiting, stake)
-    since = [each for each in settled if each.ledger_id > counts_from]
-    lately = [each for each in since if each.timestamp_s > now_s - HOUR_S]
-    in_a_row = 0
-    for each in reversed(since):
-        if each.succeeded:
-            break
-        in_a_row += 1
-    reverted = sum(not each.succeeded for each in lately)
-    return Spent(hour, day, waiting, in_a_row, len(lately), reverted)
+            hour = added(hour, stake)
+            lately += not forgiven
+            reverted += not forgiven and not each.succeeded
+    waiting = whole(worst_by_nonce(on_their_way))
+    return Spent(hour, day, waiting, in_a_row, lately, reverted)
 
 
 def worst_by_nonce(on_their_way: Iterable[OnItsWay]) -> list[Stake]:
@@ -148,11 +147,9 @@ def judge(spent: Spent, limits: Limits, stakes: Sequence[Stake]) -> Trip | Skip 
     trip = tripped(spent, limits)
     if trip is not None:
         return trip
-    whole = NOTHING
-    for stake in stakes:
-        whole = added(whole, stake)
+    order = whole(stakes)
     for rail in _RAILS:
-        answer = _judge(rail, spent, rail.limit(limits), [rail.of(stake) for stake in stakes], rail.of(whole))
+        answer = _judge(rail, spent, rail.limit(limits), [rail.of(stake) for stake in stakes], rail.of(order))
         if answer is not None:
             return answer
     return None
@@ -178,7 +175,7 @@ class _Rail:
 _RAILS = (_Rail("gas", "gas_wei"), _Rail("notional", "notional_wad"), _Rail("loss", "loss_wad"))
 
 
-def _judge(rail: _Rail, spent: Spent, limit: Limit, each: Sequence[int], whole: int) -> Trip | Skip | None:
+def _judge(rail: _Rail, spent: Spent, limit: Limit, each: Sequence[int], order: int) -> Trip | Skip | None:
     largest = max(each, default=0)
     if limit.per_transaction is not None and largest > limit.per_transaction:
         return _over(rail, largest, limit.per_transaction, "a transaction")
@@ -187,19 +184,19 @@ def _judge(rail: _Rail, spent: Spent, limit: Limit, each: Sequence[int], whole: 
         if most is None:
             continue
         used = rail.of(settled)
-        if whole > most:
-            return _over(rail, whole, most, f"an {span}" if span == "hour" else f"a {span}")
-        if used + whole > most:
+        if order > most:
+            return _over(rail, order, most, f"an {span}" if span == "hour" else f"a {span}")
+        if used + order > most:
             return Trip(
                 rail.name,
-                f"{rail.name} of {shown(used)} in the last {span}, the next order may add {shown(whole)}: the limit is"
+                f"{rail.name} of {shown(used)} in the last {span}, the next order may add {shown(order)}: the limit is"
                 f" {shown(most)}",
             )
-        if used + waiting + whole > most:
+        if used + waiting + order > most:
             return Skip(
                 Reason.RESERVED,
                 f"{rail.name} of {shown(used)} in the last {span}, what is on its way may add {shown(waiting)} and this"
-                f" order {shown(whole)}: the limit is {shown(most)}",
+                f" order {shown(order)}: the limit is {shown(most)}",
             )
     return None
 

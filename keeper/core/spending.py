@@ -45,11 +45,19 @@ class Lift:
     signer: Address | None
     ledger_id: int
 
+    def forgives(self, settled: Settled) -> bool:
+        return (
+            settled.ledger_id <= self.ledger_id
+            and self.chain_id in (None, settled.chain_id)
+            and self.signer in (None, settled.signer)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Spending:
     """Everything of the last day, of all signers of the store."""
 
     settled: tuple[Settled, ...]
+    """In the order in which they became known."""
     on_their_way: tuple[OnItsWay, ...]
     lifts: tuple[Lift, ...]

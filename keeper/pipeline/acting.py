@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TypeVar
 
 from keeper.core import attempt_build, event_build
-from keeper.core.errors import Refused
+from keeper.core.errors import Paused, Refused
 from keeper.core.events import Event
 from keeper.core.lending import Health
 from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
@@ -30,6 +30,7 @@ from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget
 from keeper.pipeline.desk import Candidate, Desk
 from keeper.pipeline.head_age import HeadAge
+from keeper.pipeline.rails import Rails
 from keeper.pipeline.round import OUR_FAULT, Key, Moment, Round, standing, unused_name
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
@@ -104,8 +105,10 @@ class Actor:
         stops: Stops,
         max_head_age_s: float,
         age: HeadAge,
+        rails: Rails,
     ) -> None:
         self._name = name
+        self._rails = rails
         self._simulator = simulator
         self._submitter = submitter
         self._journal = journal
@@ -218,6 +221,8 @@ class Actor:
         if restored_by is not None:
             detail = "restored in the rehearsal; unchanged since"
             return Standing(ORDERED, detail, None, health.health_factor_wad, restored_by)
+        if self._rails.paused is not None:
+            return Skip(Reason.PAUSED, self._rails.paused)
         if self._age.age_s() > self._max_head_age_s:
             return Skip(Reason.STALE_HEAD, f"the newest head is {self._age.age_s():.0f} s old")
         late = self._too_late(desk, turn)
@@ -297,13 +302,13 @@ class Actor:
         ]
         await self._tell(turn, decided)
         answers = await self._submitter.submit([(order, simulation) for _, order, simulation in confirmed], head)
-        events: list[Event] = []
+        events: list[Event | None] = []
         for (sick, order, _), answer in zip(confirmed, answers, strict=True):
             if isinstance(answer, Submission):
                 events.append(self._sent(sick, answer, turn))
             else:
                 events.append(self._refused(sick, order, answer, turn))
-        await self._journal.record(events)
+        await self._journal.record([event for event in events if event is not None])
 
     async def _confirmed(self, wave: Sequence[tuple[Sick, Order]], turn: Turn) -> list[tuple[Sick, Order, Simulation]]:
         """The orders that do in the simulation what was planned, to the wei, and still pay."""
@@ -320,7 +325,7 @@ class Actor:
             if final is None:
                 continue
             if isinstance(final, Order):
-                final = self._too_late(sick.desk, turn) or final
+                final = self._too_late(sick.desk, turn) or await self._rails.judge(final, turn.moment.head) or final
             if isinstance(final, Skip):
                 self._drop(sick, order, final, turn)
                 continue
@@ -339,6 +344,7 @@ class Actor:
     def _drop(self, sick: Sick, order: Order, why: Skip, turn: Turn) -> None:
         """Nothing of the order is on its way: its money is free for the others."""
         sick.desk.free(order, turn.budget)
+        self._rails.release(order)
         if why.reason is Reason.MARKET_UNVERIFIED:
             sick.desk.follower.read_again(sick.borrower)
         turn.result.standings[sick.key] = standing(why, sick.health_wad)
@@ -352,7 +358,11 @@ class Actor:
         turn.result.standings[sick.key] = Standing(ORDERED, "sent", order.plan.verdict, sick.health_wad, order.attempt)
         return attempt_build.sent(self._name, submission)
 
-    def _refused(self, sick: Sick, order: Order, error: Refused, turn: Turn) -> Event:
+    def _refused(self, sick: Sick, order: Order, error: Refused, turn: Turn) -> Event | None:
+        """None where the pause that came between was told already, or will be."""
+        if isinstance(error, Paused):
+            self._drop(sick, order, Skip(Reason.PAUSED, str(error), order.plan.verdict), turn)
+            return None
         skip = Skip(Reason.RESERVED, f"the node refused the transaction: {error}", order.plan.verdict)
         self._drop(sick, order, skip, turn)
         return event_build.trouble(

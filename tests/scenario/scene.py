@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from keeper.core.block import BlockRef
@@ -10,12 +11,14 @@ from keeper.core.events import Event, Kind
 from keeper.core.lending import Side
 from keeper.core.order import Submission
 from keeper.core.planner import PlanPolicy
+from keeper.core.rails import Limits
 from keeper.core.standing import Standing
 from keeper.core.units import RAY, Address
 from keeper.execution.dry import DrySubmitter
 from keeper.pipeline.desk import Desk, Terms
 from keeper.pipeline.loop import ChainLoop, Round
 from keeper.pipeline.market import MarketFollower
+from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Submitter
 from tests.toy_arithmetic import ToyMarket, ToyReserve, ToyRules, ToyState
 from tests.toy_market import ToyAdapter
@@ -27,7 +30,7 @@ from tests.toy_ports import (
     ToyLive,
     ToySimulator,
 )
-from tests.toy_records import MemoryCheckpoints, MemoryJournal
+from tests.toy_records import MemoryCheckpoints, MemoryJournal, MemoryLedger, MemoryPauses
 from tests.toy_world import BLOCK_S, Action, Draft, Pool, World, rich
 
 WETH, WBTC, USDC, DAI = range(4)
@@ -163,6 +166,9 @@ class Scene:
         self.faults = Faults()
         self.journal = MemoryJournal(self.faults)
         self.checkpoints = MemoryCheckpoints(self.faults)
+        self.ledger, self.pauses = MemoryLedger(), MemoryPauses()
+        self.limits, self.together, self.least_native_wei = Limits(), Limits(), 0
+        self.kill_file: Path | None = None
         self.start()
 
     def start(self) -> None:
@@ -189,6 +195,16 @@ class Scene:
             lambda: self.world.tip.ref.timestamp_s + self.age_s,
             60.0,
             dict.fromkeys(self.entries, ()),
+            Rails(
+                CHAIN,
+                31_337,
+                LIQUIDATOR,
+                self.limits,
+                self.least_native_wei,
+                SharedPurse(self.ledger, self.together, self.kill_file),
+                self.pauses,
+                self.journal,
+            ),
         )
 
     def _follower(self, adapter: ToyAdapter, entry: Address) -> MarketFollower[ToyMarket, ToyState]:
