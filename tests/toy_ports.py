@@ -227,10 +227,6 @@ class ToyLive:
         self.cancelled.append(head.number)
         return len(self.world.mempool)
 
-    async def cancel_open(self, head: BlockRef) -> int:
-        self.cancelled.append(head.number)
-        return len(self.world.mempool)
-
     def room(self, head: BlockRef) -> int | None:
         return None if self.most is None else max(0, self.most - len(self.world.mempool))
 
@@ -286,9 +282,6 @@ class ToyFork:
 
     def open_borrowers(self) -> frozenset[Address]:
         return frozenset()
-
-    async def cancel_open(self, head: BlockRef) -> int:
-        return 0
 
     async def cancel_open(self, head: BlockRef) -> int:
         return 0

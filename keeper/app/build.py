@@ -10,8 +10,8 @@ from functools import partial
 from keeper import __version__
 from keeper.app.ground import Listener, reached
 from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
-from keeper.app.railing import purse_of, rails_of
 from keeper.app.parts import FollowedMarkets, preset_check
+from keeper.app.railing import purse_of, rails_of
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.capabilities import Capabilities, probe, slower_ways
 from keeper.chain.deployed import first_code_block

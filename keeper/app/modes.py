@@ -38,8 +38,6 @@ from keeper.execution.slots import SlotFinder
 from keeper.execution.tokens import read_decimals
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
-from keeper.pipeline.gate import GatedIntents
-from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
@@ -92,8 +90,6 @@ class Acting:
 
     mode: str
     keys: KeyRing
-    purse: SharedPurse | None = None
-    """What all chains of the process spend together; None where there is one chain alone."""
     purse: SharedPurse | None = None
     """What all chains of the process spend together; None where there is one chain alone."""
 
@@ -227,7 +223,6 @@ async def _live(
             await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
     heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
-    await rails.look(head)
     await rails.look(head)
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = simulator_of(ground, markets, sender.address)

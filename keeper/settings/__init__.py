@@ -37,9 +37,8 @@ from keeper.settings.environment import refuse_unknown, variable_of
 from keeper.settings.errors import first_problem, one_line
 from keeper.settings.fields import TABLE, Exact, RpcUrl, WsUrl, as_list, exact
 from keeper.settings.presets import AddressText, Preset, load_preset
+from keeper.settings.rails import Rails, SharedRails
 from keeper.settings.relays import Relays
-from keeper.settings.rails import Rails, SharedRails
-from keeper.settings.rails import Rails, SharedRails
 from keeper.settings.signing import Signer
 
 Mode = Literal["dry", "live"]
@@ -186,7 +185,6 @@ class Chain(_Model):
     """Reorgs of so many blocks are unwound exactly; after a deeper one the book is built again from a saved one."""
     signer: Signer | None = None
     rails: Rails = Rails()
-    rails: Rails = Rails()
     relays: Relays | None = None
     policy: Policy = Policy()
     prices: Prices = Prices()
@@ -231,7 +229,6 @@ class Settings(BaseSettings):
     """Apprise URLs."""
     anvil: Path | None = None
     """anvil binary for --fork; default: PATH, else the demo's install."""
-    rails: SharedRails = SharedRails()
     rails: SharedRails = SharedRails()
     chains: dict[str, Chain] = Field(min_length=1)
 

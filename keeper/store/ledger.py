@@ -122,7 +122,8 @@ RECENT = (
     .where(
         _OF_SIGNER,
         ledger.c.block_number
-        > select(func.max(ledger.c.block_number)).where(_OF_SIGNER).correlate(None).scalar_subquery() - bindparam("blocks"),
+        > select(func.max(ledger.c.block_number)).where(_OF_SIGNER).correlate(None).scalar_subquery()
+        - bindparam("blocks"),
     )
     .order_by(ledger.c.id)
 )
