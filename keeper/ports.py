@@ -130,10 +130,6 @@ class Submitter(Protocol):
         """Cancel all that may still be mined, as far as that can be done. Returns how many cancellations were accepted."""
         ...
 
-    async def cancel_open(self, head: BlockRef) -> int:
-        """Cancel all that may still be mined, as far as that can be done. Returns how many cancellations were accepted."""
-        ...
-
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """The outcome once every transaction is settled; None while one is still pending."""
         ...
