@@ -11,10 +11,11 @@ import pytest
 
 from keeper.app.plan import RunPlan
 from keeper.app.run import DONE, WORK_LEFT, run_keeper
-from keeper.core.errors import MarketError
+from keeper.core.errors import MarketError, NodesDisagree
 from keeper.core.units import to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
+from keeper.pipeline import supervise
 from tests.devnet.chain_facts import below_one
 from tests.devnet.commands import happens
 from tests.devnet.inside import inside
@@ -185,21 +186,76 @@ async def test_a_price_that_turns_false_after_the_start_finds_nobody_to_sell(bed
     assert_kept(kept)
 
 
-async def test_what_was_believed_of_consistent_liars_is_in_the_journal(bed36: Bed, tmp_path: Path) -> None:
-    """A whole chain of their own: nothing in it contradicts itself. Then the journal holds the block and the prices."""
+FEED_ANSWER_SLOT = 2
+
+
+def _elsewhere_true(feed: str, answer_base: int) -> Callable[[str, list[Any]], None]:
+    """The node answers as in a world in which the feed's storage holds another answer, whatever it is asked: nothing in what it
+    tells contradicts itself, simulations included. Blocks and logs are the true ones."""
+    lie = {"stateDiff": {f"0x{FEED_ANSWER_SLOT:064x}": f"0x{answer_base:064x}"}}
+
+    def ask_there(method: str, params: list[Any]) -> None:
+        if method == "eth_simulateV1":
+            params[0]["blockStateCalls"][0].setdefault("stateOverrides", {})[feed] = lie
+        elif method == "eth_call":
+            params += ["latest", {}][len(params) - 1 :]
+            params[2][feed] = lie
+
+    return ask_there
+
+
+async def test_of_liars_whose_world_fits_together_the_journal_holds_what_was_believed(
+    bed36: Bed, tmp_path: Path
+) -> None:
+    """All tell one false price in every method: oracle, health, totals and simulation agree, and so do the providers. No check
+    can tell it from the truth. What was decided can be judged afterwards: it names the block and the price believed there."""
     kept = await keeping(bed36, tmp_path)
-    believed_base = await _fall(bed36)
+    weth, feed = to_hex(bed36.asset("WETH").token), to_hex(bed36.asset("WETH").feed)
+    true_base = await bed36.price_base("WETH")
+    stored = await bed36.chain.rpc.request("eth_getStorageAt", [feed, hex(FEED_ANSWER_SLOT), "latest"])
+    assert int(stored, 16) == true_base
+    said_base = true_base * 88 // 100
+    borrowers = [opening.borrower for opening in bed36.openings]
+    truly_sick = {to_hex(borrower) for borrower in await below_one(bed36, borrowers)}
     async with FaultProxy(bed36.url) as one, FaultProxy(bed36.url) as two:
+        one.on_request = two.on_request = _elsewhere_true(feed, said_base)
         kept.chain["rpc_url"] = [with_key(one.url), elsewhere(two)]
         kept.tables["rpc"] = {"poll_s": 0.05, "timeout_s": 2, "agreement": 2}
         assert await _once(kept) == WORK_LEFT
-    decided = kept.events("decided")
-    assert len(decided) >= 3
-    weth = to_hex(bed36.deployment.assets["WETH"].token)
-    for row in decided:
-        block = await bed36.chain.rpc.request("eth_getBlockByNumber", [hex(row.block_number or 0), False])
+        assert one.counts["eth_simulateV1"] and two.counts["eth_simulateV1"], "both were asked, and agreed"
+    assert not kept.events("mismatch", "market_refused", "trouble")
+    deceived = [row for row in kept.events("decided") if row.borrower not in truly_sick]
+    assert len(deceived) >= 3
+    for row in deceived:
+        assert row.block_number is not None
+        block = await bed36.chain.rpc.request("eth_getBlockByNumber", [hex(row.block_number), False])
         assert row.fields["block_hash"] == block["hash"]
-        prices = {entry["asset"].lower(): int(entry["price_base"]) for entry in row.fields["prices"]}
-        assert prices.get(weth.lower(), believed_base) == believed_base
-        assert set(prices) >= {call["debt_asset"].lower() for call in row.fields["calls"]}
-    assert any(weth.lower() in str(row.fields["prices"]).lower() for row in decided)
+        believed = {entry["asset"].lower(): int(entry["price_base"]) for entry in row.fields["prices"]}
+        assert set(believed) >= {call["debt_asset"].lower() for call in row.fields["calls"]}
+        symbols = {to_hex(bed36.asset(symbol).token).lower(): symbol for symbol in bed36.deployment.symbols}
+        false = {asset for asset, base in believed.items() if base != await bed36.price_base(symbols[asset])}
+        assert false and false <= {weth.lower(), to_hex(bed36.asset("wstETH").token).lower()}
+        if weth.lower() in believed:
+            assert believed[weth.lower()] == said_base
+    assert any(weth.lower() in str(row.fields["prices"]).lower() for row in deceived)
+
+
+async def test_a_false_price_that_simulations_do_not_share_is_caught_by_their_disagreement(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same world in all reads, but the true one in simulations: the price read as of the window's end gives it away."""
+    monkeypatch.setattr(supervise, "FIRST_PAUSE_S", 0.01)
+    kept = await keeping(bed36, tmp_path)
+    feed = to_hex(bed36.asset("WETH").feed)
+    everywhere = _elsewhere_true(feed, await bed36.price_base("WETH") * 88 // 100)
+
+    def but_simulations(method: str, params: list[Any]) -> None:
+        if method != "eth_simulateV1":
+            everywhere(method, params)
+
+    async with FaultProxy(bed36.url) as one, FaultProxy(bed36.url) as two:
+        one.on_request = two.on_request = but_simulations
+        kept.chain["rpc_url"] = [with_key(one.url), elsewhere(two)]
+        with pytest.raises(NodesDisagree, match="with no transaction in between: one of the two is false"):
+            await _once(kept)
+    assert not kept.events("decided", "sent")
