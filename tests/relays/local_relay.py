@@ -31,6 +31,8 @@ class LocalRelay:
     """Where a relay that reveals sends what it was given."""
     bundles: list[tuple[int, list[str]]] = field(default_factory=list)
     privates: list[tuple[int, str]] = field(default_factory=list)
+    seen: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Every transaction that it was ever given, with the method."""
     signers: list[str] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,6 +70,7 @@ class LocalRelay:
         return web.json_response(reply)
 
     def _kept(self, method: str, asked: dict[str, Any], keeps: bool) -> Any:
+        self.seen.append((method, asked.get("txs") or [asked["tx"]]))
         if method == "eth_sendBundle":
             if keeps:
                 self.bundles.append((int(asked["blockNumber"], 16), asked["txs"]))
