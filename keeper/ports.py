@@ -175,9 +175,9 @@ class Decisions(Protocol):
         """What was decided in an attempt; None when the journal does not tell."""
         ...
 
-
-class Transactions(Intents, Decisions, Protocol):
-    """All that a live run keeps of what it sends."""
+    async def last_mined_nonce(self, chain_id: int, signer: Address) -> int | None:
+        """The highest nonce that a transaction of ours is known to have used; None when there was none."""
+        ...
 
 
 class Ledger(Protocol):
@@ -206,9 +206,17 @@ class Pauses(Protocol):
         """Durable when it returns. One of the same scope and reason that stands already is not repeated."""
         ...
 
+    async def was_lifted(self, pause: Pause) -> bool:
+        """Whether a person has lifted one of these very words."""
+        ...
+
     async def lift(self, chain_id: int | None, by: str) -> None:
         """All pauses, or those of one chain; durable when it returns."""
         ...
+
+
+class Transactions(Intents, Decisions, Pauses, Protocol):
+    """All that a live run keeps of what it sends, and what keeps it from sending."""
 
 
 class Kept(Transactions, Ledger, Pauses, Protocol):

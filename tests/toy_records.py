@@ -73,6 +73,9 @@ class MemoryPauses:
             self.ever += 1
             self.standing.append(StandingPause(self.ever, pause, "2026-01-01T00:00:00.000Z"))
 
+    async def was_lifted(self, pause: Pause) -> bool:
+        return False
+
     async def lift(self, chain_id: int | None, by: str) -> None:
         self.standing = [each for each in self.standing if chain_id not in (None, each.pause.scope.chain_id)]
 

@@ -35,6 +35,7 @@ from keeper.execution.sender import Sender
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
+from keeper.execution.strangers import Strangers
 from keeper.execution.tokens import read_decimals
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
@@ -215,6 +216,7 @@ async def _live(
         signing.most_in_flight,
         replacing=replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal),
         on_head=route.on_head if route is not None else None,
+        strangers=Strangers(sender.following, transactions, transactions, ground.chain_id, sender.address),
         earlier=Earlier(ground.rpc, transactions, read_back, ground.name, ground.chain_id, sender.address),
     )
     for followed in await submitter.start(ground.head):

@@ -30,6 +30,7 @@ class IntentStatus(StrEnum):
 
 OPEN_STATUSES = frozenset({IntentStatus.INTENDED, IntentStatus.SENT, IntentStatus.UNKNOWN, IntentStatus.LOST})
 """Not settled: the transaction may still be mined."""
+IN_A_BLOCK = frozenset({IntentStatus.MINED, IntentStatus.REVERTED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from keeper.core.block import BlockRef
 from keeper.core.decision import Decision, Promised, Unread
 from keeper.core.errors import ChainError
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus
+from keeper.core.intent import IN_A_BLOCK, OPEN_STATUSES, Intent, IntentStatus
 from keeper.core.order import Outcome
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.readback import ReadBack
@@ -21,7 +21,6 @@ from keeper.ports import Decisions
 MOST_AT_ONCE = 4
 """So many outcomes are read at one head: the next one has orders to make."""
 MOST_TRIES = 20
-IN_A_BLOCK = frozenset({IntentStatus.MINED, IntentStatus.REVERTED})
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError
 from keeper.core.hexdata import decode_quantity
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
+from keeper.core.intent import IN_A_BLOCK, OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.entries import Entries, mined_status
 from keeper.execution.receipts import Receipt, decode_receipt
@@ -56,6 +56,8 @@ class Following:
         """How many nonces are used at a head."""
         self._mined: dict[Hash32, tuple[Intent, int]] = {}
         """What was mined lately, forgotten or not, and in which block."""
+        self.nonces_in_blocks: set[int] = set()
+        """Used by transactions of ours; those that nobody will ask for again are left out (`settle_below`)."""
         self._entries = Entries(rpc, {signer, *accounts})
 
     @property
@@ -102,6 +104,7 @@ class Following:
             self._missing_since[intent.transaction_hash] = intent.submitted_block
         for intent, block_number, block_hash in await self._store.mined_intents(chain_id, self._signer, REORG_BLOCKS):
             self._mined[intent.transaction_hash] = intent, block_number
+            self.nonces_in_blocks.add(intent.nonce)
             self._entries.note_earlier(intent.transaction_hash, block_hash)
 
     async def record(self, intents: Sequence[Intent]) -> None:
@@ -119,12 +122,19 @@ class Following:
         await self._store.mark_intents(news)
         self._entries.noted(news)
         for mark in news:
+            if self._of(mark).status in IN_A_BLOCK:
+                self.nonces_in_blocks.discard(self._of(mark).nonce)
             changed = replace(self._of(mark), status=mark.status)
             self._tracked[mark.transaction_hash] = changed
             self._seen.pop(mark.transaction_hash, None)
             self._mined.pop(mark.transaction_hash, None)
             if mark.block_number is not None:
                 self._mined[mark.transaction_hash] = changed, mark.block_number
+                self.nonces_in_blocks.add(changed.nonce)
+
+    def settle_below(self, nonce: int) -> None:
+        """Who used the nonces below this one is known."""
+        self.nonces_in_blocks = {each for each in self.nonces_in_blocks if each >= nonce}
 
     def _of(self, mark: Mark) -> Intent:
         """Of what was mined and forgotten, too: a reorg may bring it back."""

@@ -18,6 +18,7 @@ from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.replacing import Replacing
 from keeper.execution.sender import Sender, Sending
+from keeper.execution.strangers import Strangers
 
 DEVNET_CHAIN_IDS = frozenset({1337, 31337})
 """Chain ids that no public network uses for money: what is signed for them is worth nothing elsewhere."""
@@ -69,6 +70,7 @@ class LiveSubmitter:
         *,
         replacing: Replacing | None = None,
         earlier: Earlier | None = None,
+        strangers: Strangers | None = None,
         on_head: Callable[[int, int], None] | None = None,
     ) -> None:
         self._permit = permit
@@ -76,6 +78,7 @@ class LiveSubmitter:
         self._most_in_flight = most_in_flight
         self._replacing = replacing
         self._earlier = earlier
+        self._strangers = strangers
         self._on_head = on_head
         """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each."""
         self._kept_block = 0
@@ -88,6 +91,9 @@ class LiveSubmitter:
         """Reconcile what an earlier run left open; before the first `submit`. Returns where each of them stands."""
         self._kept_block = head.number
         found = await self._sender.start(head)
+        if self._strangers is not None:
+            await self._sender.prepare(head)
+            await self._strangers.start(head)
         if self._earlier is not None:
             await self._earlier.load()
         return found
@@ -109,6 +115,8 @@ class LiveSubmitter:
                 if self._earlier is not None and followed.receipt is not None:
                     await self._earlier.expect(followed.intent)
                 self._sender.following.forget(followed.intent.transaction_hash)
+        if self._strangers is not None:
+            await self._strangers.look(head)
         if self._replacing is not None:
             await self._replacing.tidy(head)
         await self._keep_up(head)

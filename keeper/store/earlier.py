@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, exists, func, select
 
 from keeper.core.decision import Decision
 from keeper.core.events import Kind
-from keeper.core.intent import IntentStatus
+from keeper.core.intent import IN_A_BLOCK, IntentStatus
 from keeper.core.outcome import Verdict
 from keeper.core.units import address_from_hex
 from keeper.store.tables import events, intents
@@ -48,6 +48,11 @@ OF_ATTEMPT = (
         intents.c.attempt == bindparam("attempt"),
     )
     .order_by(intents.c.id)
+)
+LAST_MINED = select(func.max(intents.c.nonce).label("nonce")).where(
+    intents.c.chain_id == bindparam("chain_id"),
+    intents.c.signer == bindparam("signer"),
+    intents.c.status.in_(sorted(IN_A_BLOCK)),
 )
 DECIDED = (
     select(events)

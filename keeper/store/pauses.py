@@ -29,6 +29,10 @@ LIFT = text(
     "UPDATE pauses SET lifted_at = :at, lifted_by = :by, lifted_ledger_id = (SELECT coalesce(max(id), 0) FROM ledger)"
     " WHERE lifted_at IS NULL AND (:chain_id IS NULL OR chain_id = :chain_id)"
 )
+LIFTED = text(
+    "SELECT id FROM pauses WHERE lifted_at IS NOT NULL AND chain_id IS :chain_id AND signer IS :signer"
+    " AND reason = :reason AND detail = :detail"
+)
 STANDING = select(pauses).where(pauses.c.lifted_at.is_(None)).order_by(pauses.c.id)
 
 

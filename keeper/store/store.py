@@ -20,14 +20,14 @@ from keeper.core.decision import Decision
 from keeper.core.errors import Defect, StoreError
 from keeper.core.events import Event
 from keeper.core.intent import OPEN_STATUSES, Intent, Mark
-from keeper.core.ledger import Purpose, Valuation
+from keeper.core.ledger import PASSES_A_PAUSE, Valuation
 from keeper.core.pauses import Pause, StandingPause
 from keeper.core.spending import Spending
 from keeper.core.standing import Standing
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
-from keeper.store.earlier import DECIDED, OF_ATTEMPT, UNTOLD, decision_from_row
+from keeper.store.earlier import DECIDED, LAST_MINED, OF_ATTEMPT, UNTOLD, decision_from_row
 from keeper.store.encoding import Row
 from keeper.store.ledger import (
     LIFTS,
@@ -42,7 +42,7 @@ from keeper.store.ledger import (
     value_step,
 )
 from keeper.store.lock import writer_lock
-from keeper.store.pauses import LIFT, PAUSE, STANDING, lift_row, pause_row, sending_gate, standing_pause
+from keeper.store.pauses import LIFT, LIFTED, PAUSE, STANDING, lift_row, pause_row, sending_gate, standing_pause
 from keeper.store.schema import prepare, store_errors
 from keeper.store.standing_log import StandingLog
 from keeper.store.tables import events, intents
@@ -183,7 +183,7 @@ class Store:
         """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status. Raises
         `Paused`, and nothing is written, while a pause stands for a signer that does more than cancel."""
         at = encoding.utc_text(self._now())
-        gated = {(each.chain_id, each.signer) for each in intents if each.purpose is not Purpose.CANCEL}
+        gated = {(each.chain_id, each.signer) for each in intents if each.purpose not in PASSES_A_PAUSE}
         if len(gated) > 1:
             raise Defect("intents of several signers were recorded together")
         gate = sending_gate(*gated.pop()) if gated else None
@@ -224,6 +224,11 @@ class Store:
         [found] = await self._read((DECIDED, {"chain": chain, "attempt": attempt}))
         return decision_from_row(found[0]) if found else None
 
+    async def last_mined_nonce(self, chain_id: int, signer: Address) -> int | None:
+        """See `keeper.ports.Decisions`."""
+        [found] = await self._read((LAST_MINED, {"chain_id": chain_id, "signer": to_hex(signer)}))
+        return found[0].nonce if found else None
+
     # -- Ledger ------------------------------------------------------------------------------------------------------
     async def value(self, valuations: Sequence[Valuation]) -> None:
         """See `keeper.ports.Ledger`."""
@@ -250,6 +255,11 @@ class Store:
     async def pause(self, pause: Pause) -> None:
         """See `keeper.ports.Pauses`."""
         await self._writer.write_through((PAUSE, [pause_row(pause, self._now())]))
+
+    async def was_lifted(self, pause: Pause) -> bool:
+        """See `keeper.ports.Pauses`."""
+        [found] = await self._read((LIFTED, pause_row(pause, self._now())))
+        return bool(found)
 
     async def lift(self, chain_id: int | None, by: str) -> None:
         """See `keeper.ports.Pauses`."""
