@@ -12,7 +12,7 @@ from keeper.app.parts import NullCheckpoints
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, MarketError
 from keeper.core.lending import Health, LendingAdapter, Position
-from keeper.core.units import Address
+from keeper.core.units import Address, to_hex
 from keeper.core.valued import Valued
 from keeper.pipeline.market import Advance
 from keeper.pipeline.progress import Progress
@@ -46,8 +46,8 @@ class MarketLook:
 
 
 async def look_at_markets(settings: Settings, progress: Progress) -> list[MarketLook]:
-    """Every configured market at the newest block. Raises `MarketError` when one of them is refused. The store is not
-    touched."""
+    """Every configured market at the newest block. Raises `MarketError` when one of them is refused, or its book is not what
+    the chain says: half a list is none. The store is not touched."""
     looks: list[MarketLook] = []
     for name, chain in settings.chains.items():
         async with reached(name, settings, chain) as ground:
@@ -77,6 +77,8 @@ def _health(look: MarketLook, position: Position) -> Health | None:
 
 async def _look(ground: Ground, follower: Follower, progress: Progress) -> MarketLook:
     await caught_up(ground, follower, progress)
+    if follower.refused is not None:
+        raise MarketError(f"{to_hex(follower.entry)}: {follower.refused}")
     market, block = follower.market, follower.applied
     assert block is not None, "a market that caught up stands at a block"
     return MarketLook(
@@ -102,13 +104,18 @@ def _names(market: Market) -> dict[Address, str]:
 
 
 async def caught_up(ground: Ground, follower: Follower, progress: Progress) -> Advance:
-    """Bring a market to the newest block. Finding the borrowers may outlast the state that the node keeps of a block: then a
-    newer one is taken, and the search goes on from where it got."""
+    """Bring a market to the newest block, with every row that is to be read anew. Finding the borrowers may outlast the state
+    that the node keeps of a block: then a newer one is taken, and the search goes on from where it got."""
     head = ground.head
     for tries_left in reversed(range(LISTING_TRIES)):
         try:
-            await ground.client.extend(head)
-            return await follower.start(head, progress)
+            follower.rewind(await ground.client.extend(head))
+            advance = await follower.start(head, progress)
+            while follower.is_reading:
+                head = await ground.client.latest()
+                follower.rewind(await ground.client.extend(head))
+                await follower.advance(head)
+            return advance
         except BlockUnavailable:
             if not tries_left:
                 raise

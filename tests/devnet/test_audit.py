@@ -7,14 +7,19 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from keeper.app.auditing import audit_markets
 from keeper.book.book import Book
 from keeper.book.snapshot import load_packed, pack_book
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import Defect
 from keeper.core.lending import BalanceChange, Position
 from keeper.core.units import Address, address_from_hex, to_hex
-from keeper.devnet import actions, admin
+from keeper.devnet import actions, admin, upgrades
 from keeper.devnet.market import Bed
+from keeper.pipeline import rows
+from keeper.pipeline.progress import unwatched
 from keeper.store import Store, StoreReader
 from tests.devnet.keeping import Keeping, keeping
 from tests.faults import FaultProxy, Manners
@@ -82,6 +87,18 @@ async def test_a_saved_book_equals_the_chain_and_one_wei_too_much_is_found(bed: 
     table = await kept.run("audit", "--config", str(kept.write()))
     assert table.code == DIFFERENT
     assert "2 differences" in table.out and row["reserve"] in table.out
+
+
+async def test_rows_that_changed_code_made_doubtful_are_all_read_before_they_are_compared(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await keeping(bed36, tmp_path)
+    assert (await kept.run_once()).code in (0, DIFFERENT)
+    await change_saved_row(kept, bed36.openings[7].borrower, one_wei_more)
+    await upgrades.upgrade_a_token(bed36, "WETH")
+    monkeypatch.setattr(rows, "ROWS_PER_HEAD", 10)
+    [found] = await audit_markets(kept.settings(), kept.store, unwatched, lambda done, total: None)
+    assert found.audit.differences == () and found.audit.accounts >= len(bed36.openings)
 
 
 async def test_without_a_saved_book_it_is_built_from_the_chain(bed36: Bed, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from keeper.devnet.market import Bed
 from tests.devnet.chain_facts import account_figures
 from tests.devnet.keeping import Keeping, keeping
 from tests.faults import FaultProxy, Manners
+from tests.protocols.test_incomplete_books import hiding
 
 KEYS = [
     "borrower",
@@ -123,6 +124,16 @@ async def test_a_search_that_outlasts_the_nodes_memory_takes_a_newer_head(bed36:
         rows = json.loads(ended.out)
     assert len(rows) == len(bed36.openings)
     assert {row["block_number"] for row in rows} == {str(await bed36.chain.block_number())}
+
+
+async def test_a_list_in_which_somebody_is_missing_is_none(bed36: Bed, tmp_path: Path) -> None:
+    """A node that keeps one borrower's logs back: every row that is there is right, but the debts do not add up."""
+    async with FaultProxy(bed36.url) as proxy:
+        proxy.on_answer = hiding(bed36.openings[3].borrower)
+        kept = await keeping(bed36, tmp_path, proxy.url)
+        ended = await kept.run("positions", "--config", str(kept.write()))
+    assert (ended.code, ended.out) == (1, "")
+    assert "total_debt_scaled in reserve" in ended.error_line
 
 
 @pytest.mark.parametrize("option", [["--below", "x"], ["--rpc", "http://127.0.0.1:9"]])
