@@ -155,6 +155,7 @@ async def test_a_relay_that_says_it_took_it_and_did_not_loses_nothing(bed36: Bed
             await here.rig.bed.chain.rpc.request("eth_sendRawTransaction", [to_hex(_raw_of(here, first))])
 
 
+@pytest.mark.long
 async def test_a_relay_that_reveals_it_is_as_if_it_had_been_public(bed36: Bed, tmp_path: Path) -> None:
     async with scene(bed36, tmp_path) as here:
         head = await here.head()
@@ -167,6 +168,7 @@ async def test_a_relay_that_reveals_it_is_as_if_it_had_been_public(bed36: Bed, t
         assert outcome.restored
 
 
+@pytest.mark.long
 async def test_what_would_revert_is_not_mined_and_costs_nothing(bed36: Bed, tmp_path: Path) -> None:
     async with scene(bed36, tmp_path) as here:
         before_base = await bed36.price_base("WETH")
@@ -182,6 +184,7 @@ async def test_what_would_revert_is_not_mined_and_costs_nothing(bed36: Bed, tmp_
         assert await nonce(bed36, KEEPER) == submission.transactions[0].nonce
 
 
+@pytest.mark.long
 async def test_unmined_it_is_published_after_its_blocks_where_that_is_wished(bed36: Bed, tmp_path: Path) -> None:
     async with scene(bed36, tmp_path, then_public=True) as here:
         head = await here.head()
@@ -221,6 +224,7 @@ async def test_an_order_stands_right_behind_the_update_that_makes_it_right(bed36
         assert outcome.restored
 
 
+@pytest.mark.long
 async def test_behind_an_update_that_never_comes_nothing_is_mined_and_the_nonce_comes_back(
     bed36: Bed, tmp_path: Path
 ) -> None:

@@ -59,7 +59,9 @@ class RemoteStand:
     """`eth_signTransaction` and `eth_accounts` for one key. `does` says what else than its duty."""
 
     does: str = ""
-    accounts: list[str] = field(default_factory=lambda: [to_hex(ADDRESS)])
+    key: bytes = KEY
+    accounts: list[str] | None = None
+    """Default: the key's."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 
@@ -81,7 +83,8 @@ class RemoteStand:
         if self.does == "refuses":
             reply["error"] = {"code": -32009, "message": f"from is not unlocked, said {request.path_qs}"}
         elif body["method"] == "eth_accounts":
-            reply["result"] = self.accounts
+            own = Account.from_key(self.key).address.lower()
+            reply["result"] = [own] if self.accounts is None else self.accounts
         else:
             self.asked.append(body["params"][0])
             reply["result"] = self._signed(fields_of(body["params"][0]))
@@ -98,7 +101,7 @@ class RemoteStand:
             return to_hex(_with_value(fields))
         if self.does == "legacy":
             return to_hex(_legacy(fields))
-        key = OTHER_KEY if self.does == "other_key" else KEY
+        key = OTHER_KEY if self.does == "other_key" else self.key
         raw = signed_by(key, TAMPERED[self.does](fields) if self.does in TAMPERED else fields, self.does == "high_s")
         return {"raw": to_hex(raw), "tx": {}} if self.does == "geth_form" else to_hex(raw)
 
@@ -157,6 +160,7 @@ class KmsStand:
 
     does: str = ""
     times: int = 1_000
+    key: bytes = KEY
     targets: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -185,12 +189,11 @@ class KmsStand:
             return _aws(self._public_key(body["KeyId"], self.does if misbehaves else ""))
         assert target == "TrentService.Sign"
         assert (body["MessageType"], body["SigningAlgorithm"]) == ("DIGEST", "ECDSA_SHA_256")
-        der = _der_signature(base64.b64decode(body["Message"]), self.does if misbehaves else "")
+        der = _der_signature(self.key, base64.b64decode(body["Message"]), self.does if misbehaves else "")
         return _aws({"KeyId": body["KeyId"], "Signature": base64.b64encode(der).decode()})
 
-    @staticmethod
-    def _public_key(key_id: str, does: str) -> dict[str, Any]:
-        point = PrivateKey(KEY).public_key.format(compressed=False)
+    def _public_key(self, key_id: str, does: str) -> dict[str, Any]:
+        point = PrivateKey(self.key).public_key.format(compressed=False)
         spki = {"bad_spki": b"\x30\x00", "off_curve": SPKI_PREFIX + point[:-1] + b"\0"}.get(does, SPKI_PREFIX + point)
         return {
             "KeyId": key_id,
@@ -205,10 +208,10 @@ def _aws(answer: Mapping[str, Any], status: int = 200) -> web.Response:
     return web.Response(status=status, body=json.dumps(answer), content_type="application/x-amz-json-1.1")
 
 
-def _der_signature(digest: bytes, does: str) -> bytes:
-    der = PrivateKey(OTHER_KEY if does == "other_key" else KEY).sign(digest, hasher=None)
+def _der_signature(key: bytes, digest: bytes, does: str) -> bytes:
+    der = PrivateKey(OTHER_KEY if does == "other_key" else key).sign(digest, hasher=None)
     if does == "other_digest":
-        der = PrivateKey(KEY).sign(bytes(32), hasher=None)
+        der = PrivateKey(key).sign(bytes(32), hasher=None)
     if does == "high_s":
         r, s = decode_signature(der)
         return der_of(r, GROUP_ORDER - s)
