@@ -14,7 +14,7 @@ from typing import Any
 
 from keeper.core.lending import Refusal
 from keeper.core.profit_deal import Terms
-from keeper.core.size import PairSizer
+from keeper.core.size import PairSizer, least_true
 from keeper.core.slippage_split import Division, Splitting
 from keeper.core.swap import Selling
 
@@ -67,6 +67,11 @@ class SizeByProfit:
         if not paths or most_raw <= 0:
             return []
         splitting = Splitting(paths, most_raw, terms.costs.gas_price_wad(self._price), _GRID)
+        if splitting.most_in_raw < most_raw:
+            sellable = self._sellable(low, high, splitting.most_in_raw)
+            if sellable is None:
+                return []
+            high = sellable
         requests = sorted({low + (high - low) * place // _GRID for place in range(_GRID + 1)})
         amounts = [self._amounts(request_raw) for request_raw in requests]
         guesses: list[tuple[int, int, Division]] = []
@@ -83,6 +88,15 @@ class SizeByProfit:
             if best is not None:
                 found.append(best)
         return found
+
+    def _sellable(self, low: int, high: int, most_raw: int) -> int | None:
+        """The largest request that brings no more collateral than can be sold."""
+
+        def too_much(request_raw: int) -> bool:
+            return self._amounts(request_raw).received_raw > most_raw
+
+        first = least_true(low, high, low, 1, too_much)
+        return first - 1 if first is not None and first > low else None
 
     def _refined(self, splitting: Splitting, division: Division, low: int, high: int) -> BestSize | None:
         known: dict[int, int | None] = {}

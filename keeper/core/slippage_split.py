@@ -17,7 +17,8 @@ from keeper.core.swap import Filled, gas_in_out_raw
 PARTS = 32
 MOST_LEGS = 3
 MOST_PATHS = 3
-"""So many are combined: those that give most for the whole amount, and for an eighth of it."""
+"""So many are combined of those that give most for the whole amount, for an eighth and for a 64th of it, or for as much of that
+as they take."""
 _FINEST = 14
 """Shares are moved in steps down to the amount ÷ 2^14; finer ones are worth nothing where a curve is at its top."""
 
@@ -75,10 +76,13 @@ class Division:
 
 
 class Splitting:
-    """Sales of amounts up to `most_in_raw` over some paths."""
+    """Sales of amounts up to `most_in_raw` over some paths: what was asked for, or what all of them together take if that is
+    less."""
 
-    def __init__(self, paths: Sequence[Path], most_in_raw: int, gas_price_out_wad: int, parts: int = PARTS) -> None:
-        self.most_in_raw = most_in_raw
+    def __init__(self, paths: Sequence[Path], asked_raw: int, gas_price_out_wad: int, parts: int = PARTS) -> None:
+        self._room = tuple(_room_raw(path, asked_raw) for path in paths)
+        self.asked_raw = asked_raw
+        self.most_in_raw = min(asked_raw, sum(self._room))
         self.parts = parts
         self._gas_price_out_wad = gas_price_out_wad
         self._table: dict[tuple[int, int], tuple[Filled, ...] | None] = {}
@@ -87,6 +91,8 @@ class Splitting:
 
     def best(self) -> Sale | None:
         """Of the whole amount; None where no set of paths takes it all."""
+        if self.most_in_raw < self.asked_raw:
+            return None
         able = [each for each in self.divisions if len(each.out_raw) > self.parts]
         able.sort(key=lambda each: each.out_raw[-1] - self.gas_raw(each.gas[-1]), reverse=True)
         # On the grid the legs of close ones may change places: a few are worked out exactly.
@@ -155,9 +161,11 @@ class Splitting:
         """Places of the paths that are combined: each alone, and those that share no pool together."""
         yield from ((place,) for place in range(len(self._paths)))
         compared: set[int] = set()
-        for parts in (self.parts, max(1, self.parts // 8)):
-            order = sorted(range(len(self._paths)), key=lambda place: self._out_at(place, parts), reverse=True)
-            compared.update(order[:MOST_PATHS])
+        for share in (1, 8, 64):
+            amounts = [min(room_raw, self.most_in_raw // share) for room_raw in self._room]
+            sold = [_leg(path, amount_raw) for path, amount_raw in zip(self._paths, amounts, strict=True)]
+            able = [(leg.amount_out_raw, -place) for place, leg in enumerate(sold) if leg is not None]
+            compared.update(-place for _, place in sorted(able, reverse=True)[:MOST_PATHS])
         for legs in range(2, MOST_LEGS + 1):
             for chosen in combinations(sorted(compared), legs):
                 if disjoint([self._paths[place] for place in chosen]):
@@ -199,6 +207,20 @@ class Splitting:
         if known is None and (place, parts) not in self._table:
             known = self._table[place, parts] = self._paths[place].sell(self.most_in_raw * parts // self.parts)
         return known
+
+
+def _room_raw(path: Path, asked_raw: int) -> int:
+    """How much of an amount a path takes, to a 256th of it."""
+    low, high = 0, asked_raw
+    if asked_raw <= 0 or path.sell(asked_raw) is not None:
+        return max(0, asked_raw)
+    while high - low > max(1, high >> 8):
+        middle = (low + high) // 2
+        if path.sell(middle) is None:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 def _leg(path: Path, amount_in_raw: int) -> Leg | None:
