@@ -259,8 +259,11 @@ class ToyAdapter:
                 found.append(Exposure(reserve.asset, price_base, value_base * reserve.threshold_bps, debt_base))
         return found
 
-    def screen_terms(self, state: ToyState, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
-        return screen_terms_of(state, columns, timestamp_s)
+    def screen_terms(
+        self, state: ToyState, columns: Sequence[ScreenColumn], timestamp_s: int, until_s: int | None = None
+    ) -> ScreenTerms:
+        """Only debt grows, so that health is at its lowest at the last second."""
+        return screen_terms_of(state, columns, timestamp_s if until_s is None else until_s)
 
     def health_is_floored(self, state: ToyState) -> bool:
         return state.market.rules.floored

@@ -112,7 +112,8 @@ def followers_of(
 
 
 def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) -> Desk:
-    terms = desk_terms(ground.chain, market.base_currency_unit, ground.wrapped_native, ground.block_s)
+    unit, native = market.base_currency_unit, ground.wrapped_native
+    terms = desk_terms(ground.chain, unit, native, ground.block_s, ground.on_demand)
     return Desk(follower, terms, ground.chain_id, means.liquidator)
 
 

@@ -129,14 +129,18 @@ def fee_cap_wei(chain: ChainSettings) -> int:
     return int(chain.fees.max_fee_gwei * GWEI)
 
 
-def desk_terms(chain: ChainSettings, base_unit: int, wrapped_native: Address | None, block_s: float) -> Terms:
-    """What the operator asks of every order of a market whose base currency has `base_unit`."""
+def desk_terms(
+    chain: ChainSettings, base_unit: int, wrapped_native: Address | None, block_s: float, on_demand: bool
+) -> Terms:
+    """What the operator asks of every order of a market whose base currency has `base_unit`. Blocks that are mined on demand
+    may come a second apart."""
     return Terms(
         policy=plan_policy(chain.policy, base_unit),
         min_profit_base=int(chain.policy.min_profit * base_unit),
         fee_cap_wei=fee_cap_wei(chain),
         wrapped_native=wrapped_native,
         inclusion_s=max(SHORTEST_INCLUSION_S, math.ceil(chain.inclusion_blocks * block_s)),
+        block_s=1 if on_demand else math.floor(block_s),
         prices=price_policies(chain.prices),
     )
 

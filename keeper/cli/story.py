@@ -17,7 +17,7 @@ from keeper.cli.render import (
 from keeper.cli.words import CLIPS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.plan import Clip
-from keeper.core.units import NO_DEBT_HEALTH_WAD
+from keeper.core.units import HEALTH_ONE_WAD, NO_DEBT_HEALTH_WAD
 
 
 def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> list[str]:
@@ -37,7 +37,10 @@ def sentences(kind: str, fields: Fields, market: str | None, labels: Labels) -> 
 def _seen(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     if fields["health_factor_wad"] is None:
         return ["Its health is not known: a price is missing."]
-    return [f"Seen below 1: health {_health(fields['health_factor_wad'])}."]
+    health_wad = fields["health_factor_wad"]
+    if int(health_wad) >= HEALTH_ONE_WAD:
+        return [f"Seen to fall below 1 by the next block: health {_health(health_wad)} now."]
+    return [f"Seen below 1: health {_health(health_wad)}."]
 
 
 def _refused(fields: Fields, market: str | None, labels: Labels) -> list[str]:

@@ -270,8 +270,17 @@ def standing_events(
     return events
 
 
-def seen(chain: str, market: Address, block_number: int, borrower: Address, health_factor_wad: int | None) -> Event:
-    return Event(Kind.SEEN, chain, block_number, market, borrower, fields={"health_factor_wad": health_factor_wad})
+def seen(
+    chain: str,
+    market: Address,
+    block_number: int,
+    borrower: Address,
+    health_factor_wad: int | None,
+    since_s: int | None = None,
+) -> Event:
+    """Health at the block; at 1 or above where it falls below only by `since_s`, the time of the next block."""
+    fields: dict[str, Field] = {"health_factor_wad": health_factor_wad, "below_one_from_s": since_s}
+    return Event(Kind.SEEN, chain, block_number, market, borrower, fields=fields)
 
 
 def refused(chain: str, market: Address, block_number: int, borrower: Address, standing: Standing) -> Event:

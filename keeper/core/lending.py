@@ -315,8 +315,11 @@ class LendingAdapter(Protocol[Market, State]):
         for what counts for neither; together they make its `health`. `Skip(unpriceable)` as there."""
         ...
 
-    def screen_terms(self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
-        """What the columnar screen needs to never miss a borrower whose `health` at that timestamp is below 1 or `Skip`."""
+    def screen_terms(
+        self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int, until_s: int | None = None
+    ) -> ScreenTerms:
+        """What the columnar screen needs to never miss a borrower whose `health` is below 1 or `Skip` at that timestamp, or at
+        any second from it up to `until_s`."""
         ...
 
     def health_is_floored(self, state: State) -> bool:

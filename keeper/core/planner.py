@@ -149,7 +149,7 @@ class Planner(Generic[Market, State]):
         healths = sizing.healths(sizing.start)
         if isinstance(healths, Skip):
             return healths
-        if any(health.health_factor_wad >= HEALTH_ONE_WAD for health in (before, *healths)):
+        if any(health.health_factor_wad >= HEALTH_ONE_WAD for health in healths):
             return Skip(Reason.HEALTHY_NOW, "at or above 1 within the inclusion window")
         pairs = self._usable_pairs(position, sizing.start)
         if isinstance(pairs, Skip):

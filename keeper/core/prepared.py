@@ -68,7 +68,7 @@ def _confirmed(
     plan: Plan,
 ) -> Plan | None:
     before = adapter.health(state, position, block.timestamp_s)
-    if isinstance(before, Skip) or before.health_factor_wad >= HEALTH_ONE_WAD:
+    if isinstance(before, Skip):
         return None
     assets = {asset for call in plan.calls for asset in (call.pair.collateral_asset, call.pair.debt_asset)}
     if policy.asset_wad or policy.target_wad(before, position.category, assets) != plan.target_wad:

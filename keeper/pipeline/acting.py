@@ -25,7 +25,7 @@ from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import Unfinished
 from keeper.core.standing import ORDERED, Standing
-from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.core.units import Address
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget
 from keeper.pipeline.desk import Candidate, Desk
@@ -51,11 +51,14 @@ NAMES_KEPT_BLOCKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Sick:
-    """One borrower below 1, or one that cannot be valued."""
+    """One borrower below 1 or about to be, or one that cannot be valued."""
 
     desk: Desk
     borrower: Address
     health: Health | Skip
+    """At the head's own time."""
+    since_s: int
+    """From when on it is below 1: the head's time, or that of the next block."""
 
     @property
     def key(self) -> Key:
@@ -197,8 +200,8 @@ class Actor:
 
     def _see(self, desk: Desk, sick: Sequence[Sick], turn: Turn) -> None:
         turn.seen[desk.market] |= {each.borrower for each in sick}
-        healths_wad = {each.borrower: each.health_wad for each in sick}
-        turn.news += self._standings.see(desk.market, turn.moment.head, healths_wad)
+        found = {each.borrower: (each.health_wad, each.since_s) for each in sick}
+        turn.news += self._standings.see(desk.market, turn.moment.head, found)
 
     async def _tell(self, turn: Turn, events: Sequence[Event]) -> None:
         """After whoever was seen first."""
@@ -230,7 +233,7 @@ class Actor:
             return late
         if desk.follower.verified is None:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
-        return self._full(turn) or desk.begin(sick.borrower, moment)
+        return self._full(turn) or desk.begin(sick.borrower, moment, sick.since_s)
 
     def _full(self, turn: Turn, calls: int = 1) -> Skip | None:
         """Why so many more transactions may not be put on their way at this head."""
@@ -244,7 +247,8 @@ class Actor:
         """A sequence; None when planning it shows that we are wrong about the market."""
         if sick.desk.market in self._stops.markets:
             return None
-        return await self._sliced(sick.desk.market, sick.desk.finish(unfinished, turn.moment), turn.slices)
+        steps = sick.desk.finish(unfinished, turn.moment, sick.since_s)
+        return await self._sliced(sick.desk.market, steps, turn.slices)
 
     async def _sliced(self, market: Address, steps: Generator[None, None, Decided], slices: Slices) -> Decided | None:
         """What long work comes to, done in slices; None when it is wrong, which stops its market."""
@@ -376,9 +380,14 @@ class Actor:
 
 
 def _below_one(desk: Desk, borrowers: Sequence[Address]) -> list[Sick]:
-    """Who of the named is below 1, or cannot be valued."""
-    valued = [Sick(desk, borrower, desk.health_of(borrower)) for borrower in borrowers]
-    return [each for each in valued if each.health_wad is None or each.health_wad < HEALTH_ONE_WAD]
+    """Who of the named is below 1, or will be in the next block, or cannot be valued."""
+    found = []
+    for borrower in borrowers:
+        health = desk.health_of(borrower)
+        since_s = desk.below_one_from_s(borrower, health)
+        if since_s is not None:
+            found.append(Sick(desk, borrower, health, since_s))
+    return found
 
 
 def _fingerprint(desk: Desk, borrower: Address) -> object:

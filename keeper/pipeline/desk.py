@@ -19,7 +19,7 @@ from keeper.core.price_policy import Concern, PricePolicies
 from keeper.core.profit import gas_cost_base, price_plan
 from keeper.core.screening import ScreenTerms
 from keeper.core.stakes import stakes_of
-from keeper.core.units import Address
+from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
@@ -41,6 +41,8 @@ class Terms:
     wrapped_native: Address | None
     inclusion_s: int
     """How long after its head a plan must hold."""
+    block_s: int = 0
+    """The next block is never stamped less than that after its parent, as far as is known."""
     prices: PricePolicies = field(default_factory=PricePolicies)
 
 
@@ -69,8 +71,8 @@ class Desk:
         return self.follower.entry
 
     def naming(self) -> Generator[None, None, Sequence[Address]]:
-        """Everybody who may be below 1 at the applied block, the largest debt first; `health_of` says who is. In steps of
-        about a millisecond, between which the book must not change."""
+        """Everybody who may be below 1 at the applied block or by the next, the largest debt first; `below_one_from_s` says who
+        is. In steps of about a millisecond, between which the book must not change."""
         named = yield from self.follower.book.naming(self._screen_terms())
         return named.accounts
 
@@ -84,7 +86,11 @@ class Desk:
         block = self.follower.applied
         assert block is not None, "a market is judged after it was followed"
         adapter, state = self.follower.adapter, self.follower.state
-        return adapter.screen_terms(state, self.follower.book.columns, block.timestamp_s)
+        return adapter.screen_terms(state, self.follower.book.columns, block.timestamp_s, self._next_s(block))
+
+    def _next_s(self, block: BlockRef) -> int:
+        """The earliest that the next block can be stamped: what is sent now is judged there, or later."""
+        return block.timestamp_s + self.terms.block_s
 
     def health_of(self, borrower: Address) -> Health | Skip:
         """At the applied block's own timestamp, exactly; `Skip` for one that cannot be valued."""
@@ -93,6 +99,18 @@ class Desk:
         return self.follower.adapter.health(
             self.follower.state, self.follower.book.position(borrower), block.timestamp_s
         )
+
+    def below_one_from_s(self, borrower: Address, health: Health | Skip) -> int | None:
+        """The second from which a borrower of this `health_of` is below 1: the block's own where it is already, or cannot be
+        valued; the next block's where interest, or a price that moves by itself, brings it there by then. None for others."""
+        block = self.follower.applied
+        assert block is not None, "a market is judged after it was followed"
+        if isinstance(health, Skip) or health.health_factor_wad < HEALTH_ONE_WAD:
+            return block.timestamp_s
+        next_s = self._next_s(block)
+        position = self.follower.book.position(borrower)
+        then = self.follower.adapter.health(self.follower.state, position, next_s)
+        return next_s if isinstance(then, Health) and then.health_factor_wad < HEALTH_ONE_WAD else None
 
     def doubts(self, head: BlockRef) -> list[Concern]:
         """What is newly wrong with the prices of this head, by the operator's policies."""
@@ -104,32 +122,35 @@ class Desk:
         They hold from the head's own time on: a chain that mines on demand may stamp its next block long after its head."""
         return max(head.timestamp_s, now_s) + self.terms.inclusion_s
 
-    def window(self, moment: Moment) -> Window:
-        """The one window of a head: every wave is planned in it, and simulated at its end."""
+    def window(self, moment: Moment, since_s: int | None = None) -> Window:
+        """The one window of a head: every wave is planned in it, and simulated at its end. For whoever is below 1 only from
+        `since_s` on it begins then."""
         head = moment.head
-        return Window(head.timestamp_s, self.follower.latest_s or self.latest_s(head, int(moment.now_s)))
+        latest_s = self.follower.latest_s or self.latest_s(head, int(moment.now_s))
+        return Window(min(latest_s, since_s or head.timestamp_s), latest_s)
 
-    def begin(self, borrower: Address, moment: Moment) -> Candidate | Skip | Unfinished:
-        """What one call each can do for a borrower, and pays; or why nothing does; or that only a sequence may."""
+    def begin(self, borrower: Address, moment: Moment, since_s: int) -> Candidate | Skip | Unfinished:
+        """What one call each can do for a borrower below 1 from `since_s` on, and pays; or why nothing does; or that only a
+        sequence may."""
         adapter, state = self.follower.adapter, self.follower.state
         position = self.follower.book.position(borrower)
         doubted = self.prices.refusal(adapter.relevant_prices(state, position))
         if doubted is not None:
             return doubted
-        window, target = self.window(moment), self.terms.policy.target
+        window, target = self.window(moment, since_s), self.terms.policy.target
         ready = self.ready.find(adapter, state, position, moment.head, window, target)
         if ready is not None:
             return self._candidate(position, ready, moment.fees)
-        begun = self._planner(moment).begin(position, self._least_gain_base(position, moment.fees))
+        begun = self._planner(moment, since_s).begin(position, self._least_gain_base(position, moment.fees))
         return begun if isinstance(begun, Skip | Unfinished) else self._candidate(position, begun, moment.fees)
 
-    def finish(self, begun: Unfinished, moment: Moment) -> Generator[None, None, Candidate | Skip]:
+    def finish(self, begun: Unfinished, moment: Moment, since_s: int) -> Generator[None, None, Candidate | Skip]:
         """Sequences for a borrower whom no single call restores; long, so it yields between its steps."""
-        plans = yield from self._planner(moment).finish(begun)
+        plans = yield from self._planner(moment, since_s).finish(begun)
         return plans if isinstance(plans, Skip) else self._candidate(begun.position, plans, moment.fees)
 
-    def _planner(self, moment: Moment) -> Planner[Any, Any]:
-        return self.planner(self.follower.state, moment.head, self.window(moment))
+    def _planner(self, moment: Moment, since_s: int) -> Planner[Any, Any]:
+        return self.planner(self.follower.state, moment.head, self.window(moment, since_s))
 
     def planner(self, state: Any, block: BlockRef, window: Window) -> Planner[Any, Any]:
         """Plans on a state that need not be the follower's."""

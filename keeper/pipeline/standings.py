@@ -22,14 +22,17 @@ class Standings:
         self._rehearses = rehearses
         self._last: dict[Address, dict[Address, Standing]] = {}
 
-    def see(self, market: Address, head: BlockRef, healths_wad: Mapping[Address, int | None]) -> list[Event]:
+    def see(self, market: Address, head: BlockRef, sick: Mapping[Address, tuple[int | None, int]]) -> list[Event]:
         """First what is seen, then what is made of it: an event for each who was not below 1 before, to be recorded before
-        anything else is told of them. None: no health can be told."""
+        anything else is told of them. `sick`: health at the head (None where none can be told), and from when it is below 1."""
         previous = self._last.setdefault(market, {})
-        news = {who: health_wad for who, health_wad in healths_wad.items() if who not in previous}
-        for who, health_wad in news.items():
+        news = {who: found for who, found in sick.items() if who not in previous}
+        for who, (health_wad, _) in news.items():
             previous[who] = Standing(ORDERED, "being judged", None, health_wad)
-        return [event_build.seen(self._name, market, head.number, who, health_wad) for who, health_wad in news.items()]
+        return [
+            event_build.seen(self._name, market, head.number, who, health_wad, since_s)
+            for who, (health_wad, since_s) in news.items()
+        ]
 
     async def record(self, market: Address, head: BlockRef, result: Round) -> None:
         """What this head came to."""

@@ -89,8 +89,9 @@ async def simulate(path: Path, *, bad_day: bool, heads: int = HEADS) -> Day:
             now = judged(block(number), FeeQuote(base_fee_wei, 10**9, 2 * base_fee_wei), bad_day=bad_day)
             started_s = time.perf_counter()
             if number == 0:
-                healths: dict[Address, int | None] = {who: now.standings[MARKET, who].health_factor_wad for who in WHO}
-                await standings.see(MARKET, now.head, healths)
+                since_s = now.head.timestamp_s
+                found = {who: (now.standings[MARKET, who].health_factor_wad, since_s) for who in WHO}
+                await store.record(standings.see(MARKET, now.head, found))
             await standings.record(MARKET, now.head, now)
             own_s += time.perf_counter() - started_s
             if number == 0:

@@ -70,6 +70,27 @@ def test_nobody_below_one_is_missed(release: str, seed: int) -> None:
     assert {row.borrower for row in with_debt if needs_a_look(row, book, terms, Fraction(0))} <= named
 
 
+@pytest.mark.parametrize("release", RELEASES)
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32))
+def test_whoever_falls_below_one_at_any_second_of_a_span_is_named(release: str, seed: int) -> None:
+    """By interest, or by prices that move by themselves; collateral may earn more than the debt costs, too."""
+    rng = random.Random(seed)
+    state = random_market(rng, release)
+    span_s = rng.choice((1, 2, 12, 400))
+    if rng.random() < 0.5:
+        own, later_s = state.prices_base(), NOW_S + rng.choice((1, span_s, 2 * span_s))
+        moved = {key: price and max(1, price * rng.randint(9_900, 10_100) // 10_000) for key, price in own.items()}
+        state = state.with_later_prices(later_s, moved)
+    seconds = sorted({NOW_S, NOW_S + span_s, *(NOW_S + rng.randint(0, span_s) for _ in range(3))})
+    rows = [row for second in seconds for row in random_rows(rng, state, 12, second)]
+    book = book_of(rows)
+    named = set(book.named(ADAPTER.screen_terms(state, book.columns, NOW_S, NOW_S + span_s)).accounts)
+    for second in seconds:
+        assert sick_of(rows, state, second) <= named
+    assert named_of(book, state, NOW_S) <= named
+
+
 def two_reserves(release: str, decimals: int, price_base: int, index_ray: int) -> State:
     """Reserve 0 to be held, reserve 1 to be owed."""
     config = make_config(decimals=decimals)

@@ -183,7 +183,7 @@ class Scene:
             self._follower(adapter, entry) for adapter, entry in zip(self.adapters, self.entries, strict=True)
         ]
         self.simulator = ToySimulator(self.world, self.faults, LIQUIDATOR, dealt)
-        terms = Terms(self.policy, self.min_profit_base, self.fee_cap_wei, asset(WETH), 2 * BLOCK_S)
+        terms = Terms(self.policy, self.min_profit_base, self.fee_cap_wei, asset(WETH), 2 * BLOCK_S, block_s=BLOCK_S)
         self.loop = ChainLoop(
             CHAIN,
             self.chain,

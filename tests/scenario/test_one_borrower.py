@@ -12,7 +12,7 @@ from keeper.core.standing import ORDERED
 from keeper.core.units import WAD
 from tests.scenario.scene import USDC, WBTC, WETH, Scene, accrues, borrower, moves, opens, pool_address, price, toy_pool
 from tests.toy_arithmetic import ToyRules
-from tests.toy_world import Draft
+from tests.toy_world import BLOCK_S, Draft
 
 FIRST = borrower(1)
 TARGET_WAD = 105 * WAD // 100
@@ -39,6 +39,40 @@ async def test_a_borrower_falls_under_water_and_is_brought_back_to_its_target() 
     assert TARGET_WAD <= scene.health_wad(FIRST) < TARGET_WAD + WAD // 10**6
     assert scene.orders_for(FIRST) == 1
     assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
+
+
+async def interest_decides(scene: Scene, falls_after_s: int) -> None:
+    """So long after the head FIRST's debt will have grown beyond its collateral."""
+    await scene.head(accrues(USDC, 1e-9), opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    at_s = scene.tip.timestamp_s + BLOCK_S + falls_after_s
+    await scene.head(price(WETH, 1_875 * (1 + 1e-9 * at_s)))
+
+
+async def test_whom_interest_brings_below_one_by_the_next_block_has_an_order_for_it() -> None:
+    scene = Scene()
+    await interest_decides(scene, BLOCK_S - 1)
+    head = scene.tip
+    assert scene.health_wad(FIRST) > WAD
+    assert scene.reason(FIRST) == ORDERED
+    (seen,) = scene.events(Kind.SEEN)
+    assert seen.fields == {
+        "health_factor_wad": scene.health_wad(FIRST),
+        "below_one_from_s": head.timestamp_s + BLOCK_S,
+    }
+    (order,) = scene.submitted
+    assert order.order.plan.window.earliest_s == head.timestamp_s + BLOCK_S
+
+    result = await scene.head()
+    assert [outcome.restored for outcome in result.settled] == [True]
+    assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
+
+
+async def test_whoever_stays_above_one_until_the_next_block_is_not_seen() -> None:
+    scene = Scene()
+    await interest_decides(scene, BLOCK_S + 1)
+    assert scene.story(FIRST) == []
+    await scene.head()
+    assert scene.story(FIRST) == ["seen", "decided", "sent"]
 
 
 async def test_while_its_transaction_waits_a_borrower_gets_no_second_one() -> None:

@@ -226,8 +226,11 @@ class AaveV3:
         except ArithmeticError:
             return OVERFLOWING
 
-    def screen_terms(self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int) -> ScreenTerms:
-        return screen.screen_terms(state.at(timestamp_s), columns)
+    def screen_terms(
+        self, state: State, columns: Sequence[ScreenColumn], timestamp_s: int, until_s: int | None = None
+    ) -> ScreenTerms:
+        until = None if until_s is None else state.at(until_s)
+        return screen.screen_terms(state.at(timestamp_s), columns, until)
 
     def health_is_floored(self, state: State) -> bool:
         return not state.at(state.block.timestamp_s).health_is_exact

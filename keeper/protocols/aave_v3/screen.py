@@ -10,17 +10,23 @@ Exact formula: health is 1 or more wherever W ≥ 10⁴·D (half-up division can
 
 Floored formula: health is taken from C·⌊W/C⌋, half-up to a base unit. C·⌊W/C⌋ > W − C, and W − C is W with one bp less of
 every threshold; the half-up division by 10⁴ takes less than half a base unit more. So one bp less, and 5 000 per account.
+
+For every second of a span at once: indexes only grow, so i is that of the first second for collateral and that of the last for
+debt; p the lower price of the two for collateral, the higher for debt (between two readings no price leaves their range).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from keeper.core.lending import Side
 from keeper.core.screening import Fraction, ScreenColumn, ScreenTerms
 from keeper.core.units import BPS, RAY
 from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt
 from keeper.protocols.aave_v3.valuation import debt_price_of, price_of, threshold_bps
+
+Leg = tuple[ReserveAt, EMode | None]
+"""A reserve at one time, in an e-mode that it is a member of or in none."""
 
 INDEX_MOST = 1 << 127
 PRICED_MOST_RAY = RAY << 127
@@ -29,9 +35,10 @@ WORTH_MOST_BITS = 256 - 128 - 9 - 16 - 60
 """Of what one scaled unit is worth: the sum of 2⁹ legs of 128 bits, times a share of 16 bits, times 10¹⁸, fits into 256."""
 
 
-def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
-    """Weights of columns at one timestamp. None where a price that the contract reads is missing, where its arithmetic might
-    overflow, and where the bounds above do not hold."""
+def screen_terms(at: Accrued, columns: Iterable[ScreenColumn], until: Accrued | None = None) -> ScreenTerms:
+    """Weights of columns at one timestamp, or from it to that of `until`. None where a price that the contract reads is
+    missing, where its arithmetic might overflow, and where the bounds above do not hold."""
+    until = at if until is None else until
     floored = not at.health_is_exact
     most_bps = BPS
     members: dict[int, frozenset[int] | None] = {}
@@ -42,7 +49,7 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
     debt_side = Side.DEBT  # looked up once: an enum's members are slow to reach, and this runs at every price
     for side, reserve_id, category in columns:
         if category not in members:
-            members[category] = _members(at.emode(category))
+            members[category] = _members(at.emode(category), until.emode(category))
         inside = members[category]
         if inside is None:
             weights.append(None)
@@ -50,9 +57,9 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
         key = (reserve_id, category if reserve_id in inside else 0)
         pair = known.get(key)
         if pair is None:
-            leg, emode = _leg(at, reserve_id), at.emode(key[1])
-            pair = known[key] = _pair(leg, emode, floored) if leg is not None else (None, None)
-            most_bps = max(most_bps, BPS if leg is None else threshold_bps(leg, emode))
+            first, last = _leg(at, key), _leg(until, key)
+            pair = known[key] = (None, None) if first is None or last is None else _pair(first, last, floored)
+            most_bps = max(most_bps, BPS if first is None else threshold_bps(*first))
         weights.append(pair[side is debt_side])
     return ScreenTerms(
         weights=weights,
@@ -61,32 +68,40 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn]) -> ScreenTerms:
     )
 
 
-def _members(emode: EMode | None) -> frozenset[int] | None:
-    if emode is None:
+def _members(first: EMode | None, last: EMode | None) -> frozenset[int] | None:
+    """None where its price is missing at either time."""
+    if first is None or last is None:
         return frozenset()
-    return None if emode.price_base is None else emode.members
+    return None if first.price_base is None or last.price_base is None else first.members
 
 
-def _leg(at: Accrued, reserve_id: int) -> ReserveAt | None:
+def _leg(at: Accrued, key: tuple[int, int]) -> Leg | None:
     """None for a reserve that was dropped, and where its interest alone overflows."""
+    reserve_id, category = key
     if reserve_id not in at.state.reserves:
         return None
     try:
-        return at[reserve_id]
+        return at[reserve_id], at.emode(category)
     except ArithmeticError:
         return None
 
 
-def _pair(leg: ReserveAt, emode: EMode | None, floored: bool) -> tuple[Fraction | None, Fraction | None]:
-    """What one scaled unit is worth as collateral and as debt."""
+def _pair(first: Leg, last: Leg, floored: bool) -> tuple[Fraction | None, Fraction | None]:
+    """What one scaled unit is worth at least as collateral and at most as debt, between the two times."""
+    leg, emode = first
     whole_ray = RAY * leg.unit
-    share_bps, price_base = threshold_bps(leg, emode), price_of(leg, emode)
-    owed = _worth(leg.debt_index_ray, debt_price_of(leg, emode), whole_ray, BPS)
+    share_bps = threshold_bps(leg, emode)
+    price_base = _both(min, price_of(*first), price_of(*last))
+    owed = _worth(last[0].debt_index_ray, _both(max, debt_price_of(*first), debt_price_of(*last)), whole_ray, BPS)
     if price_base is not None and not leg.counts:
         return (0, 1), owed
     if floored and not share_bps:
         return None, owed  # what counts at a threshold of zero lowers the average of the others by more than one bp
     return _worth(leg.income_index_ray, price_base, whole_ray, share_bps - floored), owed
+
+
+def _both(choose: Callable[[int, int], int], first: int | None, last: int | None) -> int | None:
+    return None if first is None or last is None else choose(first, last)
 
 
 def _worth(index_ray: int, price_base: int | None, whole_ray: int, share_bps: int) -> Fraction | None:

@@ -91,6 +91,7 @@ EVENTS: Sequence[Event] = (
     event_build.audit_blind(CHAIN, MARKET, RpcTimeout("no answer")),
     event_build.alert(CHAIN, "balance", "low"),
     event_build.trouble(CHAIN, RpcTimeout("no answer")),
+    event_build.seen(CHAIN, MARKET, 9, BORROWER, 10**18, 1_700_000_000),
     *event_build.standing_events(
         CHAIN,
         MARKET,
