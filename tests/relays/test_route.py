@@ -13,10 +13,10 @@ from eth_utils.crypto import keccak
 
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.core.block import Call
-from keeper.core.errors import Defect, Refused
+from keeper.core.errors import Defect, Refused, StoreError
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, SentTransaction
-from keeper.core.units import Hash32, hash_from_hex, to_hex
+from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
 from keeper.execution.relays.relay import Relay, RelayMethod
 from keeper.execution.relays.route import PrivateRoute, RelayTerms
 from keeper.execution.sender import Sender, Sending
@@ -144,6 +144,41 @@ async def test_a_bundle_holds_what_must_be_mined_before_it() -> None:
         second = await here.sender.send(sending(OTHER_BORROWER, "1-b1", tag=1), head(1))
         await here.calm()
         assert [hashes(txs) for _, txs in relay.bundles] == [[hash_of(first)], [hash_of(first), hash_of(second)]]
+
+
+async def test_of_many_on_offer_a_few_bundles_are_offered_anew_and_none_is_too_long() -> None:
+    """Later ones hold all below them; who asks for a hundred at once waits for the first ones."""
+    relay = LocalRelay()
+    async with setting([relay], RelayTerms(5, then_public=False)) as here:
+        orders = [[sending(Address(number.to_bytes(20, "big")), f"1-{number}", tag=number)] for number in range(1, 104)]
+        sent = await here.sender.send_all(orders, head(1))
+        await here.calm()
+        assert not any(isinstance(each, Refused) for each in sent)
+        assert max(len(txs) for _, txs in relay.bundles) == 100
+        relay.bundles.clear()
+        await here.at(2)
+        sizes = sorted(len(txs) for _, txs in relay.bundles)
+        assert sizes == [1, 2, 3, 4, 5, 6, 7, 8, *range(9, 98, 8)]
+        whole = hashes(max((txs for _, txs in relay.bundles), key=len))
+        assert whole == [hash_of(each[0]) for each in sent[:97] if not isinstance(each, Refused)]
+
+
+async def test_what_breaks_in_the_background_ends_the_route_by_its_own_name() -> None:
+    node = MemoryNode()
+
+    async def full_disk(text: str) -> None:
+        raise StoreError("the disk is gone")
+
+    async def used() -> None:
+        async with LocalRelay("refuses").serving() as url, JsonRpc(url, headers_for=REPUTATION.headers) as rpc:
+            relays = [Relay(rpc, rpc.label, RelayMethod.BUNDLE, REPUTATION.address)]
+            async with PrivateRoute(node, relays, NEVER, full_disk, 1) as route:
+                sender = Sender(route, signer(), MemoryIntents(), CHAIN_ID)
+                await sender.start(head(1))
+                await sender.send(sending(), head(1))
+
+    with pytest.raises(StoreError, match="disk is gone"):
+        await used()
 
 
 async def test_behind_another_transaction_an_order_is_for_one_block_only_and_never_public() -> None:

@@ -33,6 +33,10 @@ from keeper.execution.tokens import APPROVE
 SEND = "eth_sendRawTransaction"
 LOOK_UP = "eth_getTransactionByHash"
 MOST_IN_BUNDLE = 100
+"""What relays take; also the most that can be below one another and still be mined in the next block."""
+OFFERED_EACH = 8
+"""Of many that are on offer so many of the lowest nonces are offered anew in bundles of their own, and of the others every so
+many'th, with all below it: one that would revert spoils only the bundles that hold it."""
 
 Told = Callable[[str], Awaitable[None]]
 """One line about a relay that does not do its part, or about what became public."""
@@ -86,7 +90,10 @@ class PrivateRoute:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        await self._group.__aexit__(None, None, None)
+        try:
+            await self._group.__aexit__(None, None, None)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     # -- as a node -----------------------------------------------------------------------------------------------
 
@@ -153,8 +160,11 @@ class PrivateRoute:
         ]
 
     async def _offer(self, relay: Relay, held: _Held) -> Offered:
+        bundle = self._bundle(held)
+        if relay.method is RelayMethod.BUNDLE and len(bundle) > MOST_IN_BUNDLE:
+            return Offered(Answer.UNKNOWN)  # its turn comes once those below it are mined
         last_block = held.since_block + self._terms.for_blocks
-        offered = await relay.offer(self._bundle(held), self._head_number + 1, last_block)
+        offered = await relay.offer(bundle, self._head_number + 1, last_block)
         if offered.answer is Answer.ACCEPTED:
             held.taken_by.add(relay.label)
             self._said.pop(relay.label, None)
@@ -166,8 +176,7 @@ class PrivateRoute:
     def _bundle(self, held: _Held) -> list[bytes]:
         """It can be mined only after those of lower nonces that nobody else knows."""
         below = [each.raw for nonce, each in sorted(self._held.items()) if nonce < held.nonce and each.before is None]
-        most_below = MOST_IN_BUNDLE - 2
-        return [*below[-most_below:], *([held.before] if held.before is not None else []), held.raw]
+        return [*below, *([held.before] if held.before is not None else []), held.raw]
 
     # -- going on ------------------------------------------------------------------------------------------------
 
@@ -181,9 +190,11 @@ class PrivateRoute:
         for held in list(self._held.values()):
             if held.nonce < used_nonces:
                 self._drop(held)
-        for held in [each for _, each in sorted(self._held.items())]:
-            for relay in self._relays_for(held) if not self._is_over(held, number) else ():
-                self._spawn(self._offer(relay, held))
+        ours = [each for _, each in sorted(self._held.items()) if not self._is_over(each, number)]
+        for place, held in enumerate(ours):
+            if place < OFFERED_EACH or place % OFFERED_EACH == 0 or held is ours[-1]:
+                for relay in self._relays_for(held):
+                    self._spawn(self._offer(relay, held))
         self._spawn(self._end(number))
 
     async def _end(self, number: int) -> None:
