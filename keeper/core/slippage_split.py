@@ -132,11 +132,10 @@ class Splitting:
         shares[shares.index(max(shares))] += amount_in_raw - sum(shares)
         return shares
 
-    @staticmethod
     def _moved(
-        paths: Sequence[Path], legs: list[Leg | None], shares: list[int], step: int
+        self, paths: Sequence[Path], legs: list[Leg | None], shares: list[int], step: int
     ) -> tuple[list[Leg | None], list[int]] | None:
-        """One step moved from one path to another, where that brings more."""
+        """One step moved from one path to another, where that brings more than its gas."""
         for giver in range(len(paths)):
             if shares[giver] < step:
                 continue
@@ -147,13 +146,16 @@ class Splitting:
                 more = _leg(paths[taker], shares[taker] + step)
                 if more is None or (less is None and shares[giver] > step):
                     continue
-                if _out(less) + _out(more) > _out(legs[giver]) + _out(legs[taker]):
+                if self._net(less) + self._net(more) > self._net(legs[giver]) + self._net(legs[taker]):
                     legs, shares = list(legs), list(shares)
                     legs[giver], legs[taker] = less, more
                     shares[giver] -= step
                     shares[taker] += step
                     return legs, shares
         return None
+
+    def _net(self, leg: Leg | None) -> int:
+        return 0 if leg is None else leg.amount_out_raw - self.gas_raw(leg.gas)
 
     # -- the grid ------------------------------------------------------------------------------------------------
 
@@ -226,10 +228,6 @@ def _room_raw(path: Path, asked_raw: int) -> int:
 def _leg(path: Path, amount_in_raw: int) -> Leg | None:
     fills = path.sell(amount_in_raw) if amount_in_raw else None
     return None if fills is None else Leg(path, amount_in_raw, fills)
-
-
-def _out(leg: Leg | None) -> int:
-    return 0 if leg is None else leg.amount_out_raw
 
 
 def _legs(paths: Sequence[Path], shares: Sequence[int]) -> list[Leg | None] | None:
