@@ -65,10 +65,12 @@ def row_differences(ours: Position, chain: Position) -> list[Difference]:
     return found
 
 
-def health_differences(borrower: Address, ours: Health, chain: Health | None) -> list[Difference]:
-    """Every output of the valuation that is not the same; `chain` is None where the chain cannot value the account."""
-    if chain is None:
-        return [Difference("health_factor_wad", borrower, None, ours.health_factor_wad, None)]
+def health_differences(borrower: Address, ours: Health | None, chain: Health | None) -> list[Difference]:
+    """Every output of the valuation that is not the same; None where that side cannot value the account. Where the chain can
+    and we cannot, an answer that we need was kept from us: nobody would ever look at the account."""
+    if ours is None or chain is None:
+        left, right = (side.health_factor_wad if side is not None else None for side in (ours, chain))
+        return [] if left == right else [Difference("health_factor_wad", borrower, None, left, right)]
     return [
         Difference(what, borrower, None, left, right)
         for what in HEALTH_PARTS
@@ -76,8 +78,8 @@ def health_differences(borrower: Address, ours: Health, chain: Health | None) ->
     ]
 
 
-def same_health(ours: Health, chain: Health) -> bool:
-    """Every output of the chain's valuation, without a difference."""
+def same_health(ours: Health | None, chain: Health | None) -> bool:
+    """Every output of the chain's valuation, without a difference; so is that neither side has one."""
     return not health_differences(Address(b""), ours, chain)
 
 

@@ -48,7 +48,7 @@ class Compared:
     right: tuple[Address, ...]
     """Accounts without a difference."""
     unvalued: int
-    """Accounts that our rules do not value here, a price being missing or too old: their rows alone were compared."""
+    """Accounts that nobody can value here, a price being missing: their rows alone were compared."""
 
 
 class Auditor(Generic[Market, State]):
@@ -132,8 +132,8 @@ async def compare(
     for row, health in ours:
         true_row, true_health = answers[row.borrower]
         found = row_differences(row, true_row)
-        if not found and isinstance(health, Health):
-            found = health_differences(row.borrower, health, true_health)
+        if not found:
+            found = health_differences(row.borrower, health if isinstance(health, Health) else None, true_health)
         unvalued += not isinstance(health, Health)
         differences += found
         if not found:

@@ -107,7 +107,11 @@ class Shelf(Generic[Market, State]):
         found: list[Difference] = []
         for reserve_id in self._adapter.reserve_ids(market):
             now = self._adapter.indexes_ray(state, reserve_id, block.timestamp_s)
-            then = tuple(map(int, saved.get(str(reserve_id), now)))
+            if str(reserve_id) not in saved:
+                if block == checkpoint.block:
+                    found.append(Difference("saved_debt_index_ray", None, reserve_id, None, now[1]))
+                continue  # listed since
+            then = tuple(map(int, saved[str(reserve_id)]))
             right = now == then if block == checkpoint.block else all(a >= b for a, b in zip(now, then, strict=True))
             if not right:
                 found.append(Difference("saved_debt_index_ray", None, reserve_id, then[1], now[1]))

@@ -7,7 +7,7 @@ from keeper.chain.client import ChainClient
 from keeper.core.prices import PriceFeeds
 from keeper.devnet import admin
 from keeper.devnet.feeds import TRANSMITTER, let_move, push_root
-from keeper.devnet.market import Bed
+from keeper.devnet.market import ADMIN, Bed
 from keeper.pipeline.price_watch import PriceWatch
 from keeper.protocols.aave_v3.adapter import AaveV3
 
@@ -40,6 +40,15 @@ async def test_a_proxy_is_read_and_its_aggregator_is_written_to_by_its_transmitt
     assert pushed.proxy not in feeds.updated_by
     assert feeds.rounds_of[bed.asset("WETH").token] == (pushed.proxy,)
     assert feeds.rounds_of[bed.asset("wstETH").token] == (pushed.proxy,)
+
+
+async def test_a_proxy_whose_aggregator_does_not_answer_is_a_feed_all_the_same(bed36: Bed) -> None:
+    """Its age is not known then; that of a source without feeds does not matter."""
+    pushed = await push_root(bed36, "USDC")
+    mute = bed36.asset("WETH").token
+    await bed36.chain.transact(bed36.call_tx(ADMIN, pushed.proxy, "AggregatorProxy", "setAggregator", mute))
+    feeds = await feeds_of(bed36)
+    assert feeds.rounds_of[bed36.asset("USDC").token] == (pushed.proxy,)
 
 
 async def test_updates_may_come_through_a_contract(bed36: Bed) -> None:

@@ -124,13 +124,15 @@ def _targets(
 
 
 def _rounds(contract: Address, known: Mapping[Address, _Contract], steps: int = MOST_STEPS) -> list[Address]:
-    """The feeds nearest to a source that say when they were updated."""
+    """The feeds nearest to a source that say when they were updated. What names its aggregator is one, also while it does not
+    answer: then the age is not known, which is not the same as that there is none."""
     found = known.get(contract)
     if found is None or not steps:
         return []
     if found.has_rounds:
         return [contract]
-    return [feed for component in found.components for feed in _rounds(component, known, steps - 1)]
+    below = [feed for component in found.components for feed in _rounds(component, known, steps - 1)]
+    return below or ([contract] if found.aggregators else [])
 
 
 def _named(answer: CallResult) -> Address | None:

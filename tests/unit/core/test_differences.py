@@ -62,6 +62,12 @@ def test_an_account_that_the_chain_cannot_value_differs_from_a_number() -> None:
     assert (found.ours, found.chain, found.is_row) == (WAD, None, False)
 
 
+def test_an_account_that_only_the_chain_can_value_differs_too() -> None:
+    [found] = health_differences(WHO, None, HEALTH)
+    assert (found.ours, found.chain, found.is_row) == (None, WAD, False)
+    assert not same_health(None, HEALTH) and same_health(None, None)
+
+
 def test_debt_is_all_there_is_and_collateral_no_more_than_there_is() -> None:
     indexes = (RAY, RAY + 5)
     assert reserve_differences(2, (100, 50), indexes, TOTALS) == []

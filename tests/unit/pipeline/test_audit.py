@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from keeper.core.block import Log
+from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.differences import Mismatch
-from keeper.core.errors import ChainError, RpcTimeout
+from keeper.core.errors import ChainError, MarketError, RpcTimeout
 from keeper.core.lending import Side
 from keeper.core.units import Address
 from keeper.pipeline import audit, repair
@@ -71,6 +72,41 @@ async def test_one_unit_too_little_is_found_named_and_repaired() -> None:
     assert result.verified is not None and result.mismatches == []
     assert following.follower.refused is None
     following.assert_book_is_true()
+
+
+def without_prices(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node fails the reads of the prices, as one with too little gas for them would, but not of the health."""
+    read = following.world.read
+
+    def failing(call: Call, ref: BlockRef) -> CallResult:
+        answer = read(call, ref)
+        if b'"state"' not in call.calldata:
+            return answer
+        prices, *rest = json.loads(answer.returndata)
+        return CallResult(True, json.dumps([dict.fromkeys(prices), *rest]).encode())
+
+    monkeypatch.setattr(following.world, "read", failing)
+
+
+async def test_an_answer_that_was_kept_from_us_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a price nobody can be valued, and nobody would ever be liquidated: but the chain itself can."""
+    following = await followed()
+    without_prices(following, monkeypatch)
+    found = await until_audited(following)
+    assert {(each.difference.what, each.difference.ours) for each in found} == {("health_factor_wad", None)}
+    assert all(each.difference.chain is not None for each in found)
+    assert following.follower.verified is None and "ours None" in (following.follower.refused or "")
+    monkeypatch.undo()
+    result = await following.head()
+    assert result.verified is not None and following.follower.refused is None
+
+
+async def test_no_market_is_verified_on_answers_that_were_kept_from_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    following = Following()
+    following.world.mine(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    without_prices(following, monkeypatch)
+    with pytest.raises(MarketError, match="no known rules recompute"):
+        await following.head()
 
 
 async def test_logs_before_a_row_was_right_are_not_its_cause() -> None:

@@ -105,6 +105,7 @@ async def test_a_borrower_that_is_missing_shows_in_the_totals() -> None:
             {"facts": '{"indexes_ray":{"0":["1","1"],"1":["1","1"],"2":["1","1"],"3":["1","1"]}}'},
             "saved_debt_index_ray",
         ),
+        ({"facts": '{"indexes_ray":{}}'}, "saved_debt_index_ray in reserve 0: ours None"),
     ],
 )
 async def test_a_book_of_another_chain_protocol_or_version_is_refused_in_one_line(
