@@ -1,10 +1,13 @@
-"""SIGINT and SIGTERM as a wish to stop in good order."""
+"""SIGINT and SIGTERM as a wish to stop in good order; SIGUSR1 and SIGUSR2 as one to pause, and to go on."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+
+from keeper.core.pauses import BY_PERSON, EVERYBODY, Pause
+from keeper.ports import Pauses
 
 REPEAT_S = 1.0
 """A second signal within this time is the same wish: a terminal, `timeout` and some supervisors signal a process twice."""
@@ -40,3 +43,30 @@ class StopSignals:
         elif self._loop.time() - self._asked_at > REPEAT_S:
             self.__exit__()
             os.kill(os.getpid(), number)
+
+
+class PauseSignals:
+    """While inside, SIGUSR1 pauses everybody and SIGUSR2 lifts every pause, as `keeper pause` and `keeper resume` do."""
+
+    def __init__(self, pauses: Pauses) -> None:
+        self._pauses = pauses
+        self._loop = asyncio.get_running_loop()
+        self._heard: asyncio.Queue[signal.Signals] = asyncio.Queue()
+
+    def __enter__(self) -> PauseSignals:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._loop.add_signal_handler(number, self._heard.put_nowait, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._loop.remove_signal_handler(number)
+
+    async def obey(self) -> None:
+        """For ever. What was heard is durable before the next is looked at."""
+        while True:
+            number = await self._heard.get()
+            if number == signal.SIGUSR1:
+                await self._pauses.pause(Pause(EVERYBODY, BY_PERSON, "by SIGUSR1"))
+            else:
+                await self._pauses.lift(None, "SIGUSR2")

@@ -13,6 +13,7 @@ from keeper.cli.unreached import troubles_of, unreached
 from keeper.cli.words import NORMAL_TO_LAST, reason_sentence
 from keeper.core.errors import KeeperError
 from keeper.core.events import Kind
+from keeper.core.pauses import StandingPause, words
 from keeper.core.standing import ORDERED
 from keeper.store import EventFilter, StandingRow, StoreReader, Watch
 
@@ -29,7 +30,7 @@ def overview(reader: StoreReader, labels: Labels, now: datetime) -> list[Line]:
     if not places:
         why = unreached(troubles, None, "") or "the keeper has not caught up since it was made"
         raise KeeperError(f"the store has no judged market yet: {why}")
-    lines: list[Line] = []
+    lines = [_paused(each) for each in reader.standing_pauses()]
     for chain, market in places:
         lines.append(Line(f"{chain}, market {checksum(market)}", style="bold"))
         watch = last_watch(watches, chain, market)
@@ -47,6 +48,14 @@ def overview(reader: StoreReader, labels: Labels, now: datetime) -> list[Line]:
         is_refused = (chain, market) in refused
         lines.append(_is_that_normal(watch, here, now, refused=is_refused, node_in_trouble=trouble is not None))
     return lines
+
+
+def _paused(standing: StandingPause) -> Line:
+    scope = standing.pause.scope
+    whom = "" if scope.chain_id is None else f" on chain {scope.chain_id}"
+    whom += "" if scope.signer is None else f" from {checksum(scope.signer)}"
+    since = time_text(standing.since)
+    return Line(f"Paused since {since} UTC: nothing is sent{whom}: {plain_text(words(standing.pause))}.", style="bold red")
 
 
 def _refused_markets(reader: StoreReader) -> dict[tuple[str, str], str]:

@@ -23,7 +23,7 @@ from keeper.core.pauses import StandingPause
 from keeper.core.units import Address, to_hex
 from keeper.store.checkpoints import sound_books
 from keeper.store.encoding import intent_from_row
-from keeper.store.ledger import ENTRIES, MOVEMENTS, entry_from_row, movement_from_row, value_from_row
+from keeper.store.ledger import ENTRIES, MOVEMENTS, ON_THEIR_WAY, entry_from_row, movement_from_row, value_from_row
 from keeper.store.pauses import STANDING, standing_pause
 from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
 from keeper.store.tables import events, intents, saved_books, standing, watches
@@ -138,6 +138,10 @@ class StoreReader:
         finally:
             engine.dispose()
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def events(self, wanted: EventFilter = EventFilter()) -> Iterator[JournalRow]:
         """In the order recorded, a page at a time: no reading transaction stays open while the caller takes its time,
         which would keep the writer from tidying up its log."""
@@ -206,6 +210,11 @@ class StoreReader:
     def standing_pauses(self) -> Sequence[StandingPause]:
         with store_errors(self._path):
             return [standing_pause(row) for row in self._connection.execute(STANDING)]
+
+    def on_their_way(self) -> Sequence[Intent]:
+        """Everything that may still be mined, in the order it was recorded."""
+        with store_errors(self._path):
+            return [intent_from_row(row._asdict()) for row in self._connection.execute(ON_THEIR_WAY)]
 
     def intents(self, attempt: str) -> Sequence[Intent]:
         query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)

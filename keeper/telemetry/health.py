@@ -29,7 +29,7 @@ class MarketState(StrEnum):
 class Status(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
-    """Running, but a market is refused or stopped, or the store cannot write."""
+    """Running, but a market is refused or stopped, nothing is sent because of a pause, or the store cannot write."""
     STALLED = "stalled"
     """A chain does not advance, or none of its markets is verified."""
 
@@ -43,6 +43,8 @@ class ChainHealth:
     applied: BlockRef | None = None
     head: BlockRef | None = None
     open_orders: int = 0
+    paused: str | None = None
+    """Why nothing is sent, in words."""
     max_age_s: float | None = None
     """The applied block may be as old as this; None: as the board says for all chains."""
     _advanced_at: float | None = None
@@ -75,7 +77,7 @@ class ChainHealth:
         if age_s is None or age_s > max_age_s or MarketState.VERIFIED not in states:
             return Status.STALLED
         broken = any(state in (MarketState.REFUSED, MarketState.STOPPED) for state in states)
-        return Status.DEGRADED if broken else Status.OK
+        return Status.DEGRADED if broken or self.paused is not None else Status.OK
 
     def body(self, max_age_s: float) -> dict[str, Any]:
         age_s = self.age_s()
@@ -90,6 +92,7 @@ class ChainHealth:
                 for market, (state, why) in self._markets.items()
             },
             "open_orders": self.open_orders,
+            "paused": self.redactor.clean(self.paused) if self.paused is not None else None,
             "last_error": self._error[0] if self._error is not None else None,
             "last_error_age_s": round(self.clock() - self._error[1], 1) if self._error is not None else None,
         }
