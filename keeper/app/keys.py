@@ -132,6 +132,17 @@ def check_signer(signing: SignerSettings) -> None:
         check_library()
 
 
+def known_address(signing: SignerSettings) -> Address | None:
+    """Whose key it is, as far as that shows without unlocking or asking. Raises `ConfigError`."""
+    if signing.address is not None:
+        return address_from_hex(signing.address)
+    if signing.keystore is None:
+        return None
+    from keeper.execution.signing.keystore import named_address, read_keystore
+
+    return named_address(read_keystore(signing.keystore))
+
+
 def check_relays(relays: Relays, signing: SignerSettings | None) -> None:
     """The same for the key under which relays know us; and that it is not the signer's, as far as the files say."""
     from keeper.execution.signing.keystore import named_address, read_keystore

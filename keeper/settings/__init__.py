@@ -183,6 +183,8 @@ class Chain(_Model):
     """Older heads are not acted on (`stale_head`); default ten block times, at least 60 s."""
     reorg_depth: int = Field(64, ge=1, le=4096)
     """Reorgs of so many blocks are unwound exactly; after a deeper one the book is built again from a saved one."""
+    executor: AddressText | None = None
+    """The operator's own executor contract on this chain; `keeper executor deploy` makes one."""
     signer: Signer | None = None
     rails: Rails = Rails()
     relays: Relays | None = None

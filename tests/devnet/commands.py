@@ -23,6 +23,7 @@ _POLL_S = 0.01
 _PRELOADED = [
     "keeper.cli",
     "keeper.app.run",
+    "keeper.app.executor",
     "keeper.app.looking",
     "keeper.cli.positions_view",
     "keeper.settings.effective",

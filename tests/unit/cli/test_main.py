@@ -12,7 +12,7 @@ import pytest
 from keeper import __version__
 from keeper.cli import run_cli
 
-COMMANDS = ("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "config")
+COMMANDS = ("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "executor", "config")
 HELP_WITHIN_S = 0.4
 HEAVY = (
     "rich",
@@ -52,7 +52,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "Usage:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["config"]])
+@pytest.mark.parametrize("arguments", [[], ["config"], ["executor"]])
 def test_nothing_asked_for_is_answered_with_the_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(arguments) == 2
     assert "Commands:" in capsys.readouterr().err

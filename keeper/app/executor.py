@@ -1,0 +1,323 @@
+"""`keeper executor`, put together from the rooms: one chain, its executor, and the owner's orders to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from eth_utils.crypto import keccak
+
+from keeper.app.ground import NoneTrusted, reached
+from keeper.app.keys import KeyRing, known_address
+from keeper.app.modes import Ground, effective_mode, is_testnet_preset
+from keeper.app.plan import RunPlan
+from keeper.app.terms import fee_cap_wei
+from keeper.assets import read_text
+from keeper.chain.deployed import first_code_block
+from keeper.core.block import Call
+from keeper.core.errors import ConfigError
+from keeper.core.executor import ExecutorRole
+from keeper.core.units import UINT256_MAX, Address, Hash32, address_from_hex, to_hex
+from keeper.execution import executor_calls as calls
+from keeper.execution.executor_orders import (
+    OwnerOrder,
+    created_address,
+    looked_at,
+    require_gas_money,
+    sent_and_mined,
+)
+from keeper.execution.executor_state import (
+    ROLE_WORDS,
+    ExecutorIdentity,
+    ExecutorState,
+    identify,
+    read_state,
+    require_owner,
+)
+from keeper.execution.executor_targets import check_target
+from keeper.execution.live import LivePermit, may_go_live
+from keeper.execution.loopback import is_loopback_anvil
+from keeper.execution.sender import Sender
+from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
+from keeper.execution.signing.signer import NO_TARGET
+from keeper.execution.tokens import read_decimals
+from keeper.settings import Settings
+from keeper.store import Store
+from keeper.telemetry.redact import Redactor
+
+ARTIFACT = "contracts_abi/executor/Executor.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What was ordered, or would be: in words, what it may cost, and what became of it."""
+
+    chain: str
+    words: str
+    most_wei: int
+    gas_limit: int
+    transaction: Hash32 | None = None
+    """None: nothing was sent."""
+    block_number: int | None = None
+    cost_wei: int | None = None
+    executor: Address | None = None
+    """Of a deployment, once it stands."""
+    code_hash: Hash32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An executor with names for what it knows."""
+
+    chain: str
+    state: ExecutorState
+    names: Mapping[Address, str]
+    decimals: Mapping[Address, int]
+
+
+def artifact() -> tuple[bytes, bytes]:
+    """Our executor's creation code and its code once deployed, without what the constructor appends to either."""
+    stored = json.loads(read_text(ARTIFACT))
+    return bytes.fromhex(stored["bytecode"][2:]), bytes.fromhex(stored["runtime"][2:])
+
+
+async def show(settings: Settings, chain: str | None) -> Shown:
+    """Raises `ConfigError` when it is not ours."""
+    async with _on(settings, chain) as ground:
+        identity = await _identity(ground)
+        first_block = await first_code_block(ground.rpc, identity.address, ground.head)
+        names = _names(ground)
+        tokens = [
+            token for market in ground.markets for each in market.reserves for token in (each.asset, each.a_token)
+        ]
+        state = await read_state(ground.client, identity, list(dict.fromkeys(tokens)), first_block, ground.head)
+        return Shown(ground.name, state, names, await read_decimals(ground.client.read, tokens, ground.head))
+
+
+async def deploy(
+    settings: Settings, chain: str | None, owner: Address | None, recipient: Address | None, *, live: bool
+) -> Ordered:
+    """A new executor; both roles are the signer's unless named."""
+    async with _on(settings, chain, live=live) as ground:
+        signer = _signer(ground, owner)
+        owner = owner or signer
+        code = artifact()[0] + calls.encode_constructor(owner, recipient or owner)
+        words = f"deploy an executor owned by {to_hex(owner)} that pays out to {to_hex(recipient or owner)}"
+        return await _ordered(ground, signer, Call(NO_TARGET, code), words, live=live)
+
+
+async def allow(
+    settings: Settings,
+    chain: str | None,
+    target: Address,
+    roles: ExecutorRole | None,
+    operator: bool | None,
+    *,
+    live: bool,
+) -> Ordered:
+    """`roles`: what the target may be called as from now on (none of them: nothing); or whether it is an operator."""
+    async with _on(settings, chain, live=live) as ground:
+        identity = await _identity(ground)
+        if target == identity.address:
+            raise ConfigError("the executor itself gets no role")
+        if roles is None:
+            assert operator is not None, "one of the two is given"
+            call = calls.encode_set_operator(identity.address, target, may=operator)
+            words = f"{'make' if operator else 'no longer have'} {to_hex(target)} an operator"
+        else:
+            if roles:
+                pools = [market.pool for market in ground.markets]
+                await check_target(ground.rpc, ground.client.read, target, roles, pools, ground.head)
+            call = calls.encode_allow(identity.address, target, roles)
+            words = f"allow {to_hex(target)} as {role_words(roles)}"
+        return await _by_owner(ground, identity, call, words, live=live)
+
+
+async def may_lose(settings: Settings, chain: str | None, token: str, whole: str, *, live: bool) -> Ordered:
+    """What operators may lose of a token, all transactions together, from now on."""
+    async with _on(settings, chain, live=live) as ground:
+        identity = await _identity(ground)
+        asset, amount_raw = await _amount(ground, token, whole)
+        call = calls.encode_set_loss_left(identity.address, asset, amount_raw)
+        words = f"let operators lose {whole} {token} in all"
+        return await _by_owner(ground, identity, call, words, live=live)
+
+
+async def withdraw(settings: Settings, chain: str | None, token: str, whole: str | None, *, live: bool) -> Ordered:
+    """To the recipient; None: all there is."""
+    async with _on(settings, chain, live=live) as ground:
+        identity = await _identity(ground)
+        asset, amount_raw = await _amount(ground, token, whole)
+        held_raw = await _held_raw(ground, identity, asset)
+        if whole is None:
+            amount_raw = held_raw
+        if held_raw == 0 or held_raw < amount_raw:
+            raise ConfigError(f"the executor holds {held_raw} raw units of {token}: there is not so much to withdraw")
+        call = calls.encode_withdraw(identity.address, asset, None if whole is None else amount_raw)
+        words = f"withdraw {whole or 'all'} {token} to {to_hex(identity.recipient)}"
+        return await _by_owner(ground, identity, call, words, live=live)
+
+
+def role_words(roles: ExecutorRole) -> str:
+    return ", ".join(word for role, word in ROLE_WORDS.items() if role in roles) or "nothing"
+
+
+@asynccontextmanager
+async def _on(settings: Settings, chain: str | None, *, live: bool = False) -> AsyncIterator[Ground]:
+    """The named chain, or the only one. Raises `ConfigError`."""
+    if live:
+        effective_mode(settings, RunPlan(once=True, live=True, fork=False))
+    names = list(settings.chains)
+    if chain is None and len(names) > 1:
+        raise ConfigError(f"which chain? name one of {', '.join(names)} with --chain")
+    name = chain or names[0]
+    if name not in settings.chains:
+        raise ConfigError(f"no chain is called {name}; there are {', '.join(names)}")
+    try:
+        async with reached(name, settings, settings.chains[name]) as ground:
+            yield ground
+    except NoneTrusted as refused:
+        raise ConfigError(f"chains.{name}: {refused}") from None
+
+
+async def _identity(ground: Ground) -> ExecutorIdentity:
+    configured = ground.chain.executor
+    if configured is None:
+        raise ConfigError(
+            f"chains.{ground.name}.executor is missing: write the executor's address there, or deploy one with"
+            " `keeper executor deploy`"
+        )
+    try:
+        return await identify(ground.rpc, address_from_hex(configured), artifact()[1], ground.head)
+    except ConfigError as error:
+        raise ConfigError(f"chains.{ground.name}.executor: {error}") from None
+
+
+def _signer(ground: Ground, otherwise: Address | None = None) -> Address:
+    """Whose key is configured, as far as that shows without unlocking it."""
+    signer = known_address(ground.chain.signer) if ground.chain.signer is not None else None
+    signer = signer or otherwise
+    if signer is None:
+        raise ConfigError(
+            f"chains.{ground.name}.signer: whose key it is does not show; write its address beside it (signer.address)"
+        )
+    return signer
+
+
+async def _by_owner(ground: Ground, identity: ExecutorIdentity, call: Call, words: str, *, live: bool) -> Ordered:
+    signer = _signer(ground, identity.owner)
+    require_owner(identity, signer)
+    return await _ordered(ground, signer, call, words, live=live)
+
+
+async def _ordered(ground: Ground, signer: Address, call: Call, words: str, *, live: bool) -> Ordered:
+    order = await looked_at(ground.rpc, signer, call, await ground.client.fees(), ground.head)
+    await require_gas_money(ground.rpc, signer, order, ground.head)
+    if not live:
+        return Ordered(ground.name, words, order.most_wei, order.gas_limit)
+    return await _sent(ground, signer, order, words)
+
+
+async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) -> Ordered:
+    """Through the store, like everything that is sent: a keeper that runs on it holds it, and this is refused."""
+    signing = ground.chain.signer
+    if signing is None:
+        raise ConfigError(f"chains.{ground.name}.signer is missing: nobody can sign")
+    await _permit(ground)
+    redactor = Redactor()
+    async with Store.open(ground.settings.store) as store, KeyRing(redactor) as keys:
+        key = await keys.open(signing)
+        if key.address != signer:
+            raise ConfigError(
+                f"chains.{ground.name}.signer: the key is {to_hex(key.address)}'s, not {to_hex(signer)}'s"
+            )
+        sender = Sender(ground.rpc, GuardedSigner(key, _policy(ground, order.call)), store, ground.chain_id)
+        await sender.start(ground.head)
+        followed = await sent_and_mined(sender, order, ground.client.heads(), ground.head)
+    receipt = followed.receipt
+    assert receipt is not None, "what is mined has a receipt"
+    executor, code_hash = None, None
+    if order.call.target == NO_TARGET:
+        head = await ground.client.latest()
+        created = created_address(signer, followed.intent.nonce)
+        identity = await identify(ground.rpc, created, artifact()[1], head)
+        executor, code_hash = created, identity.code_hash
+    return Ordered(
+        ground.name,
+        words,
+        order.most_wei,
+        order.gas_limit,
+        followed.intent.transaction_hash,
+        receipt.block_number,
+        receipt.cost_wei,
+        executor,
+        code_hash,
+    )
+
+
+async def _permit(ground: Ground) -> LivePermit:
+    """Where the keeper itself may send, and nowhere else. Raises `ConfigError`."""
+    url = ground.chain.rpc_url[0].get_secret_value()
+    is_testnet = is_testnet_preset(ground.preset, ground.chain_id)
+    devnet = not is_testnet and await is_loopback_anvil(url, ground.rpc)
+    return may_go_live(ground.chain_id, is_testnet_preset=is_testnet, node_is_anvil_devnet=devnet)
+
+
+def _policy(ground: Ground, call: Call) -> SigningPolicy:
+    """Exactly this kind of order, and nothing else."""
+    creation = call.target == NO_TARGET
+    return SigningPolicy(
+        chain_id=ground.chain_id,
+        calls={} if creation else {call.target: calls.OWNER_SELECTORS},
+        approvals={},
+        max_fee_cap_wei=fee_cap_wei(ground.chain),
+        creations=frozenset({Hash32(keccak(call.calldata))} if creation else ()),
+    )
+
+
+def _names(ground: Ground) -> dict[Address, str]:
+    """What a configuration's markets and tokens are called."""
+    names: dict[Address, str] = {}
+    for market in ground.markets:
+        names[market.pool] = "the market"
+        for reserve in market.reserves:
+            names[reserve.asset], names[reserve.a_token] = reserve.label, f"a{reserve.label}"
+    return names
+
+
+async def _amount(ground: Ground, token: str, whole: str | None) -> tuple[Address, int]:
+    """A token by its symbol or address, and so much of it in raw units (None: all). Raises `ConfigError`."""
+    named: Sequence[Address] = [address for address, name in _names(ground).items() if name == token]
+    if len(named) > 1:
+        raise ConfigError(f"{len(named)} tokens are called {token}: name one by its address")
+    asset = named[0] if named else _address(token)
+    decimals = (await read_decimals(ground.client.read, [asset], ground.head)).get(asset)
+    if decimals is None:
+        raise ConfigError(f"{to_hex(asset)} does not say its decimals: it is no token that can be named in whole units")
+    return asset, UINT256_MAX if whole is None else whole_raw(whole, decimals)
+
+
+def whole_raw(whole: str, decimals: int) -> int:
+    """Raises `ConfigError` for what is no amount of a token with so many decimals."""
+    digits, _, places = whole.partition(".")
+    if not (digits + places).isascii() or not (digits + places).isdigit() or len(places) > decimals:
+        raise ConfigError(f"{whole!r} is no amount of a token with {decimals} decimals")
+    unit: int = 10**decimals
+    return int(digits or "0") * unit + int(places.ljust(decimals, "0") or "0")
+
+
+async def _held_raw(ground: Ground, identity: ExecutorIdentity, asset: Address) -> int:
+    state = await read_state(ground.client, identity, [asset], ground.head.number, ground.head)
+    held_raw = state.balances_raw[asset]
+    if held_raw is None:
+        raise ConfigError(f"{to_hex(asset)} does not say what the executor holds")
+    return held_raw
+
+
+def _address(text: str) -> Address:
+    try:
+        return address_from_hex(text)
+    except ValueError as error:
+        raise ConfigError(f"no token of the configured markets is called so, and it is {error}") from None

@@ -1,0 +1,233 @@
+"""`keeper executor …` on the real market: deployed, set up, emptied, looked at; and what it refuses, nothing sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from keeper.app import executor
+from keeper.core.errors import ConfigError, KeeperError
+from keeper.core.executor import ExecutorRole
+from keeper.core.units import Address, address_from_hex, to_hex
+from keeper.devnet.chain import salted_address
+from keeper.execution.executor_state import require_roles
+from keeper.settings import Settings
+from keeper.store import Store
+from tests.contracts.world import OWNER, STRANGER, World
+from tests.devnet.chain_facts import nonce
+from tests.devnet.keeping import Keeping, keeping
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+NOBODY = Address(bytes(20))
+WHOLE_RAW = 10**6
+"""One dollar."""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def kept(world: World, tmp_path: Path) -> Keeping:
+    """A keeper with a key and money, and no executor."""
+    return await keeping(world.bed, tmp_path, funded=True)
+
+
+def signer(kept: Keeping) -> Address:
+    assert kept.account is not None
+    return kept.account.address
+
+
+def live(kept: Keeping, executor_address: Address | None = None) -> Settings:
+    if executor_address is not None:
+        kept.chain["executor"] = to_hex(executor_address)
+    return kept.settings(mode="live")
+
+
+async def deployed(kept: Keeping, **roles: Address) -> Settings:
+    """With the executor's address in it."""
+    named = {"owner": None, "recipient": None, **roles}
+    done = await executor.deploy(live(kept), None, named["owner"], named["recipient"], live=True)
+    assert done.executor is not None
+    return live(kept, done.executor)
+
+
+async def assert_refused(kept: Keeping, world: World, attempt: Awaitable[object], *words: str) -> None:
+    """By one line that says this; and nothing is sent."""
+    sent = await nonce(world.bed, signer(kept))
+    with pytest.raises(KeeperError) as refused:
+        await attempt
+    said = str(refused.value)
+    assert all(word in said for word in words), said
+    assert "\n" not in said
+    assert await nonce(world.bed, signer(kept)) == sent
+
+
+async def test_from_its_deployment_to_an_empty_one(world: World, kept: Keeping) -> None:
+    """By commands, as a person gives them."""
+
+    async def keeper(*arguments: str, is_live: bool = False) -> str:
+        config = str(kept.write(mode="live" if is_live else "dry"))
+        ended = await kept.run("executor", *arguments, *(["--live"] if is_live else []), "--config", config)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+        return ended.out
+
+    recipient, before = salted_address("cold wallet"), await nonce(world.bed, signer(kept))
+    dry = await keeper("deploy", "--recipient", to_hex(recipient))
+    assert "nothing was sent" in dry
+    assert await nonce(world.bed, signer(kept)) == before
+    made = await keeper("deploy", "--recipient", to_hex(recipient), is_live=True)
+    [address] = re.findall(r'executor = "(0x\w{40})"', made)
+    kept.chain["executor"] = address
+    assert "mined" in await keeper("allow", to_hex(world.market), "--as", "market", is_live=True)
+    await world.give(world.usdc, 7 * WHOLE_RAW, address_from_hex(address))
+    shown = await keeper("show")
+    assert "as market" in shown and "7 USDC" in shown and "nobody" in shown
+    assert "mined" in await keeper("withdraw", "USDC", is_live=True)
+    assert await world.balance_raw(world.usdc, recipient) == 7 * WHOLE_RAW
+
+
+async def test_what_is_ordered_is_shown(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept, recipient=salted_address("cold wallet"))
+    roles = {
+        world.market: ExecutorRole.MARKET,
+        world.morpho.address: ExecutorRole.MORPHO,
+        world.pool: ExecutorRole.POOL_V3,
+        world.pair: ExecutorRole.PAIR_V2,
+        world.uniswap.router: ExecutorRole.ROUTER,
+    }
+    for target, role in roles.items():
+        await executor.allow(settings, None, target, role, None, live=True)
+    await executor.allow(settings, None, STRANGER, None, True, live=True)
+    await executor.may_lose(settings, None, "USDC", "2.5", live=True)
+    state = (await executor.show(settings, None)).state
+    assert (state.roles, state.operators) == (roles, (STRANGER,))
+    assert state.loss_left_raw == {world.usdc: 5 * WHOLE_RAW // 2}
+    await world.give(world.usdc, 7 * WHOLE_RAW, state.identity.address)
+    await executor.withdraw(settings, None, "USDC", "3", live=True)
+    await executor.allow(settings, None, world.market, ExecutorRole(0), None, live=True)
+    await executor.allow(settings, None, STRANGER, None, False, live=True)
+    state = (await executor.show(settings, None)).state
+    assert state.operators == () and world.market not in state.roles
+    assert state.balances_raw[world.usdc] == 4 * WHOLE_RAW
+    assert await world.balance_raw(world.usdc, state.identity.recipient) == 3 * WHOLE_RAW
+
+
+async def test_what_is_deployed_is_ours_and_nothing_else_is(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept)
+    shown = await executor.show(settings, None)
+    assert shown.state.identity.owner == shown.state.identity.recipient == signer(kept)
+    for other, words in ((world.market, "is no executor of this keeper"), (STRANGER, "nothing is deployed")):
+        settings = live(kept, other)
+        await assert_refused(kept, world, executor.show(settings, None), words, to_hex(other), "chains.devnet.executor")
+        attempt = executor.withdraw(settings, None, "USDC", None, live=True)
+        await assert_refused(kept, world, attempt, words)
+
+
+async def test_another_version_of_it_is_not_ours(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept)
+    address = (await executor.show(settings, None)).state.identity.address
+    code = await world.bed.chain.rpc.request("eth_getCode", [to_hex(address), "latest"])
+    changed = code.replace("5b", "5c", 1)
+    await world.bed.chain.rpc.request("anvil_setCode", [to_hex(address), changed])
+    await assert_refused(kept, world, executor.show(settings, None), "code hash", "and not")
+
+
+async def test_an_executor_of_somebody_else_s(world: World, kept: Keeping) -> None:
+    settings = live(kept, world.executor)
+    attempt = executor.allow(settings, None, world.market, ExecutorRole.MARKET, None, live=True)
+    await assert_refused(kept, world, attempt, "is owned by", to_hex(OWNER), to_hex(signer(kept)))
+
+
+async def test_no_gas(world: World, kept: Keeping) -> None:
+    await world.bed.chain.fund([signer(kept)], 10**12)
+    await assert_refused(kept, world, executor.deploy(live(kept), None, None, None, live=True), "for gas")
+
+
+async def test_a_fee_cap_under_the_base_fee(world: World, kept: Keeping) -> None:
+    kept.tables["fees"] = {"max_fee_gwei": "0.000000001"}
+    await assert_refused(kept, world, executor.deploy(live(kept), None, None, None, live=True), "under the base fee")
+
+
+async def test_a_node_that_is_no_testnet(world: World, kept: Keeping) -> None:
+    await world.bed.chain.rpc.request("anvil_setChainId", [1])
+    try:
+        attempt = executor.deploy(live(kept), None, None, None, live=True)
+        await assert_refused(kept, world, attempt, "live is refused on chain 1")
+    finally:
+        await world.bed.chain.rpc.request("anvil_setChainId", [kept.chain_id])
+
+
+async def test_live_is_said_twice(world: World, kept: Keeping) -> None:
+    attempt = executor.deploy(kept.settings(mode="dry"), None, None, None, live=True)
+    await assert_refused(kept, world, attempt, 'mode = "live"')
+
+
+async def test_while_a_keeper_runs_on_the_store(world: World, kept: Keeping) -> None:
+    settings = live(kept)
+    async with Store.open(settings.store):
+        attempt = executor.deploy(settings, None, None, None, live=True)
+        await assert_refused(kept, world, attempt, str(settings.store), "pid")
+
+
+async def test_a_role_that_does_not_fit(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept)
+
+    async def refused(target: Address, role: ExecutorRole, *words: str) -> None:
+        attempt = executor.allow(settings, None, target, role, None, live=True)
+        await assert_refused(kept, world, attempt, *words, to_hex(target))
+
+    await refused(world.pool, ExecutorRole.MARKET, "not the pool of a configured market", to_hex(world.market))
+    await refused(world.market, ExecutorRole.POOL_V3, "does not answer as a pool")
+    await refused(world.pool, ExecutorRole.PAIR_V2, "does not answer as a pair")
+    await refused(world.pair, ExecutorRole.MORPHO, "does not answer as a morpho")
+    await refused(world.usdc, ExecutorRole.ROUTER, "is a token")
+    await refused(world.market, ExecutorRole.ROUTER, "is a market")
+    await refused(world.pool, ExecutorRole.ROUTER | ExecutorRole.POOL_V3, "cannot be a router and something else")
+    await refused(STRANGER, ExecutorRole.ROUTER, "no contract")
+
+
+async def test_amounts_and_tokens_that_are_none(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept)
+    for token, whole, words in (
+        ("USDC", "1.1234567", "no amount of a token with 6 decimals"),
+        ("USDC", "-1", "no amount"),
+        ("USDC", "ten", "no amount"),
+        ("SHELL", "1", "not an address"),
+        (to_hex(world.market), "1", "does not say its decimals"),
+        ("USDC", "1", "holds 0"),
+        ("USDC", None, "holds 0"),
+    ):
+        await assert_refused(kept, world, executor.withdraw(settings, None, token, whole, live=True), words)
+
+
+async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kept: Keeping) -> None:
+    """Not on the list: who operates, a market, a router."""
+    settings = await deployed(kept)
+    needed = {world.market: ExecutorRole.MARKET, world.uniswap.router: ExecutorRole.ROUTER}
+
+    async def lacking(*words: str) -> None:
+        state = (await executor.show(settings, None)).state
+        with pytest.raises(ConfigError) as refused:
+            require_roles(state, signer(kept), needed)
+        assert all(word in str(refused.value) for word in words), str(refused.value)
+
+    await lacking("none of the operators", "--as operator")
+    await executor.allow(settings, None, signer(kept), None, True, live=True)
+    await lacking("market", to_hex(world.market), "not on the list", "--as market")
+    await executor.allow(settings, None, world.market, ExecutorRole.MARKET, None, live=True)
+    await lacking("router", to_hex(world.uniswap.router), "--as router")
+    await executor.allow(settings, None, world.uniswap.router, ExecutorRole.ROUTER, None, live=True)
+    require_roles((await executor.show(settings, None)).state, signer(kept), needed)
+
+
+async def test_no_secret_is_told(world: World, kept: Keeping) -> None:
+    """Of the key, of its password, of the node's address beyond its host."""
+    assert kept.account is not None
+    kept.rpc_url += "/s3cr3t-p4th"
+    config = str(kept.write(mode="live"))
+    ended = await kept.run("executor", "deploy", "--live", "--config", config)
+    told = ended.out + ended.err + json.dumps([str(row) for row in kept.events()])
+    assert kept.account.password_file.read_text().strip() not in told
+    assert "s3cr3t" not in told
