@@ -20,8 +20,12 @@ from keeper.cli.devnet import devnet
 from keeper.cli.executor import executor_app
 from keeper.cli.explain import explain
 from keeper.cli.journal import journal
+from keeper.cli.kill import kill
 from keeper.cli.map import liquidation_map
+from keeper.cli.pause import pause
 from keeper.cli.positions import NearMayStandAlone, positions
+from keeper.cli.report import report
+from keeper.cli.resume import resume
 from keeper.cli.run import run
 from keeper.core.errors import ConfigError, Defect, KeeperError
 
@@ -44,6 +48,10 @@ app.command(short_help="Compare everybody in the book with the chain at one bloc
 app.command(short_help="Tell what happened to a borrower, or in one attempt, and why.")(explain)
 app.command(short_help="Show what was recorded.")(journal)
 app.add_typer(executor_app, name="executor", help="Set up the operator's own contract, and look at it.")
+app.command(short_help="Add up what was earned and spent, by attempt and by day.")(report)
+app.command(short_help="Send nothing until `keeper resume`; go on watching.")(pause)
+app.command(short_help="Lift pauses: send again.")(resume)
+app.command(short_help="Pause, and cancel what is on its way.")(kill)
 app.add_typer(config_app, name="config", help="Look at the configuration.")
 
 
