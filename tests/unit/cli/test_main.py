@@ -12,7 +12,10 @@ import pytest
 from keeper import __version__
 from keeper.cli import run_cli
 
-COMMANDS = ("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "executor", "config")
+COMMANDS = (
+    *("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "executor", "config"),
+    *("report", "pause", "resume", "kill"),
+)
 HELP_WITHIN_S = 0.4
 HEAVY = (
     "rich",
