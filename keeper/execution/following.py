@@ -12,6 +12,7 @@ from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import IN_A_BLOCK, OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.entries import Entries, mined_status
+from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
 from keeper.execution.wire import pinned
@@ -171,6 +172,13 @@ class Following:
             del self._tracked[transaction_hash]
             self._missing_since.pop(transaction_hash, None)
             self._seen.pop(transaction_hash, None)
+
+    async def give_up(self, transaction_hashes: Sequence[Hash32]) -> None:
+        """What is offered to nobody any more was never a node's to know: as of now it is lost, if nothing else became of it."""
+        tracked = (self._tracked.get(each) for each in transaction_hashes)
+        await self.mark(
+            [Mark(each.transaction_hash, IntentStatus.LOST) for each in tracked if each and each.status in HELD]
+        )
 
     async def knows(self, transaction_hashes: Sequence[Hash32]) -> list[bool]:
         """Whether the node has each of them, in its mempool or in a block."""

@@ -71,7 +71,7 @@ class LiveSubmitter:
         replacing: Replacing | None = None,
         earlier: Earlier | None = None,
         strangers: Strangers | None = None,
-        on_head: Callable[[int, int], None] | None = None,
+        on_head: Callable[[int, int], Sequence[Hash32]] | None = None,
     ) -> None:
         self._permit = permit
         self._upkeep = upkeep
@@ -80,7 +80,8 @@ class LiveSubmitter:
         self._earlier = earlier
         self._strangers = strangers
         self._on_head = on_head
-        """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each."""
+        """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each. Returns
+        those that are offered no more."""
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
@@ -134,7 +135,8 @@ class LiveSubmitter:
         """Count the nonces."""
         await self._sender.prepare(head)
         if self._on_head is not None:
-            self._on_head(head.number, self._sender.following.used_nonces)
+            following = self._sender.following
+            await following.give_up(self._on_head(head.number, following.used_nonces))
 
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined: none of them may get another order, unless it is lost and its

@@ -55,7 +55,7 @@ class Setting:
     async def at(self, number: int) -> None:
         """A head arrives, and everything that the route does about it is done."""
         await self.sender.prepare(head(number))
-        self.route.on_head(number, len(self.node.mined))
+        await self.sender.following.give_up(self.route.on_head(number, len(self.node.mined)))
         await self.calm()
 
     async def calm(self) -> None:
@@ -193,6 +193,8 @@ async def test_behind_another_transaction_an_order_is_for_one_block_only_and_nev
             (2, to_hex(b"\x02update"), [hash_of(sent)])
         ]
         assert here.node.sends == []
+        assert await here.status(hash_of(sent), 3) is IntentStatus.LOST
+        await here.sender.send(sending(attempt="3-b0", tag=1), head(3))
 
 
 # -- nonces ------------------------------------------------------------------------------------------------------------
@@ -214,15 +216,15 @@ async def test_what_relays_drop_is_offered_again_then_lost_and_its_nonce_taken_a
     async with setting([relay]) as here:
         dropped = await here.sender.send(sending(), head(1))
         found = []
-        for number in range(2, 7):
+        for number in range(2, 5):
             await here.at(number)
             found.append(await here.status(hash_of(dropped), number))
         assert len(relay.signers) == 2, "for blocks 2 and 3"
-        assert found == [IntentStatus.SENT] * 4 + [IntentStatus.LOST]
-        again = await here.sender.send(sending(attempt="6-b0", tag=1), head(6))
+        assert found == [IntentStatus.SENT, IntentStatus.LOST, IntentStatus.LOST], "at once, when nobody is offered it"
+        again = await here.sender.send(sending(attempt="4-b0", tag=1), head(4))
         assert again.nonce == 0
         relay.does = ""
-        await here.at(7)
+        await here.at(5)
         assert {hashes(txs)[-1] for _, txs in relay.bundles} == {hash_of(again)}
 
 
@@ -268,7 +270,7 @@ async def test_lost_bytes_below_others_go_to_the_relays_again() -> None:
     relay = LocalRelay("drops")
     async with setting([relay]) as here:
         lost = await here.sender.send(sending(), head(1))
-        for number in range(2, 7):
+        for number in range(2, 4):
             await here.at(number)
             await here.sender.following.follow_open(head(number))
         [intent] = here.sender.following.open_at(0)
@@ -276,7 +278,7 @@ async def test_lost_bytes_below_others_go_to_the_relays_again() -> None:
         relay.does = ""
         await here.sender.resend(intent)
         await here.calm()
-        assert [(target, hashes(txs)) for target, txs in relay.bundles] == [(7, [hash_of(lost)])]
+        assert [(target, hashes(txs)) for target, txs in relay.bundles] == [(4, [hash_of(lost)])]
         assert here.node.sends == []
 
 

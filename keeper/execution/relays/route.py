@@ -6,9 +6,9 @@ anybody else (a cancellation, an approval) is published at once.
 
 The node's pending count does not see what is only with relays. The rules of `keeper.execution.nonces` hold all the same: an
 open intent holds its nonce whether the node counts it or not. While a transaction is on offer here it is known; afterwards,
-unless it was mined or published, the node alone is asked, does not know it, and so it is lost after some blocks: its nonce is
-taken by the next transaction, or cancelled in public, and of all transactions with one nonce at most one is mined, whatever
-a relay may still do with its bytes. After a restart nothing is on offer, and what was is lost in the same way.
+unless it was mined or published, it is lost at once: its nonce is taken by the next transaction, that of the same borrower to
+begin with, or cancelled in public, and of all transactions with one nonce at most one is mined, whatever a relay may still do
+with its bytes. After a restart nothing is on offer, no node knows what was, and so it is lost after some blocks.
 """
 
 from __future__ import annotations
@@ -175,36 +175,45 @@ class PrivateRoute:
 
     def _bundle(self, held: _Held) -> list[bytes]:
         """It can be mined only after those of lower nonces that nobody else knows."""
-        below = [each.raw for nonce, each in sorted(self._held.items()) if nonce < held.nonce and each.before is None]
-        return [*below, *([held.before] if held.before is not None else []), held.raw]
+        bundle: list[bytes] = []
+        for nonce, each in sorted(self._held.items()):
+            if nonce < held.nonce or each is held:
+                bundle += [raw for raw in (each.before, each.raw) if raw is not None and raw not in bundle]
+        return bundle
 
     # -- going on ------------------------------------------------------------------------------------------------
 
-    def on_head(self, number: int, used_nonces: int) -> None:
+    def on_head(self, number: int, used_nonces: int) -> Sequence[Hash32]:
         """Offer again, for the block after this head, whatever is still on offer; `used_nonces` of our own are in blocks by
-        then. Returns at once."""
+        then. Returns at once, with what is given up: not mined, and neither offered nor published any more."""
         if number == self._head_number:
-            return
+            return []
         self._head_number = number
         self._behind.clear()
-        for held in list(self._held.values()):
-            if held.nonce < used_nonces:
-                self._drop(held)
-        ours = [each for _, each in sorted(self._held.items()) if not self._is_over(each, number)]
+        for held in [each for each in self._held.values() if each.nonce < used_nonces]:
+            self._drop(held)
+        ours = [each for _, each in sorted(self._held.items())]
+        over = [each for each in ours if self._is_over(each, number)]
+        published = [each for each in over if each.before is None and self._terms.then_public]
+        given_up = [each for each in over if each not in published]
+        for held in given_up:
+            self._drop(held)
+        self._offer_anew([each for each in ours if each not in over])
+        if published:
+            self._spawn(self._publish_all(published))
+        return [each.hash for each in given_up]
+
+    def _offer_anew(self, ours: Sequence[_Held]) -> None:
         for place, held in enumerate(ours):
             if place < OFFERED_EACH or place % OFFERED_EACH == 0 or held is ours[-1]:
                 for relay in self._relays_for(held):
                     self._spawn(self._offer(relay, held))
-        self._spawn(self._end(number))
 
-    async def _end(self, number: int) -> None:
-        """What was on offer long enough, the lowest nonce first."""
-        for held in [each for _, each in sorted(self._held.items())]:
-            if not self._is_over(held, number):
-                continue
-            if held.before is None and self._terms.then_public:
-                await self._publish(held)
-            self._drop(held)
+    async def _publish_all(self, held: Sequence[_Held]) -> None:
+        """By nonce."""
+        for each in held:
+            await self._publish(each)
+            self._drop(each)
 
     def _is_over(self, held: _Held, number: int) -> bool:
         """What stands behind another transaction was for one block only."""
