@@ -1,0 +1,177 @@
+"""A live daemon that is paused, killed, started again and resumed: nothing leaves while a pause stands, and what its
+transactions cost and moved is what its balances say, to the wei."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.core.units import Address, to_hex
+from keeper.devnet import admin
+from keeper.devnet.market import Bed
+from tests.devnet.chain_facts import balances_raw, below_one, coins_wei, nonce
+from tests.devnet.commands import Running, happens
+from tests.devnet.daemons import fall, nothing_waits, worked_off
+from tests.devnet.keeping import Keeping, free_port, health_page, keeping
+
+HEADS = 2
+"""So many judged heads without a transaction are taken for a pause that holds."""
+
+
+def written_down(kept: Keeping) -> int:
+    """How many transactions were ever put on record; nothing is sent before it is."""
+    with closing(sqlite3.connect(f"file:{kept.store}?mode=ro", uri=True)) as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM intents").fetchall()
+        return int(count)
+
+
+async def some_heads(kept: Keeping) -> None:
+    goal = kept.judged_block() + HEADS
+    await happens(lambda: kept.judged_block() >= goal)
+
+
+async def reported(kept: Keeping) -> Mapping[str, Any]:
+    ended = await kept.run("report", "--format", "json", "--store", str(kept.store))
+    assert ended.code == 0, ended.err
+    told: Mapping[str, Any] = json.loads(ended.out)
+    return told
+
+
+@dataclass(frozen=True)
+class Money:
+    """What an account has, and how many transactions it has made."""
+
+    tokens_raw: Mapping[Address, int]
+    native_wei: int
+    nonce: int
+
+
+async def money_of(bed: Bed, kept: Keeping) -> Money:
+    assert kept.account is not None
+    owner = kept.account.address
+    return Money(await balances_raw(bed, owner), await coins_wei(bed, owner), await nonce(bed, owner))
+
+
+async def assert_adds_up(bed: Bed, kept: Keeping, before: Money) -> Mapping[str, Any]:
+    """The money before, and the report, are the money now: every token and the native coin, to the wei."""
+    told = await reported(kept)
+    [account] = told["accounts"]
+    changes = {token.lower(): int(raw) for token, raw in account["tokens"].items()}
+    after = await money_of(bed, kept)
+    assert {token: raw + changes.pop(to_hex(token), 0) for token, raw in before.tokens_raw.items()} == after.tokens_raw
+    assert changes == {}, "no token but the market's own moved"
+    assert before.native_wei + int(account["native_change_wei"]) == after.native_wei
+    for part in ("days", "attempts"):
+        assert sum(int(line["cost_wei"]) for line in told[part]) == -int(account["native_change_wei"])
+        for token, raw in account["tokens"].items():
+            assert sum(int(line["tokens"].get(token, 0)) for line in told[part]) == int(raw)
+    assert sum(line["transactions"] for line in told["attempts"]) == after.nonce - before.nonce
+    return told
+
+
+async def test_nothing_is_sent_between_a_pause_and_resume_and_the_report_adds_up(bed36: Bed, tmp_path: Path) -> None:
+    kept = await keeping(bed36, tmp_path, funded=True)
+    before = await money_of(bed36, kept)
+    assert (await kept.run_once("--live")).code == 0
+    await bed36.chain.rpc.request("evm_setIntervalMining", [1])
+    port = free_port()
+    async with kept.daemon("--live", health_port=port) as daemon:
+        await kept.until("caught_up", count=2)
+        await assert_pause_holds_in_the_midst_of_a_crash(bed36, kept, daemon, port)
+        daemon.send(signal.SIGKILL)
+        assert (await daemon.ended()).code == -signal.SIGKILL
+    assert await below_one(bed36, [opening.borrower for opening in bed36.openings]), "else nothing was left to do"
+    taken = written_down(kept)
+    async with kept.daemon("--live", health_port=port) as daemon:
+        await kept.until("caught_up", count=3)
+        await some_heads(kept)
+        assert written_down(kept) == taken, "still paused"
+        explained = await kept.run("explain", "--store", str(kept.store))
+        assert "nothing is sent: operator: a look first" in explained.out
+        resumed = await kept.run("resume", "--store", str(kept.store))
+        assert "Lifted: operator: a look first" in resumed.out
+        sick = [opening.borrower for opening in bed36.openings]
+        await kept.until("resumed")
+        await worked_off(bed36, kept, sick)
+        await nothing_waits(bed36, kept)
+        assert (await health_page(port))[1]["chains"]["devnet"]["paused"] is None
+        assert written_down(kept) > taken
+        assert (await daemon.stopped()).code == 0
+    told = await assert_adds_up(bed36, kept, before)
+    liquidations = [line for line in told["attempts"] if line["purpose"] == "liquidation"]
+    assert liquidations
+    assert all(line["unvalued"] == 0 for line in liquidations if line["reverted"] == 0)
+    assert kept.events("not_restored") == []
+
+
+async def assert_pause_holds_in_the_midst_of_a_crash(bed: Bed, kept: Keeping, daemon: Running, port: int) -> None:
+    await fall(bed, 93)
+    await kept.until("decided")
+    paused = await kept.run("pause", "a look first", "--store", str(kept.store))
+    taken = written_down(kept)
+    assert paused.code == 0
+    assert paused.out.startswith("Paused: from now on no keeper on this store sends anything.")
+    await kept.until("paused")
+    fallen = await fall(bed, 88)
+    await some_heads(kept)
+    assert fallen.sick
+    assert written_down(kept) == taken
+    assert daemon.alive
+    assert "paused" in {row.fields["reason"] for row in kept.events("refused")}, "whoever is below 1 is told why"
+    status, page = await health_page(port)
+    assert (status, page["status"]) == (200, "degraded")
+    assert page["chains"]["devnet"]["paused"] == "operator: a look first"
+
+
+@pytest.mark.long
+async def test_signals_do_the_same(bed: Bed, tmp_path: Path) -> None:
+    kept = await keeping(bed, tmp_path, funded=True)
+    before = await money_of(bed, kept)
+    await bed.chain.rpc.request("evm_setIntervalMining", [1])
+    async with kept.daemon("--live") as daemon:
+        await kept.until("caught_up")
+        daemon.send(signal.SIGUSR1)
+        await kept.until("paused")
+        taken = written_down(kept)
+        fallen = await fall(bed, 90)
+        await some_heads(kept)
+        assert fallen.sick
+        assert written_down(kept) == taken
+        daemon.send(signal.SIGUSR2)
+        await kept.until("resumed")
+        await worked_off(bed, kept, fallen.sick)
+        await nothing_waits(bed, kept)
+        assert (await daemon.stopped()).code == 0
+    await assert_adds_up(bed, kept, before)
+
+
+@pytest.mark.long
+async def test_a_kill_cancels_what_waits(bed: Bed, tmp_path: Path) -> None:
+    """With nobody mining, what was sent waits; the cancellations take its nonces, and only they are mined."""
+    kept = await keeping(bed, tmp_path, funded=True)
+    before = await money_of(bed, kept)
+    assert (await kept.run_once("--live")).code == 0
+    allowances = written_down(kept)
+    await bed.chain.rpc.request("evm_setAutomine", [False])
+    async with kept.daemon("--live") as daemon:
+        await kept.until("caught_up", count=2)
+        await admin.set_answer(bed, "WETH", await bed.price_base("WETH") * 88 // 100)
+        await bed.chain.rpc.request("evm_mine", [])
+        await kept.until("sent")
+        killed = await kept.run("kill", "--store", str(kept.store))
+        assert "may still be mined" in killed.out
+        await kept.until("paused")
+        taken = written_down(kept)
+        await bed.chain.rpc.request("evm_setIntervalMining", [1])
+        await nothing_waits(bed, kept)
+        assert written_down(kept) >= taken > allowances
+        assert (await daemon.stopped()).code == 0
+    await assert_adds_up(bed, kept, before)
