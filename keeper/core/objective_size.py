@@ -15,10 +15,13 @@ from typing import Any
 from keeper.core.lending import Refusal
 from keeper.core.profit_deal import Terms
 from keeper.core.size import PairSizer, least_true
+from keeper.core.slippage_paths import Path
 from keeper.core.slippage_split import Division, Splitting
 from keeper.core.swap import Selling
 
 _GRID = 32
+_LOOKS = 4
+"""Each at a sixteenth of the interval before: a top that lies lower still earns less than any gas."""
 _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
 _FEW = 8
@@ -66,6 +69,11 @@ class SizeByProfit:
         paths = terms.exchange.paths(pair.collateral_asset, pair.debt_asset)
         if not paths or most_raw <= 0:
             return []
+        return self._best_sold(paths, low, high, _LOOKS)
+
+    def _best_sold(self, paths: Sequence[Path], low: int, high: int, looks: int) -> list[BestSize]:
+        """On a grid over the interval; where a curve has its top in the grid's first steps, on a finer one over these too."""
+        terms, most_raw = self._terms, self._amounts(high).received_raw
         splitting = Splitting(paths, most_raw, terms.costs.gas_price_wad(self._price), _GRID)
         if splitting.most_in_raw < most_raw:
             sellable = self._sellable(low, high, splitting.most_in_raw)
@@ -87,6 +95,9 @@ class SizeByProfit:
             best = self._refined(splitting, division, *around)
             if best is not None:
                 found.append(best)
+        near = requests[min(2, len(requests) - 1)]
+        if looks > 1 and near < high and any(place <= 1 for _, place, _ in guesses):
+            found += self._best_sold(paths, low, near, looks - 1)
         return found
 
     def _sellable(self, low: int, high: int, most_raw: int) -> int | None:

@@ -115,14 +115,24 @@ class Splitting:
         legs = _legs(division.paths, shares)
         if legs is None:
             return None
+        # By what comes out alone the way up is clear; a leg's gas would stand in the way of its first small share.
+        for gas_counts in (False, True):
+            legs, shares = self._fitted(division.paths, legs, shares, gas_counts)
+        return Sale(tuple(leg for leg in legs if leg is not None))
+
+    def _fitted(
+        self, paths: Sequence[Path], legs: list[Leg | None], shares: list[int], gas_counts: bool
+    ) -> tuple[list[Leg | None], list[int]]:
+        """Shares moved in steps, halved when none pays, until they are fine enough."""
+        amount_in_raw = sum(shares)
         step = amount_in_raw // self.parts
-        while step > amount_in_raw >> _FINEST and len(shares) > 1:
-            moved = self._moved(division.paths, legs, shares, step)
+        while step > amount_in_raw >> _FINEST and len(paths) > 1:
+            moved = self._moved(paths, legs, shares, step, gas_counts)
             if moved is None:
                 step //= 2
             else:
                 legs, shares = moved
-        return Sale(tuple(leg for leg in legs if leg is not None))
+        return legs, shares
 
     def _shares(self, division: Division, amount_in_raw: int) -> list[int]:
         """As the grid divides it; the rest of the division goes to whoever has most."""
@@ -133,9 +143,15 @@ class Splitting:
         return shares
 
     def _moved(
-        self, paths: Sequence[Path], legs: list[Leg | None], shares: list[int], step: int
+        self, paths: Sequence[Path], legs: list[Leg | None], shares: list[int], step: int, gas_counts: bool
     ) -> tuple[list[Leg | None], list[int]] | None:
-        """One step moved from one path to another, where that brings more than its gas."""
+        """One step moved from one path to another, where that brings more."""
+
+        def worth(leg: Leg | None) -> int:
+            if leg is None:
+                return 0
+            return leg.amount_out_raw - (self.gas_raw(leg.gas) if gas_counts else 0)
+
         for giver in range(len(paths)):
             if shares[giver] < step:
                 continue
@@ -146,16 +162,13 @@ class Splitting:
                 more = _leg(paths[taker], shares[taker] + step)
                 if more is None or (less is None and shares[giver] > step):
                     continue
-                if self._net(less) + self._net(more) > self._net(legs[giver]) + self._net(legs[taker]):
+                if worth(less) + worth(more) > worth(legs[giver]) + worth(legs[taker]):
                     legs, shares = list(legs), list(shares)
                     legs[giver], legs[taker] = less, more
                     shares[giver] -= step
                     shares[taker] += step
                     return legs, shares
         return None
-
-    def _net(self, leg: Leg | None) -> int:
-        return 0 if leg is None else leg.amount_out_raw - self.gas_raw(leg.gas)
 
     # -- the grid ------------------------------------------------------------------------------------------------
 
