@@ -18,6 +18,7 @@ from keeper.core.outcome import Skip
 from keeper.core.pauses import Pause, StandingPause
 from keeper.core.spending import Spending
 from keeper.core.standing import Funds, Standing
+from keeper.core.swap import Route, Wish
 from keeper.core.units import Address, Hash32
 
 
@@ -132,6 +133,26 @@ class Submitter(Protocol):
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
         """The outcome once every transaction is settled; None while one is still pending."""
+        ...
+
+
+class Venue(Protocol):
+    """Where collateral becomes debt asset. What it needs of the chain is read in the head's own pinned batch."""
+
+    @property
+    def name(self) -> str: ...
+
+    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
+        """The reads for routes from the first token to the second of each; none where it does not ask the chain."""
+        ...
+
+    def decode_quotes(self, results: Sequence[CallResult]) -> None:
+        """Their results, in order. What answers nonsense is left out of the quotes until the next head."""
+        ...
+
+    async def quote(self, wish: Wish) -> Route:
+        """A route with the steps for the executor, at the block read last. Raises `QuoteError`, and then leaves nothing behind:
+        the next venue may serve."""
         ...
 
 

@@ -83,17 +83,21 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of a venue: exactly one of the amounts is given."""
+    """What is asked of a venue."""
 
     token_in: Address
     token_out: Address
-    amount_in_raw: int | None
+    most_in_raw: int
+    """All of it is to be sold; where an exact output is asked for no more than this."""
     amount_out_raw: int | None
+    """Exactly so much out; None where all is to be sold."""
     oracle_out_raw: int
-    """The worth of the amount in `token_out` at the oracle's prices (of an exact output the output itself): what a quote is
-    held against."""
-    gas_price_out_wad: int
-    """What one unit of gas costs in raw units of `token_out`, times 1e18: weighs longer routes."""
+    """The worth of `most_in_raw` in the other token at the oracle's prices: what a quote is held against."""
+    least_out_raw: int
+    """A route that brings less is of no use."""
+    gas_price_wad: int
+    """What one unit of gas costs in raw units, times 1e18, of the token that is counted: the one out, or the one in where the
+    output is exact. Weighs longer routes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import Call, CallResult
-from keeper.core.errors import QuoteError
+from keeper.core.errors import Defect, QuoteError
 from keeper.core.lending import Reads
 from keeper.core.slippage_paths import Exchange
 from keeper.core.swap import Pool
@@ -63,6 +63,8 @@ class WatchedPools:
 
     def decode(self, reads: PoolReads, results: Sequence[CallResult]) -> Exchange:
         """The pools as the batch shows them. One that answers what no pool answers is left out, and told in `troubles`."""
+        if len(results) != len(reads.calls):
+            raise Defect(f"{len(results)} results for {len(reads.calls)} reads of pools")
         pools: list[Pool] = []
         troubles: list[str] = []
         start = 0
