@@ -99,11 +99,14 @@ async def comes_true(condition: Callable[[], Awaitable[bool]], within_s: float =
 
 
 @asynccontextmanager
-async def started(arguments: Sequence[str], folder: Path, *, fresh: bool = False) -> AsyncIterator[Running]:
-    """`keeper …` in a process, its output in files of `folder`; killed on the way out if it still runs."""
+async def started(
+    arguments: Sequence[str], folder: Path, *, fresh: bool = False, first: Callable[[], None] | None = None
+) -> AsyncIterator[Running]:
+    """`keeper …` in a process, its output in files of `folder`; killed on the way out if it still runs. `first` is run in the
+    new process before the command, unless that begins from nothing."""
     serial = next(_serials)
     out, err = folder / f"out-{serial}.txt", folder / f"err-{serial}.txt"
-    launched = _fresh(arguments, out, err) if fresh else _preloaded(arguments, out, err)
+    launched = _fresh(arguments, out, err) if fresh else _preloaded(arguments, out, err, first)
     try:
         yield launched
     finally:
@@ -124,18 +127,18 @@ def _fresh(arguments: Sequence[str], out: Path, err: Path) -> Running:
     return Running(process.pid, process.poll, out, err)
 
 
-def _preloaded(arguments: Sequence[str], out: Path, err: Path) -> Running:
+def _preloaded(arguments: Sequence[str], out: Path, err: Path, first: Callable[[], None] | None) -> Running:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     out.touch()
     err.touch()
-    process = context.Process(target=_main, args=(list(arguments), out, err), daemon=True)
+    process = context.Process(target=_main, args=(list(arguments), out, err, first), daemon=True)
     process.start()
     assert process.pid is not None, "it was started"
     return Running(process.pid, lambda: process.exitcode, out, err)
 
 
-def _main(arguments: list[str], out: Path, err: Path) -> None:
+def _main(arguments: list[str], out: Path, err: Path, first: Callable[[], None] | None) -> None:
     """In the new process."""
     from keeper.__main__ import main
 
@@ -144,6 +147,8 @@ def _main(arguments: list[str], out: Path, err: Path) -> None:
     os.environ.clear()
     os.environ.update(_own_environment())
     sys.argv = ["keeper", *arguments]
+    if first is not None:
+        first()
     main()
 
 
