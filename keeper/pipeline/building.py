@@ -58,6 +58,8 @@ class Building(Generic[Market, State]):
         self._unproven: Checkpoint | Start | None = None
         """Where the rows came from, as long as the chain has not confirmed them as a whole."""
         self._words = ""
+        self._market_there: Market | None = None
+        """As it was at the block of a saved book, where that could be read."""
 
     @property
     def is_unproven(self) -> bool:
@@ -81,11 +83,7 @@ class Building(Generic[Market, State]):
         be cut short at any await and be called again: it goes on from where it got."""
         self.is_fresh = False
         saved = await self._shelf.take_book(book, head)
-        while saved is not None:
-            there = await self._market_of(saved, book)
-            if there is not None:
-                market = there[0] or market
-                break
+        while saved is not None and not await self._stands(saved, book):
             saved = await self._shelf.take_book(book, head)
         if saved is None:
             await self._back_fill.run(market, book, head, progress)
@@ -94,17 +92,18 @@ class Building(Generic[Market, State]):
             self._unproven = kind if self._proves and not self.is_fresh else None
         known = self._back_fill.take_known() | self._shelf.take_known()
         missing = frozenset(account for account in known if account not in book)
-        number = saved.block.number if saved is not None else head.number
-        return Built(market, number, saved is not None, missing)
+        if saved is None:
+            return Built(market, head.number, saved=False, missing=missing)
+        return Built(self._market_there or market, saved.block.number, saved=True, missing=missing)
 
-    async def _market_of(self, saved: Checkpoint, book: Book) -> tuple[Market | None] | None:
-        """Compare the book just loaded with the chain at its own block: the market as it was there; None when the chain
-        refutes it. Where no node has that state any more no market: the head will tell, once the book is there."""
+    async def _stands(self, saved: Checkpoint, book: Book) -> bool:
+        """Compare the book just loaded with the chain at its own block; False when the chain refutes it. Where no node has that
+        state any more, the head will tell, once the book is there."""
         block = saved.block
         self._words = f"saved at block {block.number}"
-        self._unproven = None
+        self._unproven = self._market_there = None
         if not self._proves:
-            return (None,)
+            return True
         try:
             market, fits = await self._discovery.find(block, saved.rules)
             why: str | None = f"its rows followed other rules ({saved.rules}) than the market has there"
@@ -114,12 +113,13 @@ class Building(Generic[Market, State]):
                 why = await self._shelf.refutation(saved, market, state, book, block)
         except (BlockUnavailable, MethodUnavailable, RpcFailure, MalformedResponse, MarketError):
             self._unproven = saved
-            return (None,)
+            return True
         if why is not None:
             await self._shelf.refuse(saved, why, book)
-            return None
+            return False
         self._words += ", proven at that block"
-        return (market,)
+        self._market_there = market
+        return True
 
     async def refutes(self, market: Market, state: State, book: Book, head: BlockRef) -> bool:
         """Compare a book that was taken on trust with the chain at `head`, which it stands at now. A book that the chain does

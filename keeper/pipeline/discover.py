@@ -30,6 +30,7 @@ class Discovery(Generic[Market, State]):
     ) -> None:
         self.unknown: str | None = None
         """Why the market is of no known kind since it changed; None while it is of one."""
+        self._known_again = False
         self._chain = chain
         self._adapter = adapter
         self._entry = entry
@@ -49,16 +50,22 @@ class Discovery(Generic[Market, State]):
         return (same or candidates)[0], rules is None or bool(same)
 
     async def find_again(self, head: BlockRef, market: Market) -> tuple[Market, bool]:
-        """After a change, as `find`. A market of no known kind stays what it was, as far as that goes; once it is known again
-        no rules fit what happened meanwhile."""
+        """After a change, as `find`; `settle` once what it returned is in use. A market of no known kind stays what it was, as
+        far as that goes; once it is known again no rules fit what happened meanwhile."""
+        self._known_again = False
         self._asked_s, self._asked_block = head.timestamp_s, head.number
         try:
             found, rules_fit = await self.find(head, self._adapter.rules_name(market))
         except MarketError as error:
             self.unknown = str(error)
             return market, True
-        was_known, self.unknown = self.unknown is None, None
-        return found, rules_fit and was_known
+        self._known_again = True
+        return found, rules_fit and self.unknown is None
+
+    def settle(self) -> None:
+        """What `find_again` found last is in use."""
+        if self._known_again:
+            self.unknown = None
 
     def is_due(self, head: BlockRef) -> bool:
         """Now and then while the market is of no known kind, though no log asks for it."""

@@ -189,7 +189,7 @@ class MarketFollower(Generic[Market, State]):
             return await self.advance(head, progress)
         if self.trust.is_held(head):
             self._distrust()
-        elif self.verified is None or result.changes:
+        elif self.verified is None:
             result.verified = await self._verify(head, result)
         if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
             await self.save_checkpoint()
@@ -214,9 +214,10 @@ class MarketFollower(Generic[Market, State]):
         result = Advance(logs=logs)
         by_block, code_changed = self._decoded(self.market, logs, result)
         market = self.market
-        if result.changes or self.trust.repair.discover_again or self._discovery.is_due(head):
+        is_due = self.trust.repair.discover_again or self._discovery.is_due(head)
+        if is_due or result.changes:
+            self.trust.repair.discover_again = True  # until what it gives is in use: an error may come in between
             market, rules_fit = await self._discovery.find_again(head, self.market)
-            self.trust.repair.discover_again &= self._discovery.unknown is not None
             old_filter, new_filter = self.adapter.log_filter(self.market), self.adapter.log_filter(market)
             # Where contracts are gone, what they held is not known; where only new ones came, their logs tell all there is.
             code_changed |= not rules_fit or not set(old_filter.addresses) <= set(new_filter.addresses)
@@ -237,6 +238,9 @@ class MarketFollower(Generic[Market, State]):
         impossible = [event for number, events in by_block for event in self.book.apply(number, events)]
         result.mismatches += self.trust.doubt(impossible, fresh, self.book, head)
         self.book.enter(head.number, fresh)
+        if self.trust.repair.discover_again:
+            self._discovery.settle()
+            self.trust.repair.discover_again, self.verified = False, None
         self._market, self._state = market, decoded
         self._applied, self._book_block = head, head.number
         return result

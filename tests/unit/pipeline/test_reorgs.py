@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from keeper.core.errors import ChainError, MarketError
 from keeper.core.lending import Side
 from tests.scenario.scene import (
     USDC,
@@ -10,12 +15,14 @@ from tests.scenario.scene import (
     changes,
     moves,
     opens,
+    pool_address,
 )
 from tests.toy_arithmetic import ToyRules
+from tests.toy_world import Draft
 from tests.unit.pipeline.following import Following
 
 FIRST, SECOND, THIRD = (borrower(number) for number in (1, 2, 3))
-UP = ToyRules("debt rounded up")
+UP, DOWN = ToyRules("debt rounded up"), ToyRules("debt rounded down", debt_rounds_up=False)
 
 
 async def test_skipped_heads_lose_no_log() -> None:
@@ -98,4 +105,75 @@ async def test_a_reorg_back_over_an_upgrade_keeps_every_row_true() -> None:
     await following.head()
     following.world.reorg(2)
     await following.head()
+    following.assert_book_is_true()
+
+
+@pytest.mark.parametrize("failing", range(2, 9))
+async def test_a_change_that_a_reorg_took_back_is_not_judged_by_whatever_fails_meanwhile(failing: int) -> None:
+    """No log of the new branch tells: what was found in the old one must be asked for again until the answer is in use."""
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    true_bps = following.follower.market.reserves[WETH].threshold_bps
+    reserves = dict(following.world.tip.state.pools[pool_address(0)].reserves)
+    reserves[WETH] = replace(reserves[WETH], threshold_bps=8_300)
+    await following.head(changes(reserves=reserves))
+    assert following.follower.market.reserves[WETH].threshold_bps == 8_300
+    following.world.reorg(1)
+    following.world.mine_empty(2)
+    following.faults.calls = 0
+    following.faults.fail = lambda count, name: ChainError("lost") if count == failing else None
+    for _ in range(2):
+        try:
+            await following.head()
+        except ChainError:
+            assert following.follower.verified is None or following.follower.applied is None, "nothing is judged"
+    assert following.follower.market.reserves[WETH].threshold_bps == true_bps
+    assert following.follower.verified is not None
+
+
+@pytest.mark.parametrize("failing", [None, *range(1, 10)])
+async def test_rules_that_a_reorg_took_back_are_proven_anew(failing: int | None) -> None:
+    following = Following(known={1: [UP], 2: [DOWN]})
+    await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))
+    await following.head(changes(code=True, revision=2, rules=DOWN))
+    assert following.follower.market.rules == DOWN
+    following.world.reorg(1)
+    following.faults.calls = 0
+    following.faults.fail = lambda count, name: ChainError("lost") if count == failing else None
+    verified = []
+    for _ in range(2):
+        try:
+            verified.append((await following.head(moves(FIRST, Side.DEBT, USDC, 1))).verified)
+        except ChainError:
+            continue
+    assert following.follower.market.rules == UP
+    assert [each.rules for each in verified if each is not None] == [UP.name], "once, by the rules that hold"
+    assert following.follower.verified is not None and following.follower.refused is None
+    following.assert_book_is_true()
+
+
+@pytest.mark.parametrize("failing", range(1, 10))
+async def test_rows_of_the_time_in_which_the_market_was_unknown_are_read_anew_whatever_fails(failing: int) -> None:
+    following = Following(known={1: [UP]})
+    await following.head(opens(FIRST, {WETH: 10}, {USDC: 1}))
+    for _ in range(2):
+        with pytest.raises(MarketError, match="nothing is liquidated"):
+            await following.head(changes(revision=9))
+
+    def unlogged(draft: Draft) -> None:
+        pool = draft.state.pools[pool_address(0)]
+        pool.rows[FIRST] = replace(pool.rows[FIRST], debt_scaled={USDC: 42})
+
+    with pytest.raises(MarketError):
+        await following.head(unlogged)
+    following.world.mine(seconds=60)
+    following.world.tip.state.pools[pool_address(0)].revision = 1
+    following.faults.calls = 0
+    following.faults.fail = lambda count, name: ChainError("lost") if count == failing else None
+    for _ in range(3):
+        try:
+            await following.see()
+        except ChainError:
+            following.world.mine()
+    assert following.follower.verified is not None
     following.assert_book_is_true()
