@@ -11,10 +11,11 @@ from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize
 from keeper.chain.after import ReadsAfter
 from keeper.chain.announced import Announcements
 from keeper.chain.blocks import read_header, read_headers
-from keeper.chain.fees import read_fees
-from keeper.chain.header_chain import DEPTH, HeaderChain, none_known
+from keeper.chain.fees import HISTORY_BLOCKS, FeeReader
+from keeper.chain.header_chain import DEPTH, HeaderChain
 from keeper.chain.heads import Stall, heads
 from keeper.chain.logs import MAX_SPAN, read_block_logs, read_logs
+from keeper.chain.passed import Passed
 from keeper.chain.pending import PendingFeed
 from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
@@ -23,7 +24,7 @@ from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransactio
 from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, ReorgTooDeep
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
-from keeper.core.units import Address, to_hex
+from keeper.core.units import Address, Hash32, to_hex
 
 HEADROOM_BPS = 15_000
 """The base fee may grow by half, three full blocks on Ethereum: orders are priced at the whole of it."""
@@ -57,7 +58,8 @@ class ChainClient:
         self._rpc = rpc
         self._poll_s = poll_s
         self._fee_cap_wei = fee_cap_wei
-        self._priority_percentile = priority_percentile
+        self._fees = FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=priority_percentile, headroom_bps=HEADROOM_BPS)
+        self._passed = Passed()
         self._span = AdaptiveSize(log_span, TARGET_BODY_BYTES)
         self._reorg_depth = reorg_depth
         self._announced = announced
@@ -78,6 +80,7 @@ class ChainClient:
             quiet_after_s=self._quiet_after_s,
             announced=self._announced,
             watchdog=self._watchdog,
+            passed=self._passed,
             stall_after_s=self._stall_after_s,
             on_stall=self._on_stall,
             on_error=self._on_error,
@@ -96,13 +99,17 @@ class ChainClient:
         if self._headers is None:
             self._headers = HeaderChain(self._rpc, head, depth=self._reorg_depth)
             return head.number
-        known = none_known if self._announced is None else self._announced.find
         try:
             with self._doubting():
-                return (await self._headers.extend(head, known)).ancestor.number
+                return (await self._headers.extend(head, self._known)).ancestor.number
         except ReorgTooDeep:
             self._headers = HeaderChain(self._rpc, head, depth=self._reorg_depth)
             return 0
+
+    def _known(self, block_hash: Hash32) -> BlockRef | None:
+        """A header that was announced, or came along with a head."""
+        announced = None if self._announced is None else self._announced.find(block_hash)
+        return announced or self._passed.find(block_hash)
 
     @contextmanager
     def _doubting(self) -> Iterator[None]:
@@ -164,6 +171,6 @@ class ChainClient:
     async def fees(self) -> FeeQuote:
         """Never more than the cap; whether the cap is enough is for the pricing to say."""
         tip = None if self._headers is None else self._headers.tip
-        quote = await read_fees(self._rpc, percentile=self._priority_percentile, headroom_bps=HEADROOM_BPS, head=tip)
+        quote = await self._fees.read(tip or await read_header(self._rpc, "latest"))
         max_fee_wei = min(quote.max_fee_wei, self._fee_cap_wei)
         return FeeQuote(quote.base_fee_wei, min(quote.priority_fee_wei, max_fee_wei), max_fee_wei)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keeper.chain.blocks import read_header
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import Entry, Rpc
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.fixedmath import mul_div_ceil
@@ -28,6 +28,35 @@ class FeeHistory:
     """What the gas at the asked percentile paid, of each block that was not empty."""
 
 
+class FeeReader:
+    """Quotes of one chain. Where blocks are empty the node's own suggestion is needed, too: from then on it is asked for beside
+    them, for as long as they are."""
+
+    def __init__(self, rpc: Rpc, *, blocks: int, percentile: int, headroom_bps: int) -> None:
+        self._rpc = rpc
+        self._history: Entry = ("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]])
+        self._headroom_bps = headroom_bps
+        self._were_empty = False
+
+    async def read(self, head: BlockRef) -> FeeQuote:
+        """See `read_fees`."""
+        suggestion: Entry = ("eth_maxPriorityFeePerGas", ())
+        past, *suggested = await self._rpc.batch([self._history, suggestion] if self._were_empty else [self._history])
+        if head.base_fee_wei is None:
+            raise ChainError(f"block {head.number} has no base fee: a chain without EIP-1559 fees is not supported")
+        if isinstance(past, ChainError):
+            raise past
+        history = decode_fee_history(past)
+        self._were_empty = not history.priority_fees_wei
+        suggested_wei = 0
+        if self._were_empty:
+            [answer] = suggested or await self._rpc.batch([suggestion])
+            if isinstance(answer, ChainError):
+                raise answer
+            suggested_wei = decode_quantity(answer, "eth_maxPriorityFeePerGas")
+        return quote_fees(history, suggested_wei, self._headroom_bps)
+
+
 async def read_fees(
     rpc: Rpc,
     *,
@@ -40,16 +69,7 @@ async def read_fees(
     that is known already, which saves a request."""
     if head is None:
         head = await read_header(rpc, "latest")
-    [past] = await rpc.batch([("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]])])
-    if head.base_fee_wei is None:
-        raise ChainError(f"block {head.number} has no base fee: a chain without EIP-1559 fees is not supported")
-    if isinstance(past, ChainError):
-        raise past
-    history = decode_fee_history(past)
-    suggested_wei = 0
-    if not history.priority_fees_wei:
-        suggested_wei = decode_quantity(await rpc.request("eth_maxPriorityFeePerGas"), "eth_maxPriorityFeePerGas")
-    return quote_fees(history, suggested_wei, headroom_bps)
+    return await FeeReader(rpc, blocks=blocks, percentile=percentile, headroom_bps=headroom_bps).read(head)
 
 
 def quote_fees(history: FeeHistory, suggested_priority_fee_wei: int, headroom_bps: int) -> FeeQuote:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from keeper.chain.announced import Announcements
-from keeper.chain.blocks import read_header
+from keeper.chain.passed import Passed
 from keeper.chain.rpc import Rpc
 from keeper.chain.watchdog import MOST_DISBELIEVED, Watchdog
 from keeper.core.block import BlockRef
@@ -40,6 +40,7 @@ async def heads(
     stall_after_s: float | None = None,
     announced: Announcements | None = None,
     watchdog: Watchdog | None = None,
+    passed: Passed | None = None,
     on_stall: Callable[[Stall], None] | None = None,
     on_error: Callable[[ChainError], None] | None = None,
 ) -> AsyncIterator[BlockRef]:
@@ -50,14 +51,15 @@ async def heads(
     (a gap, another branch, a lower block, half a header), while nothing was announced yet, and once no new head came for
     `quiet_after_s` (default four intervals), the node is asked as without them.
 
-    It is asked only while somebody waits for the next head, so nothing queues up. Another block at the same
+    It is asked only while somebody waits for the next head, so nothing queues up; headers of blocks that may have come since
+    are `passed` along. Another block at the same
     height is yielded at once. A lower one is yielded only after some polls in a row have said so, and no endpoint has the
     old height: behind a balancer it is most often a node that lags, and a real reorganisation loses nothing by the wait.
     Errors are reported and waited out, twice as long each time. The `watchdog` looks around when it is quiet. A stall is
     reported when no new head came for `stall_after_s`, and again after as long.
     """
     quiet_s = QUIET_INTERVALS * interval_s if quiet_after_s is None else quiet_after_s
-    watch = _Watch(rpc, interval_s, quiet_s, stall_after_s, announced, watchdog, on_stall, on_error)
+    watch = _Watch(rpc, interval_s, quiet_s, stall_after_s, announced, watchdog, passed or Passed(), on_stall, on_error)
     while True:
         yield await watch.next_head()
 
@@ -71,6 +73,7 @@ class _Watch:
         stall_after_s: float | None,
         announced: Announcements | None,
         watchdog: Watchdog | None,
+        passed: Passed,
         on_stall: Callable[[Stall], None] | None,
         on_error: Callable[[ChainError], None] | None,
     ) -> None:
@@ -80,6 +83,7 @@ class _Watch:
         self._stall_after_s = stall_after_s
         self._announced = announced
         self._watchdog = watchdog
+        self._passed = passed
         self._on_stall = on_stall
         self._on_error = on_error
         self._last: BlockRef | None = None
@@ -177,7 +181,8 @@ class _Watch:
 
     async def _poll(self) -> BlockRef | None:
         try:
-            head = await read_header(self._rpc, "latest")
+            silent_s = time.monotonic() - self._changed_s
+            head = await self._passed.read_newest(self._rpc, self._last, silent_s)
             if not await self._believed(head):
                 return None
         except ChainError as error:
@@ -249,6 +254,7 @@ class _Watch:
     def _accepted(self, head: BlockRef) -> BlockRef:
         now_s = time.monotonic()
         grew = self._last is not None and head.number > self._last.number
+        self._passed.came(head, self._last)
         self._last, self._lower_polls = head, 0
         self._changed_s = self._reported_s = now_s
         was_announced = self._announced is not None and self._announced.latest == head

@@ -12,6 +12,7 @@ from keeper.chain.acceptance import HashAt, RangeCheck, nothing_known
 from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize, logs_bytes
 from keeper.chain.flight import MOST_IN_FLIGHT, in_pieces
 from keeper.chain.rpc import Rpc
+from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Log
 from keeper.core.errors import BlockUnavailable, ChainError, Defect, MalformedResponse
 from keeper.core.hexdata import (
@@ -69,16 +70,22 @@ async def read_logs(
 
 
 async def read_block_logs(rpc: Rpc, log_filter: LogFilter, blocks: Sequence[BlockRef]) -> list[Log]:
-    """The logs of a few blocks, each asked by hash (EIP-234) in one exchange, by (block, log index).
+    """The logs of a few blocks, each asked by hash (EIP-234), by (block, log index). All at once, but each in its own exchange:
+    where logs are many a batch is cut, and its parts wait for each other.
 
     Raises `BlockUnavailable` when the node does not know one of them.
     """
     criteria = _criteria(log_filter)
-    answers = await rpc.batch([("eth_getLogs", [criteria | {"blockHash": to_hex(block.hash)}]) for block in blocks])
+    try:
+        async with Group() as group:
+            asked = [
+                group.create_task(rpc.request("eth_getLogs", [criteria | {"blockHash": to_hex(block.hash)}]))
+                for block in blocks
+            ]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     found: list[Log] = []
-    for block, answer in zip(blocks, answers, strict=True):
-        if isinstance(answer, ChainError):
-            raise answer
+    for block, answer in zip(blocks, [each.result() for each in asked], strict=True):
         if answer is None:
             raise BlockUnavailable(f"the logs of block {block.number} {to_hex(block.hash)} are unknown to the node")
         logs = _decode_logs(answer, log_filter, block.number, block.number)
