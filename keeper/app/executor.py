@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
 
+from keeper.app.executor_check import configured_identity, creation_code, runtime_code
 from keeper.app.ground import NoneTrusted, reached
 from keeper.app.keys import KeyRing, known_address
-from keeper.app.modes import Ground, effective_mode, is_testnet_preset
+from keeper.app.modes import Ground, effective_mode, permit_for
 from keeper.app.plan import RunPlan
 from keeper.app.terms import fee_cap_wei
-from keeper.assets import read_text
 from keeper.chain.deployed import first_code_block
 from keeper.core.block import Call
 from keeper.core.errors import ConfigError
@@ -37,8 +36,6 @@ from keeper.execution.executor_state import (
     require_owner,
 )
 from keeper.execution.executor_targets import check_target
-from keeper.execution.live import LivePermit, may_go_live
-from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.sender import Sender
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.signing.signer import NO_TARGET
@@ -46,8 +43,6 @@ from keeper.execution.tokens import read_decimals
 from keeper.settings import Settings
 from keeper.store import Store
 from keeper.telemetry.redact import Redactor
-
-ARTIFACT = "contracts_abi/executor/Executor.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +72,6 @@ class Shown:
     decimals: Mapping[Address, int]
 
 
-def artifact() -> tuple[bytes, bytes]:
-    """Our executor's creation code and its code once deployed, without what the constructor appends to either."""
-    stored = json.loads(read_text(ARTIFACT))
-    return bytes.fromhex(stored["bytecode"][2:]), bytes.fromhex(stored["runtime"][2:])
-
-
 async def show(settings: Settings, chain: str | None) -> Shown:
     """Raises `ConfigError` when it is not ours."""
     async with _on(settings, chain) as ground:
@@ -103,7 +92,7 @@ async def deploy(
     async with _on(settings, chain, live=live) as ground:
         signer = _signer(ground, owner)
         owner = owner or signer
-        code = artifact()[0] + calls.encode_constructor(owner, recipient or owner)
+        code = creation_code() + calls.encode_constructor(owner, recipient or owner)
         words = f"deploy an executor owned by {to_hex(owner)} that pays out to {to_hex(recipient or owner)}"
         return await _ordered(ground, signer, Call(NO_TARGET, code), words, live=live)
 
@@ -183,16 +172,7 @@ async def _on(settings: Settings, chain: str | None, *, live: bool = False) -> A
 
 
 async def _identity(ground: Ground) -> ExecutorIdentity:
-    configured = ground.chain.executor
-    if configured is None:
-        raise ConfigError(
-            f"chains.{ground.name}.executor is missing: write the executor's address there, or deploy one with"
-            " `keeper executor deploy`"
-        )
-    try:
-        return await identify(ground.rpc, address_from_hex(configured), artifact()[1], ground.head)
-    except ConfigError as error:
-        raise ConfigError(f"chains.{ground.name}.executor: {error}") from None
+    return await configured_identity(ground.name, ground.chain, ground.rpc, ground.head)
 
 
 def _signer(ground: Ground, otherwise: Address | None = None) -> Address:
@@ -225,7 +205,7 @@ async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) 
     signing = ground.chain.signer
     if signing is None:
         raise ConfigError(f"chains.{ground.name}.signer is missing: nobody can sign")
-    await _permit(ground)
+    await permit_for(ground)
     redactor = Redactor()
     async with Store.open(ground.settings.store) as store, KeyRing(redactor) as keys:
         key = await keys.open(signing)
@@ -233,7 +213,12 @@ async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) 
             raise ConfigError(
                 f"chains.{ground.name}.signer: the key is {to_hex(key.address)}'s, not {to_hex(signer)}'s"
             )
-        sender = Sender(ground.rpc, GuardedSigner(key, _policy(ground, order.call)), store, ground.chain_id)
+        sender = Sender(
+            ground.rpc,
+            GuardedSigner(key, owner_policy(ground.chain_id, fee_cap_wei(ground.chain), order.call)),
+            store,
+            ground.chain_id,
+        )
         await sender.start(ground.head)
         followed = await sent_and_mined(sender, order, ground.client.heads(), ground.head)
     receipt = followed.receipt
@@ -242,7 +227,7 @@ async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) 
     if order.call.target == NO_TARGET:
         head = await ground.client.latest()
         created = created_address(signer, followed.intent.nonce)
-        identity = await identify(ground.rpc, created, artifact()[1], head)
+        identity = await identify(ground.rpc, created, runtime_code(), head)
         executor, code_hash = created, identity.code_hash
     return Ordered(
         ground.name,
@@ -257,22 +242,14 @@ async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) 
     )
 
 
-async def _permit(ground: Ground) -> LivePermit:
-    """Where the keeper itself may send, and nowhere else. Raises `ConfigError`."""
-    url = ground.chain.rpc_url[0].get_secret_value()
-    is_testnet = is_testnet_preset(ground.preset, ground.chain_id)
-    devnet = not is_testnet and await is_loopback_anvil(url, ground.rpc)
-    return may_go_live(ground.chain_id, is_testnet_preset=is_testnet, node_is_anvil_devnet=devnet)
-
-
-def _policy(ground: Ground, call: Call) -> SigningPolicy:
-    """Exactly this kind of order, and nothing else."""
+def owner_policy(chain_id: int, max_fee_cap_wei: int, call: Call) -> SigningPolicy:
+    """Exactly this order's kind, and nothing else: the owner's functions of this executor, or this very creation."""
     creation = call.target == NO_TARGET
     return SigningPolicy(
-        chain_id=ground.chain_id,
+        chain_id=chain_id,
         calls={} if creation else {call.target: calls.OWNER_SELECTORS},
         approvals={},
-        max_fee_cap_wei=fee_cap_wei(ground.chain),
+        max_fee_cap_wei=max_fee_cap_wei,
         creations=frozenset({Hash32(keccak(call.calldata))} if creation else ()),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from keeper.app.executor_check import usable_executor
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
@@ -19,6 +20,7 @@ from keeper.chain.origin import Origin
 from keeper.core import event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, Refused
+from keeper.core.executor import ExecutorRole
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
 from keeper.execution.allowance import Allowances
@@ -83,6 +85,8 @@ class Means:
     submitter: Submitter
     rails: Rails
     name: str
+    stands_behind: bool = False
+    """Whether orders can be put right behind somebody's pending transaction: where relays take bundles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ async def _live(
     journal: Journal,
     stack: AsyncExitStack,
 ) -> Means:
-    permit = await _permit(ground)
+    permit = await permit_for(ground)
     signing = ground.chain.signer
     if signing is None:
         raise ConfigError(
@@ -176,6 +180,9 @@ async def _live(
         key = await keys.open(signing)
     except ConfigError as error:
         raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
+    if ground.chain.executor is not None:
+        needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
+        await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, key.address, needed)
     rails = rails_for(key.address)
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
     approvals: dict[Address, frozenset[Address]] = {}
@@ -216,6 +223,7 @@ async def _live(
         signing.most_in_flight,
         replacing=replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal),
         on_head=route.on_head if route is not None else None,
+        stand_behind=route.stand_behind if route is not None else None,
         strangers=Strangers(sender.following, transactions, transactions, ground.chain_id, sender.address),
         earlier=Earlier(ground.rpc, transactions, read_back, ground.name, ground.chain_id, sender.address),
     )
@@ -228,10 +236,12 @@ async def _live(
     await rails.look(head)
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = simulator_of(ground, markets, sender.address)
-    return Means(sender.address, funding, simulator, submitter, rails, "live")
+    bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
+    return Means(sender.address, funding, simulator, submitter, rails, "live", stands_behind=bundles)
 
 
-async def _permit(ground: Ground) -> LivePermit:
+async def permit_for(ground: Ground) -> LivePermit:
+    """Raises `ConfigError` where nothing may be sent."""
     url = ground.chain.rpc_url[0].get_secret_value()
     is_testnet = is_testnet_preset(ground.preset, ground.chain_id)
     return may_go_live(

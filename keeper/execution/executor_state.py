@@ -76,12 +76,12 @@ async def identify(rpc: Rpc, executor: Address, runtime: bytes, block: BlockRef)
     return recognise(executor, decode_bytes(answer, "code of the executor"), runtime)
 
 
-def require_owner(identity: ExecutorIdentity, signer: Address) -> None:
+def require_owner(identity: ExecutorIdentity, owner: Address) -> None:
     """Raises `ConfigError` when somebody else owns it."""
-    if identity.owner != signer:
+    if identity.owner != owner:
         raise ConfigError(
-            f"executor {to_hex(identity.address)} is owned by {to_hex(identity.owner)}, the configured signer is"
-            f" {to_hex(signer)}: configure the owner's key for this"
+            f"executor {to_hex(identity.address)} is owned by {to_hex(identity.owner)} and not by {to_hex(owner)}:"
+            " correct the address, or say whose it is with executor_owner; its owner's key is needed to set it up"
         )
 
 

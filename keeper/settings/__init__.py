@@ -185,6 +185,8 @@ class Chain(_Model):
     """Reorgs of so many blocks are unwound exactly; after a deeper one the book is built again from a saved one."""
     executor: AddressText | None = None
     """The operator's own executor contract on this chain; `keeper executor deploy` makes one."""
+    executor_owner: AddressText | None = None
+    """Whose it must be, if not the signer's: then the signer only operates it."""
     signer: Signer | None = None
     rails: Rails = Rails()
     relays: Relays | None = None

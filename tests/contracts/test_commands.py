@@ -11,11 +11,17 @@ import pytest
 import pytest_asyncio
 
 from keeper.app import executor
-from keeper.core.errors import ConfigError, KeeperError
+from keeper.app.executor import owner_policy
+from keeper.app.executor_check import usable_executor
+from keeper.app.ground import reached
+from keeper.core.block import Call
+from keeper.core.errors import ConfigError, Defect, KeeperError
 from keeper.core.executor import ExecutorRole
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.chain import salted_address
-from keeper.execution.executor_state import require_roles
+from keeper.execution import executor_calls as calls
+from keeper.execution.executor_state import ExecutorState
+from keeper.execution.signing.signer import NO_TARGET, TransactionFields
 from keeper.settings import Settings
 from keeper.store import Store
 from tests.contracts.world import OWNER, STRANGER, World
@@ -137,7 +143,7 @@ async def test_another_version_of_it_is_not_ours(world: World, kept: Keeping) ->
 async def test_an_executor_of_somebody_else_s(world: World, kept: Keeping) -> None:
     settings = live(kept, world.executor)
     attempt = executor.allow(settings, None, world.market, ExecutorRole.MARKET, None, live=True)
-    await assert_refused(kept, world, attempt, "is owned by", to_hex(OWNER), to_hex(signer(kept)))
+    await assert_refused(kept, world, attempt, "is owned by", to_hex(OWNER), to_hex(signer(kept)), "executor_owner")
 
 
 async def test_no_gas(world: World, kept: Keeping) -> None:
@@ -203,15 +209,21 @@ async def test_amounts_and_tokens_that_are_none(world: World, kept: Keeping) -> 
 
 
 async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kept: Keeping) -> None:
-    """Not on the list: who operates, a market, a router."""
+    """Not on the list: who operates, a market, a router. And an owner who is neither the signer nor named."""
     settings = await deployed(kept)
     needed = {world.market: ExecutorRole.MARKET, world.uniswap.router: ExecutorRole.ROUTER}
 
+    async def usable(owner: Address | None = None) -> ExecutorState:
+        chain = settings.chains["devnet"].model_copy(
+            update={"executor_owner": None if owner is None else to_hex(owner)}
+        )
+        async with reached("devnet", settings, chain) as ground:
+            return await usable_executor("devnet", chain, ground.rpc, ground.client, ground.head, signer(kept), needed)
+
     async def lacking(*words: str) -> None:
-        state = (await executor.show(settings, None)).state
         with pytest.raises(ConfigError) as refused:
-            require_roles(state, signer(kept), needed)
-        assert all(word in str(refused.value) for word in words), str(refused.value)
+            await usable()
+        assert all(word in str(refused.value) for word in ("chains.devnet.executor", *words)), str(refused.value)
 
     await lacking("none of the operators", "--as operator")
     await executor.allow(settings, None, signer(kept), None, True, live=True)
@@ -219,7 +231,37 @@ async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kep
     await executor.allow(settings, None, world.market, ExecutorRole.MARKET, None, live=True)
     await lacking("router", to_hex(world.uniswap.router), "--as router")
     await executor.allow(settings, None, world.uniswap.router, ExecutorRole.ROUTER, None, live=True)
-    require_roles((await executor.show(settings, None)).state, signer(kept), needed)
+    assert (await usable()).operators == (signer(kept),)
+    with pytest.raises(ConfigError, match="is owned by"):
+        await usable(OWNER)
+
+
+async def test_a_live_keeper_does_not_start_with_an_executor_of_somebody_else_s(world: World, kept: Keeping) -> None:
+    kept.chain["executor"] = to_hex(world.executor)
+    ended = await kept.run_once("--live")
+    assert ended.code == 2
+    assert "is owned by" in ended.error_line and to_hex(OWNER) in ended.error_line
+
+
+async def test_what_an_owner_s_key_may_sign() -> None:
+    """The order itself; not another's, and no operator's call."""
+    contract, other, key = (Address(bytes([n]) * 20) for n in range(3))
+
+    def signable(order: Call, asked: Call) -> bool:
+        fields = TransactionFields(1, 0, asked, 100_000, 10, 1)
+        try:
+            owner_policy(1, 10, order).check(fields, key)
+        except Defect:
+            return False
+        return True
+
+    allow = calls.encode_allow(contract, other, ExecutorRole.MARKET)
+    creation = Call(NO_TARGET, b"code")
+    assert signable(allow, calls.encode_withdraw(contract, other, None)) and signable(creation, creation)
+    for asked in (Call(other, allow.calldata), Call(contract, calls.EXECUTE), creation, Call(contract, b"")):
+        assert not signable(allow, asked)
+    for asked in (Call(NO_TARGET, b"other code"), allow):
+        assert not signable(creation, asked)
 
 
 async def test_no_secret_is_told(world: World, kept: Keeping) -> None:
