@@ -24,8 +24,8 @@ _LOOKS = 4
 """Each at a sixteenth of the interval before: a top that lies lower still earns less than any gas."""
 _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
-_FEW = 8
-"""So few sizes are tried one by one."""
+_FEW = 24
+"""So few sizes are tried one by one: where a single unit of the debt asset is worth something, earnings are a sawtooth."""
 _FINE = 12
 
 
@@ -158,7 +158,7 @@ def peak(low: int, high: int, value: Callable[[int], int | None]) -> int:
     """Where a function that rises, then falls, is highest in [low, high], to a 4096th of the place: a top is flat, so that what
     is missed of its height is far less. Where it has no value it counts as falling. Small ripples cost no more than their own
     height. By golden section, each step one evaluation."""
-    left, right = _inner(low, high)
+    end, (left, right) = high, _inner(low, high)
     at_left, at_right = value(left), value(right)
     while high - low > max(_FEW, high >> _FINE):
         if at_right is None or (at_left is not None and at_left >= at_right):
@@ -169,8 +169,8 @@ def peak(low: int, high: int, value: Callable[[int], int | None]) -> int:
             low, left, at_left = left, right, at_right
             right = _inner(low, high)[1]
             at_right = value(right)
-    step = max(1, (high - low) // _FEW)
-    return best_of([*range(low, high, step), high], value)
+    few = range(low, high + 1) if high - low <= _FEW else (low, left, right, high)
+    return best_of([*few, end], value)
 
 
 def _inner(low: int, high: int) -> tuple[int, int]:
