@@ -127,7 +127,7 @@ class MarketFollower(Generic[Market, State]):
 
     @property
     def is_reading(self) -> bool:
-        """Whether rows that cannot be believed, or more than one head has time for, are still to be read."""
+        """Whether rows are still to be read that need not wait for another head."""
         return self._built and self._wanted.is_long
 
     async def _build(self, head: BlockRef, progress: Progress) -> None:

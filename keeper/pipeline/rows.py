@@ -17,8 +17,9 @@ State = TypeVar("State")
 
 ACCOUNTS_PER_READ = 50
 READS_IN_FLIGHT = 4
-ROWS_PER_HEAD = 2_000
-"""Read at one head, so that watching goes on while many are, and that the node still has the head's state at the end."""
+ROWS_PER_HEAD = 500
+"""Read at one head, so that watching goes on while many are, the chain's other markets wait a second or two at most, and the
+node still has the head's state at the end."""
 
 
 class Wanted:
@@ -30,6 +31,7 @@ class Wanted:
         """Not in the book, or asked for by name: these come first."""
         self.doubted: set[Address] = set()
         """In the book, and not to be believed."""
+        self._cut_short = False
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.doubted)
@@ -40,8 +42,8 @@ class Wanted:
 
     @property
     def is_long(self) -> bool:
-        """Whether this is worth another look before the next head."""
-        return bool(self.doubted) or len(self.missing) >= ROWS_PER_HEAD
+        """Whether this need not wait for another head: it is more than the last one had time for, or not to be believed."""
+        return bool(self.doubted) or self._cut_short
 
     def next_slice(self) -> set[Address]:
         """What to read at this head; `were_read` once it is in the book."""
@@ -51,6 +53,7 @@ class Wanted:
     def were_read(self, accounts: Iterable[Address]) -> None:
         self.missing.difference_update(accounts)
         self.doubted.difference_update(accounts)
+        self._cut_short = bool(self.missing)
 
 
 async def read_rows(

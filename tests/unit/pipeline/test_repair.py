@@ -66,6 +66,17 @@ def test_who_is_not_in_the_book_is_read_first() -> None:
     assert not wanted.missing and len(wanted.next_slice()) == len(EVERYBODY) + 2 - ROWS_PER_HEAD
 
 
+def test_what_one_head_had_no_time_for_need_not_wait_for_the_next_and_what_comes_later_does() -> None:
+    wanted = Wanted()
+    wanted.missing |= set(EVERYBODY)
+    wanted.were_read(wanted.next_slice())
+    assert 0 < len(wanted) < ROWS_PER_HEAD and wanted.is_long
+    wanted.were_read(wanted.next_slice())
+    assert not wanted and not wanted.is_long
+    wanted.missing.add(FIRST)
+    assert not wanted.is_long
+
+
 def test_three_in_an_hour_hold_and_three_in_a_day_do_not() -> None:
     often, seldom = Repair(Wanted()), Repair(Wanted())
     for number in range(3):
