@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from keeper.app.build import built_chain, refusals
 from keeper.app.ground import NoneTrusted
@@ -92,13 +93,21 @@ class ChainRun:
         start = built_chain(
             self.name, self._settings, chain, self._acting, self._store, self._store, self._journal, trouble
         )
-        async with start as (ground, _, loop), trouble.told():
+        async with start as (ground, means, loop), trouble.told():
             self._pause_s, self._last_trouble = FIRST_PAUSE_S, ""
             self._health.max_age_s = advance_within_s(ground.block_s)
             self._show_refused(ground.refused)
             watches = [
                 UpdateWatch(
-                    self.name, ground.client, ground.client, desk, self._journal, loop.calm, ground.block_s, time.time
+                    self.name,
+                    ground.client,
+                    ground.client,
+                    desk,
+                    self._journal,
+                    loop.calm,
+                    ground.block_s,
+                    time.time,
+                    partial(loop.act_behind, raw_of=ground.client.raw) if means.stands_behind else None,
                 )
                 for desk in loop.desks
                 if chain.ws_url or chain.ipc_path is not None  # else nobody tells of pending transactions

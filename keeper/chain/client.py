@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
+from eth_utils.crypto import keccak
+
 from keeper.chain.acceptance import nothing_known
 from keeper.chain.adaptive import TARGET_BODY_BYTES, AdaptiveSize
 from keeper.chain.after import ReadsAfter
@@ -21,7 +23,8 @@ from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
 from keeper.chain.watchdog import Watchdog
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
-from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, ReorgTooDeep
+from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, MethodUnavailable, ReorgTooDeep
+from keeper.core.hexdata import decode_bytes
 from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, to_hex
@@ -88,6 +91,17 @@ class ChainClient:
 
     def pending(self, to: Collection[Address]) -> AsyncGenerator[PendingTransaction, None]:
         return self._pending.pending(to)
+
+    async def raw(self, transaction_hash: Hash32) -> bytes | None:
+        """The signed bytes of a transaction; None where no node has it any more, or none gives bytes."""
+        try:
+            answer = await self._rpc.request("eth_getRawTransactionByHash", [to_hex(transaction_hash)])
+        except MethodUnavailable:
+            return None
+        raw = decode_bytes(answer, "the bytes of a transaction") if answer is not None else b""
+        if raw and keccak(raw) != transaction_hash:
+            raise MalformedResponse("the bytes of a transaction are not those of its hash")
+        return raw or None
 
     async def latest(self) -> BlockRef:
         if self._watchdog is not None:

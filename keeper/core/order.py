@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from keeper.core.block import BlockRef, Call, Log
+from keeper.core.block import BlockRef, Call, Log, PendingTransaction
 from keeper.core.ledger import CallValue, Stake, Valuation
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan
@@ -47,6 +47,14 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """A transaction that is not mined yet and that an order must stand right behind, in the same block."""
+
+    transaction: PendingTransaction
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Admitted: what will be simulated and sent. One transaction per call, in order, from one account."""
 
@@ -59,6 +67,8 @@ class Order:
     gas_limits: tuple[int, ...]
     stakes: tuple[Stake, ...] = ()
     """What each call may cost at worst; known once the order was simulated."""
+    behind: Behind | None = None
+    """Where it is only right once somebody else's transaction was mined."""
 
     @property
     def plan(self) -> Plan:

@@ -146,6 +146,8 @@ def _gas_of(order: Order, place: int, result: RunResult) -> int:
 
 def _untriable(order: Order, dealt: Dealt) -> str | None:
     """Why an order cannot be tried at all."""
+    if order.behind is not None:
+        return "without eth_simulateV1 nothing can be tried behind a pending transaction"
     missing = [to_hex(asset) for asset in order.plan.debts_raw if (asset, order.spender) in dealt.undealable]
     if missing:
         return f"no storage slot was found to deal {', '.join(missing)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from keeper.core.block import BlockRef
+from keeper.core.block import BlockRef, Call
 from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
 from keeper.core.errors import ConfigError, Defect, Refused
 from keeper.core.intent import IntentStatus
@@ -72,6 +72,7 @@ class LiveSubmitter:
         earlier: Earlier | None = None,
         strangers: Strangers | None = None,
         on_head: Callable[[int, int], Sequence[Hash32]] | None = None,
+        stand_behind: Callable[[Call, bytes], None] | None = None,
     ) -> None:
         self._permit = permit
         self._upkeep = upkeep
@@ -82,6 +83,8 @@ class LiveSubmitter:
         self._on_head = on_head
         """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each. Returns
         those that are offered no more."""
+        self._stand_behind = stand_behind
+        """Told of each call that must be mined right behind somebody else's transaction, before it is sent."""
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
@@ -166,6 +169,10 @@ class LiveSubmitter:
             raise Defect(f"an order for chain {order.chain_id} reached the submitter of {self._permit.chain_id}")
         if len(order.stakes) != len(order.calls):
             raise Defect("an order reached the submitter without saying what it may cost")
+        if order.behind is not None:
+            if self._stand_behind is None or len(order.calls) != 1:
+                raise Defect("an order of one call can be put behind a transaction, and only through relays")
+            self._stand_behind(order.calls[0], order.behind.raw)
         return [
             Sending(
                 call,

@@ -6,11 +6,12 @@ borrower's health, and around its calls each collateral token for our balance: w
 A call that reverts leaves nothing behind by itself; an order of several calls that fails after the first has already
 changed the state, so everything is run again without it, at most `MAX_ROUNDS` times.
 
-The orders of this head that are on their way already run first, in the order in which they will be mined. When all of it needs
-more gas than one block holds, the simulated block's gas limit is raised; when it needs more than nodes commonly grant a request
-(`REQUEST_GAS`), the orders are split, and of those before a part only as many run as still fit, the latest. What is left
-out belongs to other borrowers: it cannot move this borrower's row, and within one second no index moves either; what it can
-take away is shared money, which the budget counts, and a reserve's liquidity, for which the contract refuses.
+The orders of this head that are on their way already run first, in the order in which they will be mined; then, where the
+orders must stand behind somebody's pending transaction, that. When all of it needs more gas than one block holds, the gas
+limit of the simulated block is raised; when it needs more than nodes commonly grant a request (`REQUEST_GAS`), the orders
+are split, and of those before a part only as many run as still fit, the latest. What is left out belongs to other
+borrowers: it cannot move this borrower's row, and within one second no index moves either; what it can take away is shared
+money, which the budget counts, and a reserve's liquidity, for which the contract refuses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from keeper.core.block import BlockRef, Call, CallResult, Log
 from keeper.core.errors import MalformedResponse, MethodUnavailable, NodesDisagree, RpcFailure
 from keeper.core.hexdata import decode_bytes, decode_list, decode_object, decode_quantity
-from keeper.core.order import Order, SimulatedCall, Simulation
+from keeper.core.order import Behind, Order, SimulatedCall, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.units import Address, to_hex
 from keeper.core.wire import decode_log
@@ -112,6 +113,7 @@ class NodeSimulator:
         if not orders:
             return []
         calls = [call for order in before for call in self._calls(order)]
+        calls += [_pending(each) for each in dict.fromkeys(order.behind for order in orders) if each is not None]
         first = len(calls)
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
@@ -193,6 +195,18 @@ class _CallAnswer:
     message: str
 
 
+def _pending(behind: Behind) -> dict[str, str]:
+    """The transaction that orders stand behind, as one more call."""
+    pending = behind.transaction
+    call = {
+        "from": to_hex(pending.sender),
+        "input": to_hex(pending.input),
+        "value": hex(pending.value_wei),
+        "gas": hex(pending.gas_limit),
+    }
+    return call if pending.to is None else call | {"to": to_hex(pending.to)}
+
+
 def _seized(order: Order) -> list[Address]:
     """The assets that the order's calls pay out, each once."""
     return list(dict.fromkeys(call.pair.collateral_asset for call in order.plan.calls))
@@ -206,6 +220,7 @@ def needed_gas(orders: Sequence[Order], before: Sequence[Order] = ()) -> int:
     """What the orders are expected to burn, those before them included, with room for the largest of all gas limits."""
     burnt = sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
     burnt += sum(sum(order.offer.gas) for order in before)
+    burnt += sum(each.transaction.gas_limit for each in {order.behind for order in orders} if each is not None)
     return burnt + max((limit for order in (*before, *orders) for limit in order.gas_limits), default=0)
 
 

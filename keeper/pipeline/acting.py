@@ -12,7 +12,7 @@ this head that are on their way already.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -20,78 +20,30 @@ from typing import TypeVar
 from keeper.core import attempt_build, event_build
 from keeper.core.errors import Paused, Refused
 from keeper.core.events import Event
-from keeper.core.lending import Health
 from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import Unfinished
 from keeper.core.standing import ORDERED, Standing
 from keeper.core.units import Address
 from keeper.pipeline.attempts import Attempts
-from keeper.pipeline.budget import Budget
 from keeper.pipeline.desk import Candidate, Desk
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.rails import Rails
-from keeper.pipeline.round import OUR_FAULT, Key, Moment, Round, standing, unused_name
+from keeper.pipeline.round import OUR_FAULT, Key, standing, unused_name
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
 from keeper.pipeline.tasks import Slices
+from keeper.pipeline.turn import FIRST_WAVE, LARGEST_WAVE, Sick, Turn, below_one, fingerprint, prices_base
 from keeper.ports import Journal, Simulator, Submitter
 
 Decided = TypeVar("Decided")
 
-FIRST_WAVE = 1
-LARGEST_WAVE = 32
 WAVE_GROWTH = 4
 FIRST_VALUED = 8
 MOST_VALUED = 64
 """So many of the named are valued exactly before the most urgent of them is planned; few at first, as with the waves."""
 NAMES_KEPT_BLOCKS = 1_000
 """Longer than any reorg."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sick:
-    """One borrower below 1 or about to be, or one that cannot be valued."""
-
-    desk: Desk
-    borrower: Address
-    health: Health | Skip
-    """At the head's own time."""
-    since_s: int
-    """From when on it is below 1: the head's time, or that of the next block."""
-
-    @property
-    def key(self) -> Key:
-        return self.desk.market, self.borrower
-
-    @property
-    def health_wad(self) -> int | None:
-        return None if isinstance(self.health, Skip) else self.health.health_factor_wad
-
-    @property
-    def urgency(self) -> tuple[int, Address]:
-        """Ascending: the most urgent first. All integers, so that the order is total and the same on every machine."""
-        return (0 if isinstance(self.health, Skip) else -self.health.debt_base), self.borrower
-
-
-@dataclass(slots=True)
-class Turn:
-    """One head's acting: what all its waves share."""
-
-    moment: Moment
-    budget: Budget
-    result: Round
-    seen: dict[Address, set[Address]] = field(default_factory=dict)
-    """Everybody found below 1, by market."""
-    news: list[Event] = field(default_factory=list)
-    """Who was found so for the first time: recorded with the first orders, so that these need not share the time with it."""
-    wave: list[tuple[Sick, Order]] = field(default_factory=list)
-    """Admitted, not simulated yet."""
-    wave_size: int = FIRST_WAVE
-    on_their_way: list[Order] = field(default_factory=list)
-    ordered: set[Key] = field(default_factory=set)
-    """Whom these are for."""
-    slices: Slices = field(default_factory=Slices)
 
 
 class Actor:
@@ -148,6 +100,12 @@ class Actor:
         turn.wave_size = FIRST_WAVE
         await self._act_on({desk: [who for market, who in freed if market == desk.market] for desk in desks}, turn)
 
+    async def act_behind(self, chosen: Sequence[tuple[Sick, Candidate]], turn: Turn) -> None:
+        """Orders for these, in this order, to stand right behind the transaction of the turn."""
+        for sick, candidate in chosen:
+            await self._take(sick, candidate, turn)
+        await self._send(turn)
+
     async def tidy(self, desk: Desk) -> None:
         """Put the desk's book in order for the next heads, now that nothing is urgent."""
         await self._sliced(desk.market, desk.tidying(), Slices())
@@ -187,7 +145,7 @@ class Actor:
                 if not some or desk.market in self._stops.markets:
                     del waiting[desk]
                     continue
-                healths = await self._stops.guarded(desk.market, partial(_below_one, desk, some))
+                healths = await self._stops.guarded(desk.market, partial(below_one, desk, some))
                 valued += healths or []
                 self._see(desk, healths or [], turn)
             valued.sort(key=lambda sick: (sick.key in self._behind, sick.urgency))
@@ -220,7 +178,7 @@ class Actor:
             return Standing(ORDERED, "an attempt is under way", None, health.health_factor_wad, attempt)
         if sick.borrower in moment.busy:
             return Skip(Reason.RESERVED, "another transaction for this borrower may still be mined")
-        restored_by = self._attempts.restored_by(sick.key, _fingerprint(desk, sick.borrower))
+        restored_by = self._attempts.restored_by(sick.key, fingerprint(desk, sick.borrower))
         if restored_by is not None:
             detail = "restored in the rehearsal; unchanged since"
             return Standing(ORDERED, detail, None, health.health_factor_wad, restored_by)
@@ -275,7 +233,7 @@ class Actor:
         head = turn.moment.head
         name = unused_name(attempt_name(head.number, sick.borrower), self._names)
         self._names[name] = head.number
-        order = await self._guarded(sick, partial(sick.desk.order, offer, name))
+        order = await self._guarded(sick, partial(sick.desk.order, offer, name, turn.behind))
         if order is None:
             return
         turn.wave.append((sick, order))
@@ -301,7 +259,9 @@ class Actor:
             return
         head = turn.moment.head
         decided = [
-            attempt_build.decided(self._name, order.attempt, order.plan, _prices_base(sick.desk, sick.borrower))
+            attempt_build.decided(
+                self._name, order.attempt, order.plan, sick.expected_base or prices_base(sick.desk, sick.borrower)
+            )
             for sick, order, _ in confirmed
         ]
         await self._tell(turn, decided)
@@ -355,7 +315,7 @@ class Actor:
 
     def _sent(self, sick: Sick, submission: Submission, turn: Turn) -> Event:
         order = submission.order
-        self._attempts.add(sick.key, submission, _fingerprint(sick.desk, sick.borrower))
+        self._attempts.add(sick.key, submission, fingerprint(sick.desk, sick.borrower))
         self._behind.discard(sick.key)
         turn.on_their_way.append(order)
         turn.ordered.add(sick.key)
@@ -377,24 +337,3 @@ class Actor:
             borrower=sick.borrower,
             attempt=order.attempt,
         )
-
-
-def _below_one(desk: Desk, borrowers: Sequence[Address]) -> list[Sick]:
-    """Who of the named is below 1, or will be in the next block, or cannot be valued."""
-    found = []
-    for borrower in borrowers:
-        health = desk.health_of(borrower)
-        since_s = desk.below_one_from_s(borrower, health)
-        if since_s is not None:
-            found.append(Sick(desk, borrower, health, since_s))
-    return found
-
-
-def _fingerprint(desk: Desk, borrower: Address) -> object:
-    """What must change upstream before a borrower restored in a rehearsal counts again: its row, its assets' prices."""
-    return desk.follower.book.position(borrower), _prices_base(desk, borrower)
-
-
-def _prices_base(desk: Desk, borrower: Address) -> Mapping[Address, int | None]:
-    follower = desk.follower
-    return follower.adapter.relevant_prices(follower.state, follower.book.position(borrower))

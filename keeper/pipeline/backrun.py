@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,10 @@ LOOK_S = 0.2
 """How often it is seen whether there is a new head, or other feeds."""
 
 
+ActBehind = Callable[[Desk, PendingTransaction, Mapping[Address, Prepared]], Awaitable[object]]
+"""Sends what was prepared for an update right behind it, for the next block."""
+
+
 @dataclass(slots=True)
 class Heard:
     """A pending update."""
@@ -71,6 +75,7 @@ class UpdateWatch:
         calm: asyncio.Event,
         block_s: float,
         now_s: Callable[[], float],
+        behind: ActBehind | None = None,
     ) -> None:
         self._name = name
         self._chain = chain
@@ -80,6 +85,7 @@ class UpdateWatch:
         self._calm = calm
         self._block_s = max(1, math.ceil(block_s))
         self._now_s = now_s
+        self._behind = behind
         self._waiting: dict[Hash32, Heard] = {}
         self._simulated: tuple[BlockRef | None, int] = (None, 0)
         """How many were simulated on which head."""
@@ -210,6 +216,8 @@ class UpdateWatch:
             if len(prepared) == MOST_PREPARED:
                 break
         self._desk.ready.put(head, window.latest_s, prepared)
+        if self._behind is not None and prepared:
+            await self._behind(self._desk, transaction, prepared)
         return len(prepared)
 
     async def _expected(self, transaction: PendingTransaction, head: BlockRef, window: Window) -> Any:

@@ -6,15 +6,16 @@ Awaits nothing: funds and fees come in as values.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keeper.core.block import BlockRef
 from keeper.core.lending import Health, Position
-from keeper.core.order import FeeQuote, Offer, Order, Simulation
+from keeper.core.order import Behind, FeeQuote, Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy, Unfinished
+from keeper.core.prepared import Prepared
 from keeper.core.price_policy import Concern, PricePolicies
 from keeper.core.profit import gas_cost_base, price_plan
 from keeper.core.screening import ScreenTerms
@@ -144,6 +145,12 @@ class Desk:
         begun = self._planner(moment, since_s).begin(position, self._least_gain_base(position, moment.fees))
         return begun if isinstance(begun, Skip | Unfinished) else self._candidate(position, begun, moment.fees)
 
+    def candidate_behind(self, prepared: Prepared, fees: FeeQuote) -> Candidate | Skip:
+        """What was planned for prices that a pending transaction will bring, where it pays; gas is priced as of now."""
+        adapter, state = self.follower.adapter, self.follower.state
+        doubted = self.prices.refusal(adapter.relevant_prices(state, prepared.position))
+        return doubted or self._candidate(prepared.position, prepared.plans, fees)
+
     def finish(self, begun: Unfinished, moment: Moment, since_s: int) -> Generator[None, None, Candidate | Skip]:
         """Sequences for a borrower whom no single call restores; long, so it yields between its steps."""
         plans = yield from self._planner(moment, since_s).finish(begun)
@@ -197,7 +204,7 @@ class Desk:
         assert refusal is not None, "a candidate has at least one offer"
         return refusal
 
-    def order(self, offer: Offer, attempt: str) -> Order:
+    def order(self, offer: Offer, attempt: str, behind: Behind | None = None) -> Order:
         """The exact calls of an offer."""
         adapter, market = self.follower.adapter, self.follower.market
         plan = offer.plan
@@ -211,6 +218,7 @@ class Desk:
                 for call in plan.calls
             ),
             gas_limits=tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas),
+            behind=behind,
         )
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:
@@ -228,7 +236,7 @@ class Desk:
         limits = tuple(gas_limit(used) for used in gas)
         base_unit = self.follower.adapter.base_unit(self.follower.market)
         stakes = stakes_of(plan, limits, priced.fees.max_fee_wei, native_price_base, base_unit)
-        return Order(order.attempt, order.chain_id, priced, order.spender, order.calls, limits, stakes)
+        return replace(order, offer=priced, gas_limits=limits, stakes=stakes)
 
     def promise(self, order: Order, budget: Budget) -> None:
         """Set aside what an order may pull and burn."""

@@ -8,20 +8,22 @@ range). A borrower with an open attempt gets no second one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from keeper.core import event_build
-from keeper.core.block import BlockRef
+from keeper.core.block import BlockRef, PendingTransaction
 from keeper.core.errors import ChainError, Defect, MarketError
 from keeper.core.event_build import AssetLabel
-from keeper.core.order import FeeQuote, Submission
+from keeper.core.order import Behind, FeeQuote, Submission
+from keeper.core.outcome import Skip
+from keeper.core.prepared import Prepared
 from keeper.core.standing import Funds
-from keeper.core.units import Address
-from keeper.pipeline.acting import Actor, Turn
+from keeper.core.units import Address, Hash32
+from keeper.pipeline.acting import Actor
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget, FundKey
-from keeper.pipeline.desk import Desk, fix_windows
+from keeper.pipeline.desk import Candidate, Desk, fix_windows
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
 from keeper.pipeline.rails import Rails
@@ -29,6 +31,7 @@ from keeper.pipeline.round import TRANSIENT, UNFORESEEN, Key, Moment, Round
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
 from keeper.pipeline.tasks import all_together, together
+from keeper.pipeline.turn import LARGEST_WAVE, Sick, Turn
 from keeper.ports import Chain, Funding, Journal, Simulator, Submitter
 
 USUAL_BLOCK_S = 12.0
@@ -78,6 +81,8 @@ class ChainLoop:
         self._labels = labels
         self._rails = rails
         self._started: set[Address] = set()
+        self._turn: Turn | None = None
+        """Of the head handled last, once it was acted on to its end."""
         self._block_s = USUAL_BLOCK_S
         """How far apart the last blocks were."""
         self._stops = Stops(name, journal)
@@ -139,6 +144,7 @@ class ChainLoop:
         freed = await self._settle(head, trouble)
         if turn is not None:
             await self._act_again(ready, turn, freed, trouble)
+        self._turn = turn
         await self._rails.refresh(head)
         for desk in ready:
             if turn is not None and desk.market not in self.stopped:
@@ -242,6 +248,37 @@ class ChainLoop:
             await self._stops.stop(desk.market, defect)
             return
         await self._journal.record(found)
+
+    async def act_behind(
+        self,
+        desk: Desk,
+        transaction: PendingTransaction,
+        prepared: Mapping[Address, Prepared],
+        raw_of: Callable[[Hash32], Awaitable[bytes | None]],
+    ) -> Sequence[Submission]:
+        """Orders right behind a pending transaction, for the block after the head handled last, of what is left to spend at
+        it; while no head is being handled. Whoever needs more than one call waits until the transaction is mined."""
+        raw = await raw_of(transaction.hash)
+        turn = self._turn
+        if raw is None or turn is None or not self.calm.is_set() or turn.moment.head != desk.follower.applied:
+            return []
+        if self._rails.paused is not None or desk.follower.verified is None or desk.market in self.stopped:
+            return []
+        moment = replace(turn.moment, busy=self._submitter.open_borrowers())
+        behind = turn.behind_of(Behind(transaction, raw), moment)
+        chosen = [found for each in prepared.values() if (found := self._behind_one(desk, each, moment)) is not None]
+        await self._actor.act_behind(chosen[:LARGEST_WAVE], behind)
+        return [self.open[key] for key in behind.ordered if key in self.open]
+
+    def _behind_one(self, desk: Desk, prepared: Prepared, moment: Moment) -> tuple[Sick, Candidate] | None:
+        borrower = prepared.position.borrower
+        if (desk.market, borrower) in self.open or borrower in moment.busy or len(prepared.plans[0].calls) != 1:
+            return None
+        candidate = desk.candidate_behind(prepared, moment.fees)
+        if isinstance(candidate, Skip) or any(len(offer.plan.calls) != 1 for offer in candidate.offers):
+            return None
+        window = prepared.plans[0].window
+        return Sick(desk, borrower, desk.health_of(borrower), window.earliest_s, prepared.prices_base), candidate
 
     # -- act and settle ------------------------------------------------------------------------------------------
 
