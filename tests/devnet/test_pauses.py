@@ -3,6 +3,7 @@ transactions cost and moved is what its balances say, to the wei."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ from keeper.core.units import Address, to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
 from tests.devnet.chain_facts import balances_raw, below_one, coins_wei, nonce
-from tests.devnet.commands import Running, happens
+from tests.devnet.commands import Running, comes_true, happens
 from tests.devnet.daemons import fall, nothing_waits, worked_off
 from tests.devnet.keeping import Keeping, free_port, health_page, keeping
 
@@ -153,6 +154,14 @@ async def test_signals_do_the_same(bed: Bed, tmp_path: Path) -> None:
     await assert_adds_up(bed, kept, before)
 
 
+async def mined_once_it_waits(bed: Bed) -> None:
+    async def waits() -> bool:
+        return int((await bed.chain.rpc.request("txpool_status", []))["pending"], 16) > 0
+
+    await comes_true(waits)
+    await bed.chain.rpc.request("evm_mine", [])
+
+
 @pytest.mark.long
 async def test_a_kill_cancels_what_waits(bed: Bed, tmp_path: Path) -> None:
     """With nobody mining, what was sent waits; the cancellations take its nonces, and only they are mined."""
@@ -163,15 +172,22 @@ async def test_a_kill_cancels_what_waits(bed: Bed, tmp_path: Path) -> None:
     await bed.chain.rpc.request("evm_setAutomine", [False])
     async with kept.daemon("--live") as daemon:
         await kept.until("caught_up", count=2)
-        await admin.set_answer(bed, "WETH", await bed.price_base("WETH") * 88 // 100)
-        await bed.chain.rpc.request("evm_mine", [])
+        await asyncio.gather(
+            admin.set_answer(bed, "WETH", await bed.price_base("WETH") * 88 // 100), mined_once_it_waits(bed)
+        )
         await kept.until("sent")
+        waiting = written_down(kept)
+        assert waiting > allowances
         killed = await kept.run("kill", "--store", str(kept.store))
         assert "may still be mined" in killed.out
+        # A block that is too dear for what waits, so that the keeper sees a head and the pool stays as it is.
+        await bed.chain.rpc.request("anvil_setNextBlockBaseFeePerGas", [hex(40 * 10**9)])
+        await bed.chain.rpc.request("evm_mine", [])
         await kept.until("paused")
-        taken = written_down(kept)
+        await happens(lambda: written_down(kept) > waiting)
         await bed.chain.rpc.request("evm_setIntervalMining", [1])
         await nothing_waits(bed, kept)
-        assert written_down(kept) >= taken > allowances
         assert (await daemon.stopped()).code == 0
-    await assert_adds_up(bed, kept, before)
+    told = await assert_adds_up(bed, kept, before)
+    assert {line["purpose"] for line in told["attempts"]} == {"allowance", "cancel"}
+    assert kept.events("mined", "restored") == []
