@@ -47,6 +47,7 @@ from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
 from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 from keeper.settings.presets import Preset, chain_ids_of_testnets
+from keeper.settings.signing import Signer as SignerSettings
 
 PLACEHOLDER_KEEPER = address_from_hex("0x00000000000000000000000000000000000fA4e1")
 """Who liquidates in a dry run without `keeper_address`."""
@@ -171,34 +172,16 @@ async def _live(
     stack: AsyncExitStack,
 ) -> Means:
     permit = await permit_for(ground)
-    signing = ground.chain.signer
-    if signing is None:
-        raise ConfigError(
-            f"chains.{ground.name}.signer is missing: live mode needs a keystore, a remote_url or an aws_kms_key_id"
-        )
-    try:
-        key = await keys.open(signing)
-    except ConfigError as error:
-        raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
+    signing, key = await signer_of(keys, ground)
     if ground.chain.executor is not None:
         needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
         await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, key.address, needed)
     rails = rails_for(key.address)
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
-    approvals: dict[Address, frozenset[Address]] = {}
-    for asset, pool in debts:
-        approvals[asset] = approvals.get(asset, frozenset()) | {pool}
-    policy = SigningPolicy(
-        chain_id=ground.chain_id,
-        calls={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
-        approvals=approvals,
-        max_fee_cap_wei=fee_cap_wei(ground.chain),
-        gas_limit_cap=LIQUIDATION_GAS_CAP,
-    )
     route = await private_route(
         ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number
     )
-    sender = Sender(route or ground.rpc, GuardedSigner(key, policy), GatedIntents(transactions, rails), ground.chain_id)
+    sender = Sender(route or ground.rpc, key, GatedIntents(transactions, rails), ground.chain_id)
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
     bounds_raw = await _bounds_raw(ground)
 
@@ -238,6 +221,31 @@ async def _live(
     simulator = simulator_of(ground, markets, sender.address)
     bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
     return Means(sender.address, funding, simulator, submitter, rails, "live", stands_behind=bundles)
+
+
+async def signer_of(keys: KeyRing, ground: Ground) -> tuple[SignerSettings, GuardedSigner]:
+    """The configured signer, behind the policy for what a liquidator sends. Raises `ConfigError`."""
+    signing = ground.chain.signer
+    if signing is None:
+        raise ConfigError(
+            f"chains.{ground.name}.signer is missing: live mode needs a keystore, a remote_url or an aws_kms_key_id"
+        )
+    try:
+        key = await keys.open(signing)
+    except ConfigError as error:
+        raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
+    approvals: dict[Address, frozenset[Address]] = {}
+    for market in ground.markets:
+        for reserve in market.reserves:
+            approvals[reserve.asset] = approvals.get(reserve.asset, frozenset()) | {market.pool}
+    policy = SigningPolicy(
+        chain_id=ground.chain_id,
+        calls={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
+        approvals=approvals,
+        max_fee_cap_wei=fee_cap_wei(ground.chain),
+        gas_limit_cap=LIQUIDATION_GAS_CAP,
+    )
+    return signing, GuardedSigner(key, policy)
 
 
 async def permit_for(ground: Ground) -> LivePermit:
