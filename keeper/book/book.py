@@ -10,7 +10,7 @@ Rows are kept as columns of numbers (`keeper.book.page`), exact to the wei; a `P
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -154,6 +154,10 @@ class Book:
         table = Table()
         table.replace_all(rows_of(table, {row.borrower: row for row in rows}.values()))
         self.take(table, block_number)
+
+    def keep_only(self, accounts: Container[Address], block_number: int) -> None:
+        """Let go of everybody else; the rows are those at `block_number`, and nothing before it is known."""
+        self.load((row for row in self.every_position() if row.borrower in accounts), block_number)
 
     # -- the screen ----------------------------------------------------------------------------------------------------
     @property

@@ -89,7 +89,7 @@ class BackFill(Generic[Market, State]):
         if self._stage is Stage.ROWS:
             await self._read_rows(market, book, head)
         else:
-            book.load([book.position(account) for account in book.accounts() if account in self.borrowers], head.number)
+            await asyncio.to_thread(book.keep_only, self.borrowers, head.number)
 
     def rewind(self, common_block: int, book: Book) -> None:
         """Nothing after `common_block` counts."""

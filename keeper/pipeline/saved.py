@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Mark:
 
 
 class Shelf(Generic[Market, State]):
-    """The checkpoints of one market."""
+    """The checkpoints of one market. Packing and loading a large book takes a second: they leave the event loop to the others,
+    and nobody writes to the book meanwhile."""
 
     def __init__(
         self, chain: Chain, adapter: LendingAdapter[Market, State], checkpoints: Checkpoints, identity: Identity
@@ -77,7 +79,7 @@ class Shelf(Generic[Market, State]):
             # A book that is not used must not touch the other, which a back-fill may be half way through.
             loaded = book if there else Book(_follows_nothing)
             try:
-                load_packed(loaded, checkpoint.rows, checkpoint.block.number)
+                await asyncio.to_thread(load_packed, loaded, checkpoint.rows, checkpoint.block.number)
             except MalformedResponse as error:
                 await self._checkpoints.set_aside(checkpoint, str(error))
                 continue
@@ -129,7 +131,7 @@ class Shelf(Generic[Market, State]):
             for reserve_id in self._adapter.reserve_ids(market)
         }
         facts = {"indexes_ray": indexes}
-        return await self._save(Stage.BOOK, market, block, facts, rows=pack_book(book))
+        return await self._save(Stage.BOOK, market, block, facts, rows=await asyncio.to_thread(pack_book, book))
 
     # -- marks ---------------------------------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class Shelf(Generic[Market, State]):
             try:
                 mark = _mark(checkpoint)
                 if checkpoint.stage is not Stage.SEARCH:
-                    load_packed(book, checkpoint.rows, checkpoint.block.number)
+                    await asyncio.to_thread(load_packed, book, checkpoint.rows, checkpoint.block.number)
             except (ValueError, MalformedResponse) as error:
                 await self._checkpoints.set_aside(checkpoint, f"{type(error).__name__}: {error}")
                 continue
@@ -173,8 +175,9 @@ class Shelf(Generic[Market, State]):
     ) -> bool:
         """How far a back-fill came: as of `block`, which the book stands at unless it is a search."""
         facts = {"moved": sorted(map(to_hex, moved))}
-        packed = b"" if stage is Stage.SEARCH else pack_book(book)
-        return await self._save(stage, market, block, facts, borrowers=b"".join(sorted(borrowers)), rows=packed)
+        packed = b"" if stage is Stage.SEARCH else await asyncio.to_thread(pack_book, book)
+        known = await asyncio.to_thread(lambda: b"".join(sorted(borrowers)))
+        return await self._save(stage, market, block, facts, borrowers=known, rows=packed)
 
     # -- both ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from keeper.core.errors import BlockUnavailable, MarketError
 from keeper.core.lending import Side
 from keeper.core.units import Hash32
 from keeper.pipeline import market as market_module
+from keeper.pipeline import saved as saved_module
 from tests.scenario.scene import CHAIN_ID, USDC, WETH, borrower, changes, entry_of, moves, opens, pool_address, toy_pool
 from tests.toy_arithmetic import ToyRules
 from tests.toy_world import Draft
@@ -225,3 +229,25 @@ async def test_an_unverified_book_is_not_saved() -> None:
         await following.head()
     await following.follower.save_checkpoint()
     assert following.checkpoints.kept == []
+
+
+async def test_packing_and_loading_leave_the_event_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: dict[str, int] = {}
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(saved_module, name)
+
+        def run(*arguments: Any) -> Any:
+            threads[name] = threading.get_ident()
+            return original(*arguments)
+
+        return run
+
+    for name in ("pack_book", "load_packed"):
+        monkeypatch.setattr(saved_module, name, watched(name))
+    following = await saved_once()
+    following.restart()
+    await following.see()
+    following.assert_book_is_true()
+    assert threads.keys() == {"pack_book", "load_packed"}
+    assert threading.get_ident() not in threads.values()
