@@ -39,6 +39,7 @@ from keeper.settings.fields import TABLE, Exact, RpcUrl, WsUrl, as_list, exact
 from keeper.settings.presets import AddressText, Preset, load_preset
 from keeper.settings.rails import Rails, SharedRails
 from keeper.settings.relays import Relays
+from keeper.settings.routes import Objective, Routes
 from keeper.settings.signing import Signer
 
 Mode = Literal["dry", "live"]
@@ -190,6 +191,9 @@ class Chain(_Model):
     signer: Signer | None = None
     rails: Rails = Rails()
     relays: Relays | None = None
+    routes: Routes | None = None
+    """Where collateral is sold; without it the keeper repays from what it holds and keeps the collateral."""
+    objective: Objective = Objective()
     policy: Policy = Policy()
     prices: Prices = Prices()
     fees: Fees = Fees()
