@@ -134,6 +134,8 @@ class Rails:
         self.killed = any(each.pause.kills for each in found.values())
         news = [event_build.paused(self._name, head.number, each) for id_, each in found.items() if id_ not in before]
         news += [event_build.resumed(self._name, head.number, each) for id_, each in before.items() if id_ not in found]
+        if any(id_ not in found for id_ in before):
+            await self._measure(head.timestamp_s)  # what was lifted is forgiven
         if news:
             await self._journal.record(news)
 

@@ -1,0 +1,136 @@
+"""Limits, one by one: at the limit an order goes, one unit above it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.core.ledger import CallValue, Stake
+from keeper.core.outcome import Reason, Skip
+from keeper.core.rails import Limit, Limits, Spent, Trip, counted, judge, shown, spent_by, tripped
+from keeper.core.spending import Lift, OnItsWay, Settled
+from keeper.core.units import WAD, Address
+
+SIGNER = Address(b"\x01" * 20)
+KINDS = ("gas", "notional", "loss")
+UNITS = {"gas": "gas_wei", "notional": "notional_wad", "loss": "loss_wad"}
+
+
+def stake(kind: str, amount: int) -> Stake:
+    return replace(Stake(0, 0, 0), **{UNITS[kind]: amount})
+
+
+def limits(kind: str, limit: Limit) -> Limits:
+    return {
+        "gas": Limits(gas_wei=limit),
+        "notional": Limits(notional_wad=limit),
+        "loss": Limits(loss_wad=limit),
+    }[kind]
+
+
+def mined(number: int, *, succeeded: bool = True, at_s: int = 10_000, cost_wei: int = 5) -> Settled:
+    return Settled(number, 1, SIGNER, at_s, succeeded, cost_wei, None, Stake(10, 100, 20))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_per_transaction(kind: str) -> None:
+    allowed = limits(kind, Limit(per_transaction=10))
+    assert judge(Spent(), allowed, [stake(kind, 10), stake(kind, 10)]) is None, "each is a transaction of its own"
+    answer = judge(Spent(), allowed, [stake(kind, 1), stake(kind, 11)])
+    assert isinstance(answer, Skip)
+    assert answer.reason is Reason.OVER_LIMIT
+    assert answer.detail.startswith(f"{kind} of up to")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("span", ["hour", "day"])
+def test_per_hour_and_day(kind: str, span: str) -> None:
+    allowed = limits(kind, Limit(**{f"per_{span}": 10}))
+    used = stake(kind, 6)
+    spent = Spent(hour=used) if span == "hour" else Spent(day=used)
+    assert judge(spent, allowed, [stake(kind, 4)]) is None
+    answer = judge(spent, allowed, [stake(kind, 2), stake(kind, 3)])
+    assert isinstance(answer, Trip)
+    assert answer.rail == kind
+    assert f"in the last {span}" in answer.detail
+    waiting = spent.plus(stake(kind, 1))
+    assert judge(waiting, allowed, [stake(kind, 3)]) is None
+    held = judge(waiting, allowed, [stake(kind, 4)])
+    assert isinstance(held, Skip)
+    assert held.reason is Reason.RESERVED, "its end may leave more room"
+    alone = judge(spent, allowed, [stake(kind, 11)])
+    assert isinstance(alone, Skip)
+    assert alone.reason is Reason.OVER_LIMIT, "no waiting helps it: the others go on"
+
+
+def test_no_limit_is_no_bound() -> None:
+    assert judge(Spent().plus(Stake(10**30, 10**40, 10**40)), Limits(), [Stake(10**30, 10**40, 10**40)]) is None
+
+
+def test_the_hour_and_the_day_end() -> None:
+    now_s = 100_000
+    rows = [
+        mined(1, at_s=now_s - 86_400),
+        mined(2, at_s=now_s - 86_399),
+        mined(3, at_s=now_s - 3_600),
+        mined(4, at_s=now_s),
+    ]
+    spent = spent_by(rows, [], [], now_s)
+    assert (spent.hour.gas_wei, spent.day.gas_wei) == (5, 15)
+
+
+def test_a_mined_transaction_counts_as_it_was_and_at_worst_where_that_is_not_known() -> None:
+    one = mined(1, cost_wei=7)
+    assert counted(one) == Stake(7, 100, 20)
+    assert counted(replace(one, succeeded=False)) == Stake(7, 0, 20), "it repaid nothing"
+    earned = CallValue(received_base=300, repaid_base=200, native_price_base=2 * WAD, base_unit=WAD)
+    assert counted(replace(one, value=earned)) == Stake(7, 200, 0)
+    lost = replace(earned, received_base=210)
+    assert counted(replace(one, value=lost)) == Stake(7, 200, 4), "10 earned, 14 for gas"
+    assert counted(replace(one, stake=None)) == Stake(7, 0, 0), "an older keeper did not say"
+
+
+def test_of_two_with_one_nonce_the_worse_counts() -> None:
+    waiting = [
+        OnItsWay(1, SIGNER, 3, "a", Stake(5, 100, 1)),
+        OnItsWay(1, SIGNER, 3, "cancel", Stake(6, 0, 0)),
+        OnItsWay(1, SIGNER, 4, "b", Stake(1, 1, 1)),
+        OnItsWay(2, SIGNER, 4, "c", Stake(1, 1, 1)),
+    ]
+    assert spent_by([], waiting, [], 0).on_its_way == Stake(8, 102, 3)
+
+
+def test_reverts_in_a_row_end_with_a_success_or_a_lift() -> None:
+    allowed = Limits(reverts_in_a_row=2)
+    failed = [mined(number, succeeded=False) for number in (1, 2)]
+    assert tripped(spent_by(failed[:1], [], [], 10_000), allowed) is None
+    trip = tripped(spent_by(failed, [], [], 10_000), allowed)
+    assert trip == Trip("reverts_in_a_row", "the last 2 transactions reverted")
+    assert judge(spent_by(failed, [], [], 10_000), allowed, [Stake(0, 0, 0)]) == trip
+    assert tripped(spent_by([*failed, mined(3)], [], [], 10_000), allowed) is None
+    assert tripped(spent_by(failed, [], [Lift(1, SIGNER, 2)], 10_000), allowed) is None
+    assert tripped(spent_by(failed, [], [Lift(None, None, 1)], 10_000), allowed) is None
+    assert tripped(spent_by(failed, [], [Lift(2, None, 2)], 10_000), allowed) == trip, "another chain's"
+    again = [*failed, mined(3, succeeded=False), mined(4, succeeded=False)]
+    assert tripped(spent_by(again, [], [Lift(1, SIGNER, 2)], 10_000), allowed) == trip
+
+
+def test_the_share_of_reverts_counts_once_there_are_enough() -> None:
+    allowed = Limits(revert_rate_bps=5_000, revert_rate_least=4)
+    rows = [mined(1, succeeded=False), mined(2), mined(3, succeeded=False)]
+    assert tripped(spent_by(rows, [], [], 10_000), allowed) is None
+    assert tripped(spent_by([*rows, mined(4), mined(5)], [], [], 10_000), allowed) is None, "two of five"
+    trip = tripped(spent_by([*rows, mined(4)], [], [], 10_000), allowed)
+    assert trip == Trip("revert_rate", "2 of the 4 transactions of the last hour reverted")
+    assert tripped(spent_by([*rows, mined(4)], [], [], 10_000 + 3_600), allowed) is None, "an hour ago"
+
+
+def test_amounts_are_shown_with_every_digit() -> None:
+    assert [shown(each) for each in (0, 1, WAD, 15 * WAD // 10, 10**21)] == [
+        "0",
+        "0.000000000000000001",
+        "1",
+        "1.5",
+        "1000",
+    ]
