@@ -33,12 +33,18 @@ class PriceJudge:
         self._concerns: Sequence[Concern] = ()
         self._shown: Collection[tuple[Doubt, Address | None]] = ()
         """What a person was told of, and lasts."""
+        self._head: BlockRef | None = None
+        self._known_base: dict[Address, int] = {}
+        """The newest price of each that could be read."""
         self._previous_base: dict[Address, int] = {}
+        """The same, before this head: a head may be judged more than once."""
         if policies.sequencer is not None:
             watch.also = (policies.sequencer.feed,)
 
     def judge(self, prices_base: Mapping[Address, int | None], head: BlockRef) -> list[Concern]:
         """What is wrong with the prices of this head and was not wrong at the one judged before."""
+        if head != self._head:
+            self._head, self._previous_base = head, dict(self._known_base)
         readings = [self._reading(key, price_base) for key, price_base in prices_base.items()]
         found = price_concerns(self._policies, readings, head.timestamp_s)
         if self._policies.sequencer is not None:
@@ -50,7 +56,7 @@ class PriceJudge:
         shown = {(each.doubt, each.key): each for each in found if not self._is_of_all(each)}
         news = [concern for which, concern in shown.items() if which not in self._shown]
         self._concerns, self._shown = found, shown.keys()
-        self._previous_base |= {key: price for key, price in prices_base.items() if price is not None}
+        self._known_base |= {key: price for key, price in prices_base.items() if price is not None}
         return news
 
     def refusal(self, keys: Collection[Address]) -> Skip | None:

@@ -102,9 +102,22 @@ async def test_a_jump_waits_for_one_more_head(bed: Bed) -> None:
     assert concern.doubt is Doubt.JUMP
     assert "WETH moved by -23." in concern.detail and "10.00 %" in concern.detail
     assert judging.refused("WETH") is Reason.UNPRICEABLE
+    assert await judging.head() == []
+    assert judging.refused("WETH") is Reason.UNPRICEABLE, "the same head, looked at once more"
     await bed.chain.mine(1, seconds=12)
     assert await judging.head() == []
     assert judging.refused("WETH") is None
+
+
+async def test_a_jump_over_a_head_without_a_price_is_one(bed: Bed) -> None:
+    judging = await Judging.on(bed, only(bed, "WETH", replace(REFUSE, max_jump_bps=1_000)))
+    price = await bed.price_base("WETH")
+    await judging.head()
+    await admin.set_answer(bed, "WETH", 0)
+    await judging.head()
+    await admin.set_answer(bed, "WETH", price * 80 // 100)
+    assert Doubt.JUMP in {concern.doubt for concern in await judging.head()}
+    assert judging.refused("WETH") is Reason.UNPRICEABLE
 
 
 async def test_a_feed_that_answers_nothing_positive(bed: Bed) -> None:
