@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from keeper.core.swap import Filled, Pool
@@ -78,8 +78,3 @@ class Exchange:
         """With the pools as some swaps leave them. No pool may be in two of them."""
         moved: Mapping[Address, Pool] = {filled.after.address: filled.after for filled in fills}
         return Exchange(tuple(moved.get(pool.address, pool) for pool in self.pools), self.through)
-
-
-def disjoint(paths: Sequence[Path]) -> bool:
-    """Whether no pool is in two of them: only then what each gives does not depend on the others."""
-    return len(frozenset().union(*(path.pools for path in paths))) == sum(len(path.pools) for path in paths)

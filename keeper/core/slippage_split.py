@@ -7,18 +7,18 @@ paths in ever smaller steps. Which paths take part is compared with the gas that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-from keeper.core.slippage_paths import Path, disjoint
+from keeper.core.slippage_paths import Path
 from keeper.core.swap import Filled, gas_in_out_raw
+from keeper.core.units import Address
 
 PARTS = 32
 MOST_LEGS = 3
 MOST_PATHS = 3
-"""So many are combined of those that give most for the whole amount, for an eighth and for a 64th of it, or for as much of that
-as they take."""
+"""So many are tried for each leg: those that give most for the whole amount, for an eighth and for a 64th of it, or for as much
+of that as they take."""
 _FINEST = 14
 """Shares are moved in steps down to the amount ÷ 2^14; finer ones are worth nothing where a curve is at its top."""
 
@@ -172,19 +172,24 @@ class Splitting:
 
     # -- the grid ------------------------------------------------------------------------------------------------
 
-    def _sets(self) -> Iterator[tuple[int, ...]]:
-        """Places of the paths that are combined: each alone, and those that share no pool together."""
-        yield from ((place,) for place in range(len(self._paths)))
-        compared: set[int] = set()
+    def _sets(self) -> list[tuple[int, ...]]:
+        """Places of the paths that are combined: each alone; and beginning with the best ones, each with the best of those that
+        share no pool with it."""
+        found: dict[tuple[int, ...], None] = dict.fromkeys((place,) for place in range(len(self._paths)))
         for share in (1, 8, 64):
             amounts = [min(room_raw, self.most_in_raw // share) for room_raw in self._room]
             sold = [_leg(path, amount_raw) for path, amount_raw in zip(self._paths, amounts, strict=True)]
             able = [(leg.amount_out_raw, -place) for place, leg in enumerate(sold) if leg is not None]
-            compared.update(-place for _, place in sorted(able, reverse=True)[:MOST_PATHS])
-        for legs in range(2, MOST_LEGS + 1):
-            for chosen in combinations(sorted(compared), legs):
-                if disjoint([self._paths[place] for place in chosen]):
-                    yield chosen
+            ranked = [-place for _, place in sorted(able, reverse=True)]
+            begun: list[tuple[int, ...]] = [()]
+            for _ in range(MOST_LEGS):
+                begun = [(*chosen, place) for chosen in begun for place in self._partners(chosen, ranked)]
+                found |= dict.fromkeys(tuple(sorted(chosen)) for chosen in begun)
+        return list(found)
+
+    def _partners(self, chosen: tuple[int, ...], ranked: Sequence[int]) -> list[int]:
+        taken = frozenset[Address]().union(*(self._paths[place].pools for place in chosen))
+        return [place for place in ranked if not taken & self._paths[place].pools][:MOST_PATHS]
 
     def _divided(self, chosen: tuple[int, ...]) -> Division:
         counts = dict.fromkeys(chosen, 0)
