@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from keeper.concurrency import Group
 from keeper.core.block import BlockRef, Call
-from keeper.core.errors import ChainError, Defect, Paused, Refused
+from keeper.core.errors import ChainError, Defect, Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Answer, FeeQuote, SentTransaction
@@ -122,8 +122,8 @@ class Sender:
             if intents:
                 try:
                     await self.following.record(intents)
-                except Paused as paused:
-                    return [paused for _ in orders]
+                except Refused as refused:
+                    return [refused for _ in orders]
                 answers = await self._broadcast_all(intents)
             return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
 
