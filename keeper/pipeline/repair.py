@@ -69,6 +69,11 @@ class Repair:
         if self._all_were_read and any(each.what == DEBT_TOTAL for each in differences):
             self.needs_search = True
             self._all_were_read = False
+            if self._searched_s is not None and now_s - self._searched_s <= HOLD_S:
+                return (
+                    "every borrower was searched, and somebody is still missing: either a node keeps logs back, or start_block"
+                    " is later than the market's first block; they are searched again"
+                )
             return "every borrower is searched and read again"
         self._wanted.doubted |= set(accounts)
         self._all_were_read = True

@@ -203,6 +203,7 @@ async def test_a_debtor_that_no_log_ever_shows_is_not_searched_for_at_every_head
         assert following.follower.verified is None
     whole = [span for span in following.chain.log_ranges if span[0] == 1]
     assert len(whole) == 2, "the start, and one search more"
+    assert "a node keeps logs back, or start_block is later" in (following.follower.refused or "")
     honest()
     following.world.mine(seconds=SEARCH_AGAIN_S)
     await following.see()
@@ -210,6 +211,15 @@ async def test_a_debtor_that_no_log_ever_shows_is_not_searched_for_at_every_head
     await following.see()
     assert following.follower.verified is not None
     following.assert_book_is_true()
+
+
+async def test_a_start_block_that_is_too_late_is_no_market_without_the_others() -> None:
+    following = Following(first_block=2)
+    following.world.mine(opens(FIRST, {WETH: 1}, {USDC: 100}))
+    following.world.mine(opens(LATE, {WETH: 1}, {USDC: 50}))
+    for _ in range(3):
+        assert (await following.head()).verified is None
+    assert following.follower.verified is None and "start_block" in (following.follower.refused or "")
 
 
 async def test_a_search_from_the_first_block_is_not_cut_short_by_an_earlier_ones_mark(
