@@ -26,7 +26,7 @@ _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
 _FEW = 24
 """So few sizes are tried one by one: where a single unit of the debt asset is worth something, earnings are a sawtooth."""
-_FINE = 12
+_FINE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class SizeByProfit:
 
 
 def peak(low: int, high: int, value: Callable[[int], int | None]) -> int:
-    """Where a function that rises, then falls, is highest in [low, high], to a 4096th of the place: a top is flat, so that what
+    """Where a function that rises, then falls, is highest in [low, high], to a 16,384th of the place: a top is flat, so that what
     is missed of its height is far less. Where it has no value it counts as falling. Small ripples cost no more than their own
     height. By golden section, each step one evaluation."""
     end, (left, right) = high, _inner(low, high)
