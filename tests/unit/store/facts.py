@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from keeper.core import event_build
 from keeper.core.block import BlockRef, Call, Log
 from keeper.core.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Stage
+from keeper.core.events import Event
+from keeper.core.intent import Intent
 from keeper.core.lending import Health, LiquidationEvent, Pair, Position, Quote
 from keeper.core.order import (
     Answer,
@@ -35,6 +38,15 @@ LIQUIDATOR = Address(bytes.fromhex("c0" * 20))
 WETH = Address(bytes.fromhex("d0" * 20))
 USDC = Address(bytes.fromhex("d1" * 20))
 ATTEMPT = attempt_name(100, BORROWER)
+
+
+def seen(block_number: int, borrower: Address = BORROWER) -> Event:
+    return event_build.seen(CHAIN, MARKET, block_number, borrower, 10**17)
+
+
+def intent(nonce: int, name: int | None = None) -> Intent:
+    transaction_hash = Hash32((nonce if name is None else name).to_bytes(32, "big"))
+    return Intent(31_337, LIQUIDATOR, nonce, transaction_hash, b"\x02\x03", ATTEMPT, BORROWER, 0, 100)
 
 
 def block(number: int) -> BlockRef:

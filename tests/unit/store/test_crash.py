@@ -21,8 +21,7 @@ WRITER = """
 import asyncio, itertools, sys
 from pathlib import Path
 from keeper.store import Store
-from tests.unit.store.test_store import intent, seen
-from tests.unit.store.facts import CHAIN, MARKET, BORROWER, checkpoint, standing
+from tests.unit.store.facts import CHAIN, MARKET, BORROWER, checkpoint, intent, seen, standing
 
 async def main() -> None:
     first = int(sys.argv[2])

@@ -11,8 +11,8 @@ import pytest
 from keeper.core import event_build
 from keeper.core.errors import Defect
 from keeper.core.events import Event, Kind
-from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
-from keeper.core.units import Address, Hash32
+from keeper.core.intent import OPEN_STATUSES, IntentStatus, Mark
+from keeper.core.units import Hash32
 from keeper.store import EventFilter, Store, StoreReader
 from tests.unit.store.facts import (
     ATTEMPT,
@@ -23,6 +23,8 @@ from tests.unit.store.facts import (
     OTHER_BORROWER,
     OTHER_MARKET,
     checkpoint,
+    intent,
+    seen,
     standing,
 )
 
@@ -43,15 +45,6 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def seen(block_number: int, borrower: Address = BORROWER) -> Event:
-    return event_build.seen(CHAIN, MARKET, block_number, borrower, 10**17)
-
-
-def intent(nonce: int, name: int | None = None) -> Intent:
-    transaction_hash = Hash32((nonce if name is None else name).to_bytes(32, "big"))
-    return Intent(31_337, LIQUIDATOR, nonce, transaction_hash, b"\x02\x03", ATTEMPT, BORROWER, 0, 100)
-
-
 # -- journal -------------------------------------------------------------------------------------------------------
 async def test_events_come_back_in_order_and_go_on_after_a_restart(path: Path) -> None:
     clock = Clock()
@@ -68,7 +61,7 @@ async def test_events_come_back_in_order_and_go_on_after_a_restart(path: Path) -
     first = rows[0]
     assert (first.at, first.chain, first.kind) == ("2026-01-31T12:00:00.000Z", CHAIN, "seen")
     assert (first.market, first.borrower) == ("0x" + "a0" * 20, "0x" + "b0" * 20)
-    assert first.fields == {"health_factor_wad": "100000000000000000"}
+    assert first.fields == {"health_factor_wad": "100000000000000000", "below_one_from_s": None}
 
 
 async def test_what_was_recorded_cannot_be_changed_or_removed(path: Path) -> None:
