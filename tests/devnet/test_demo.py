@@ -85,8 +85,20 @@ def test_the_whole_demo(tmp_path: Path, temporary: Path) -> None:
     assert "Our arithmetic gives the chain's health to the wei." in story.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["making the keeper's account", "the keeper is live", "crash:", "restored:"])
+MOMENTS = ("making the keeper's account", "the keeper is live", "crash:", "restored:")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+USUAL = set(zip(MOMENTS, SIGNALS * 2, strict=True))
+"""Every moment and both signals; the other pairs of them belong to the long run."""
+
+
+@pytest.mark.parametrize(
+    "moment, number",
+    [
+        pytest.param(moment, number, marks=() if (moment, number) in USUAL else pytest.mark.long)
+        for moment in MOMENTS
+        for number in SIGNALS
+    ],
+)
 def test_interrupted_at_any_moment_nothing_is_left(temporary: Path, moment: str, number: int) -> None:
     with running_demo(temporary) as running:
         assert running.stderr is not None
