@@ -29,23 +29,25 @@ class PushedFeed:
         return bed.call_tx(ADMIN, self.forwarder, "Forwarder", "forward", self.aggregator, body)
 
 
-async def push_feed(bed: Bed, answer: int, *, forwarded: bool = False) -> PushedFeed:
-    """A feed that nothing reads yet; its updates come from `TRANSMITTER`, or through a forwarder from the admin."""
-    await bed.chain.fund([TRANSMITTER])
+async def push_feed(
+    bed: Bed, answer: int, *, forwarded: bool = False, transmitter: Address = TRANSMITTER
+) -> PushedFeed:
+    """A feed that nothing reads yet; its updates come from the transmitter, or through a forwarder from the admin."""
+    await bed.chain.fund([transmitter])
     forwarder = await bed.chain.deploy(ADMIN, bed.contracts["Forwarder"], ()) if forwarded else None
     aggregator = await bed.chain.deploy(
-        ADMIN, bed.contracts["Aggregator"], (answer, [forwarder if forwarder is not None else TRANSMITTER])
+        ADMIN, bed.contracts["Aggregator"], (answer, [forwarder if forwarder is not None else transmitter])
     )
     proxy = await bed.chain.deploy(ADMIN, bed.contracts["AggregatorProxy"], (aggregator,))
     return PushedFeed(aggregator, proxy, forwarder)
 
 
-async def push_root(bed: Bed, root: str, *, forwarded: bool = False) -> PushedFeed:
+async def push_root(bed: Bed, root: str, *, forwarded: bool = False, transmitter: Address = TRANSMITTER) -> PushedFeed:
     """Put a pushed feed with the same answer under every asset whose price comes from the feed of `root`: itself, and
     through fresh adapters of the same kind the ratio and capped assets over it."""
     feed = bed.asset(root).feed
     answer = await bed.chain.call(feed, bed.contracts["Feed"], "latestAnswer")
-    pushed = await push_feed(bed, answer, forwarded=forwarded)
+    pushed = await push_feed(bed, answer, forwarded=forwarded, transmitter=transmitter)
     for symbol in bed.deployment.symbols:
         asset = bed.asset(symbol)
         if asset.feed != feed:

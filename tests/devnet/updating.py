@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from keeper.app.parts import ObservedJournal
 from keeper.core.block import PendingTransaction
 from keeper.core.units import Address
 from keeper.devnet.chain import Tx, tx_body
-from keeper.devnet.feeds import PushedFeed, push_root
+from keeper.devnet.feeds import TRANSMITTER, PushedFeed, push_root
 from keeper.devnet.market import Bed
 from keeper.pipeline.backrun import UpdateWatch
 from keeper.pipeline.desk import Desk
@@ -101,6 +103,8 @@ async def updating(
     *,
     forwarded: bool = False,
     observer: Journal | None = None,
+    transmitter: Address = TRANSMITTER,
+    relays: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Updating]:
     """Ether is priced by an aggregator behind a proxy, wrapped staked ether by a ratio over that; a live keeper that has
     approved what it needs, and stands at the head."""
@@ -110,7 +114,9 @@ async def updating(
         "block_time_s": BLOCK_S,
         "inclusion_blocks": INCLUSION_BLOCKS,
     }
-    pushed = await push_root(bed, "WETH", forwarded=forwarded)
+    if relays is not None:
+        kept.tables["relays"] = dict(relays)
+    pushed = await push_root(bed, "WETH", forwarded=forwarded, transmitter=transmitter)
     clock = Clock()
     monkeypatch.setattr(keeper.app.build, "time", clock)
     settings = kept.settings(mode="live")
@@ -119,13 +125,14 @@ async def updating(
         Store.open(settings.store) as store,
         built_chain("devnet", settings, chain, acting, store, store, ObservedJournal(store, observer or Deaf())) as (
             ground,
-            _,
+            means,
             loop,
         ),
     ):
         loop.calm.set()
         [desk] = loop.desks
-        watch = UpdateWatch("devnet", ground.client, ground.client, desk, store, loop.calm, BLOCK_S, clock.time)
+        behind = partial(loop.act_behind, raw_of=ground.client.raw) if means.stands_behind else None
+        watch = UpdateWatch("devnet", ground.client, ground.client, desk, store, loop.calm, BLOCK_S, clock.time, behind)
         scene = Updating(bed, kept, ground, loop, watch, pushed, clock)
         await bed.chain.mine(1, seconds=BLOCK_S)
         await scene.head()

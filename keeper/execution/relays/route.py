@@ -6,9 +6,9 @@ anybody else (a cancellation, an approval) is published at once.
 
 The node's pending count does not see what is only with relays. The rules of `keeper.execution.nonces` hold all the same: an
 open intent holds its nonce whether the node counts it or not. While a transaction is on offer here it is known; afterwards,
-unless it was mined or published, it is lost at once: its nonce is taken by the next transaction, that of the same borrower to
-begin with, or cancelled in public, and of all transactions with one nonce at most one is mined, whatever a relay may still do
-with its bytes. After a restart nothing is on offer, no node knows what was, and so it is lost after some blocks.
+unless it was mined or published, it is lost at once: its nonce is taken by the next transaction, or cancelled in public,
+and of all transactions with one nonce at most one is mined, whatever a relay may still do with its bytes. After a restart
+nothing is on offer, no node knows what was, and so it is lost after some blocks.
 """
 
 from __future__ import annotations
