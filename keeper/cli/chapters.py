@@ -16,7 +16,7 @@ from keeper.cli.words import ENDINGS, INTENTS, reason_sentence, verdict_words
 from keeper.core.events import Kind
 from keeper.core.intent import Intent
 from keeper.core.standing import ORDERED
-from keeper.core.units import to_hex
+from keeper.core.units import HEALTH_ONE_WAD, to_hex
 from keeper.store import JournalRow, StandingRow, Watch
 
 SILENT_AFTER_S = 300
@@ -160,7 +160,9 @@ def _now(told: Told, place: tuple[str, str, str], labels: Labels, now: datetime)
     if standing:
         row = standing[-1]
         detail = f" ({detail_text(row.detail, row.market, labels)})" if row.detail else ""
-        below = "below 1" if row.last_health_wad is not None else "a price is missing"
+        below = "a price is missing"
+        if row.last_health_wad is not None:
+            below = "below 1" if row.last_health_wad < HEALTH_ONE_WAD else "below 1 by the next block"
         state = (
             f"{below}, health {health_text(row.last_health_wad)}; {row.reason}{detail}: {reason_sentence(row.reason)}"
         )

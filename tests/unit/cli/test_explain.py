@@ -152,6 +152,16 @@ def test_a_failure_is_told_with_its_cause(path: Path, explained: Explain) -> Non
     )
 
 
+def test_whoever_falls_by_the_next_block_only_is_told_so(path: Path, explained: Explain) -> None:
+    falling = replace(UNPROFITABLE, health_factor_wad=WAD + 1)
+    write_store(path, {100: ({BORROWER: falling}, [])})
+    assert in_order(
+        explained("0x" + "b0" * 20),
+        "Seen to fall below 1 by the next block: health 1.0000 now.",
+        "below 1 by the next block, health 1.0000; unprofitable",
+    )
+
+
 def test_a_dry_run_says_that_nothing_was_sent(path: Path, explained: Explain) -> None:
     dry = Standing(ORDERED, "restored in the rehearsal; unchanged since", None, 97 * WAD // 100, ATTEMPT)
     write_store(path, {100: ({BORROWER: dry}, [attempt_build.sent(CHAIN, submission("dry"))])})
