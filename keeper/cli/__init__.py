@@ -27,6 +27,7 @@ from keeper.cli.positions import NearMayStandAlone, positions
 from keeper.cli.report import report
 from keeper.cli.resume import resume
 from keeper.cli.run import run
+from keeper.cli.tx import tx_app
 from keeper.core.errors import ConfigError, Defect, KeeperError
 
 INTERRUPTED = 130
@@ -52,6 +53,7 @@ app.command(short_help="Add up what was earned and spent, by attempt and by day.
 app.command(short_help="Send nothing until `keeper resume`; go on watching.")(pause)
 app.command(short_help="Lift pauses: send again.")(resume)
 app.command(short_help="Pause, and cancel what is on its way.")(kill)
+app.add_typer(tx_app, name="tx", help="List what was signed; speed up or cancel what waits.")
 app.add_typer(config_app, name="config", help="Look at the configuration.")
 
 

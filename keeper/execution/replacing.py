@@ -83,7 +83,9 @@ class Replacing:
         there = tuple(self._sender.following.open_at(nonce))
         if not there:
             raise Refused(f"nothing of this keeper is open at nonce {nonce}")
-        return await self._remedied(Overdue(nonce, remedy, there, "asked to"), await self._quote(), head)
+        replaced = await self._remedied(Overdue(nonce, remedy, there, "asked to"), await self._quote(), head)
+        await self._told(replaced, head)
+        return replaced
 
     async def _remedy_all(self, cases: Sequence[Overdue], head: BlockRef) -> int:
         """By nonce; nothing more after an answer that does not tell: it would stand above a possible hole."""

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
 from keeper.core.events import Kind
-from keeper.core.intent import Intent
+from keeper.core.intent import OPEN_STATUSES, Intent
 from keeper.core.ledger import CallValue, Entry, Movement
 from keeper.core.pauses import StandingPause
 from keeper.core.units import Address, to_hex
@@ -92,6 +92,15 @@ class Account:
     entry: Entry
     value: CallValue | None
     """None where its block could not be read or valued, and for what liquidates nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTransaction:
+    """One transaction of ours, with when it was first written down and in which block it was found."""
+
+    intent: Intent
+    recorded_at: str
+    block_number: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,17 @@ class StoreReader:
         """Everything that may still be mined, in the order it was recorded."""
         with store_errors(self._path):
             return [intent_from_row(row._asdict()) for row in self._connection.execute(ON_THEIR_WAY)]
+
+    def transactions(self, last: int) -> Sequence[RecordedTransaction]:
+        """Everything that may still be mined, and the latest `last` of the others; by signer and nonce."""
+        latest = select(intents.c.id).order_by(intents.c.id.desc()).limit(last)
+        wanted = or_(intents.c.status.in_(sorted(OPEN_STATUSES)), intents.c.id.in_(latest))
+        query = (
+            select(intents).where(wanted).order_by(intents.c.chain_id, intents.c.signer, intents.c.nonce, intents.c.id)
+        )
+        with store_errors(self._path):
+            rows = [row._asdict() for row in self._connection.execute(query)]
+        return [RecordedTransaction(intent_from_row(row), row["recorded_at"], row["block_number"]) for row in rows]
 
     def intents(self, attempt: str) -> Sequence[Intent]:
         query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)

@@ -14,7 +14,7 @@ from keeper.cli import run_cli
 
 COMMANDS = (
     *("demo", "devnet", "run", "positions", "map", "audit", "explain", "journal", "executor", "config"),
-    *("report", "pause", "resume", "kill"),
+    *("report", "pause", "resume", "kill", "tx"),
 )
 HELP_WITHIN_S = 0.4
 HEAVY = (
