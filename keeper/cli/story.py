@@ -219,7 +219,7 @@ def _mismatch(fields: Fields, market: str | None, labels: Labels) -> list[str]:
 
 def _paused(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     whom = "everybody" if fields["chain_id"] is None else "this chain" if fields["signer"] is None else "this signer"
-    return [f"Paused, {fields['reason']}: {plain_text(fields['detail'])}. It holds {whom} until it is lifted."]
+    return [f"Paused, {fields['cause']}: {plain_text(fields['detail'])}. It holds {whom} until it is lifted."]
 
 
 def _detail(start: str) -> Callable[[Fields, str | None, Labels], list[str]]:

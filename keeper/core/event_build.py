@@ -204,7 +204,7 @@ def _pause_fields(standing: StandingPause) -> dict[str, Field]:
     scope = standing.pause.scope
     return {
         "key": f"paused {standing.pause.reason}",
-        "reason": standing.pause.reason,
+        "cause": standing.pause.reason,
         "detail": standing.pause.detail,
         "chain_id": scope.chain_id,
         "signer": to_hex(scope.signer) if scope.signer is not None else None,

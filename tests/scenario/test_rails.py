@@ -69,7 +69,7 @@ async def test_what_is_settled_leaves_no_room_and_pauses_everything() -> None:
     assert "notional of 5000 in the last hour" in standing.pause.detail
     assert scene.submitted == []
     [told] = scene.events(Kind.PAUSED)
-    assert told.fields["reason"] == "notional"
+    assert told.fields["cause"] == "notional"
 
 
 async def test_a_pause_outlasts_a_restart_and_a_lifted_one_trips_again_while_the_hour_is_spent() -> None:

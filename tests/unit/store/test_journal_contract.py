@@ -18,6 +18,7 @@ from keeper.core.events import MONEY_SUFFIXES, Event, Kind, Severity
 from keeper.core.intent import IntentStatus
 from keeper.core.order import FeeQuote
 from keeper.core.outcome import Reason, Verdict
+from keeper.core.pauses import EVERYBODY, KILL_FILE, Pause, Scope, StandingPause
 from keeper.core.plan import Clip
 from keeper.core.standing import Standing
 from keeper.store.encoding import event_row
@@ -40,6 +41,7 @@ from tests.unit.store.facts import (
 )
 
 DOCS = Path(__file__).parents[3] / "docs" / "JOURNAL.md"
+PAUSED = StandingPause(1, Pause(Scope(1, LIQUIDATOR), "gas", "too much", 9), "2026-01-01T00:00:00.000Z")
 TYPES = {"text", "number", "decimal", "bool", "address", "hash", "list", "list of address"}
 
 EVENTS: Sequence[Event] = (
@@ -53,6 +55,10 @@ EVENTS: Sequence[Event] = (
         CHAIN, 9, "http://b", archive=None, state_depth_blocks=None, batches=None, simulates=None, detail="not reached"
     ),
     event_build.caught_up(CHAIN, MARKET, block(9), 500, "snapshot"),
+    event_build.paused(CHAIN, 9, PAUSED),
+    event_build.paused(CHAIN, 9, replace(PAUSED, pause=Pause(EVERYBODY, KILL_FILE, "it exists"), since="")),
+    event_build.resumed(CHAIN, 9, PAUSED),
+    event_build.resumed(CHAIN, 9, replace(PAUSED, pause=Pause(EVERYBODY, KILL_FILE, "it exists"), since="")),
     event_build.reorg(CHAIN, block(9), block(8), 7),
     event_build.reorg(CHAIN, block(9), block(8), None),
     event_build.market_verified(
