@@ -55,7 +55,9 @@ def _paused(standing: StandingPause) -> Line:
     whom = "" if scope.chain_id is None else f" on chain {scope.chain_id}"
     whom += "" if scope.signer is None else f" from {checksum(scope.signer)}"
     since = time_text(standing.since)
-    return Line(f"Paused since {since} UTC: nothing is sent{whom}: {plain_text(words(standing.pause))}.", style="bold red")
+    return Line(
+        f"Paused since {since} UTC: nothing is sent{whom}: {plain_text(words(standing.pause))}.", style="bold red"
+    )
 
 
 def _refused_markets(reader: StoreReader) -> dict[tuple[str, str], str]:
