@@ -25,6 +25,8 @@ from keeper.devnet.spec import USD, asset_spec
 from keeper.devnet.state import Recipe, started_bed
 from keeper.execution.signing.policy import GuardedSigner
 from keeper.pipeline.loop import ChainLoop
+from keeper.settings import Settings
+from keeper.settings.rails import Rails, SharedRails
 from keeper.store import Store
 from keeper.telemetry.redact import Redactor
 from tests.bench.measure import LINES_FILE
@@ -80,7 +82,7 @@ async def live_keeper(bed: Bed, folder: Path, **chain: Any) -> AsyncIterator[tup
     kept.chain |= chain
     with patch.dict(os.environ):
         os.environ.pop(LINES_FILE, None)  # no setting of the keeper's
-        settings = kept.settings(mode="live")
+        settings = unbounded(kept.settings(mode="live"))
     async with (
         Store.open(settings.store) as store,
         built_chain(
@@ -94,6 +96,15 @@ async def live_keeper(bed: Bed, folder: Path, **chain: Any) -> AsyncIterator[tup
         ) as (ground, _, loop),
     ):
         yield ground, loop, kept
+
+
+def unbounded(settings: Settings) -> Settings:
+    """Nothing is held back: a crash of a whole market spends more in a minute than a careful operator allows in a day."""
+    off = {
+        name: dict.fromkeys(("per_transaction", "per_hour", "per_day"), "off") for name in ("gas", "notional", "loss")
+    }
+    chain = settings.chains["devnet"].model_copy(update={"rails": Rails.model_validate(off)})
+    return settings.model_copy(update={"chains": {"devnet": chain}, "rails": SharedRails.model_validate(off)})
 
 
 @dataclass(frozen=True, slots=True)
