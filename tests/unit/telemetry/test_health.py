@@ -124,6 +124,7 @@ async def test_the_page_answers_503_until_all_is_well_and_tells_what_is(world: W
                         "0x" + "a1" * 20: {"state": "refused", "why": "stable debt at ***"},
                     },
                     "open_orders": 2,
+                    "paused": None,
                     "last_error": "RpcTimeout: no answer from ***",
                     "last_error_age_s": 5.0,
                 }
@@ -140,3 +141,14 @@ async def test_a_port_that_is_taken_is_a_configuration_error(world: World) -> No
             async with serve_health(world.board, port=port):
                 pass
         assert (await get(port))[0] == 503, "the first one still answers"
+
+
+def test_a_paused_chain_is_degraded_and_says_why(world: World) -> None:
+    running(world)
+    world.board.chain(CHAIN).paused = "gas: too much CANARYsecret"
+    status, body = world.board.report()
+    assert status is Status.DEGRADED
+    assert "CANARY" not in body["chains"][CHAIN]["paused"]
+    assert body["chains"][CHAIN]["paused"].startswith("gas: too much")
+    world.board.chain(CHAIN).paused = None
+    assert world.status() is Status.OK
