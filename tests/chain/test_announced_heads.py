@@ -19,10 +19,7 @@ async def test_announced_heads_are_taken_without_asking(
     bench: Bench, proxy: FaultProxy, sockets: SocketProxy, way: str
 ) -> None:
     async with watching(proxy.url, bench, address(sockets, way), quiet_after_s=NEVER_S) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
-        await watch.subscribed()
+        await watch.begun(bench)
         asked = proxy.http_requests
         for _ in range(10):
             mined = await bench.mine()
@@ -39,10 +36,7 @@ async def test_who_comes_late_gets_the_newest_and_finds_what_it_missed(
     bench: Bench, proxy: FaultProxy, sockets: SocketProxy, way: str
 ) -> None:
     async with watching(proxy.url, bench, address(sockets, way), quiet_after_s=NEVER_S) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
-        await watch.subscribed()
+        await watch.begun(bench)
         asked = proxy.http_requests
         missed = [await bench.mine() for _ in range(5)]
         await comes_true(lambda: watch.announced.latest == missed[-1])
@@ -109,9 +103,7 @@ async def test_after_a_gap_the_head_is_asked_for_at_once(bench: Bench, proxy: Fa
     async with watching(
         proxy.url, bench, WebSocketAddress(sockets.url), quiet_after_s=NEVER_S, interval_s=NEVER_S
     ) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
+        await watch.begun(bench)
         sockets.manners = SocketManners(drop_every=2)
         for _ in range(4):
             asked = proxy.http_requests
@@ -131,10 +123,7 @@ async def test_a_lower_head_that_is_announced_goes_back_only_when_it_is_true(
     bench: Bench, sockets: SocketProxy
 ) -> None:
     async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        head = await bench.mine()
-        await watch.comes(head)
+        head = await watch.begun(bench)
         lower = await bench.node.request("eth_getBlockByNumber", [hex(head.number - 1), False])
         await sockets.announce(lower)
         with pytest.raises(TimeoutError):
@@ -145,10 +134,7 @@ async def test_a_lower_head_that_is_announced_goes_back_only_when_it_is_true(
 
 async def test_a_head_that_leads_nowhere_is_not_believed(bench: Bench, sockets: SocketProxy) -> None:
     async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        head = await bench.mine()
-        await watch.comes(head)
+        head = await watch.begun(bench)
         block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
         for changes in ({"parentHash": "0x" + "77" * 32}, {"number": hex(head.number + 5)}, {"number": hex(2**200)}):
             forged = block | {"hash": "0x" + "66" * 32, "number": hex(head.number + 1)} | changes
@@ -161,11 +147,7 @@ async def test_a_head_that_leads_nowhere_is_not_believed(bench: Bench, sockets: 
 
 async def test_what_is_announced_of_a_chain_that_nobody_else_has_is_doubted(bench: Bench, sockets: SocketProxy) -> None:
     async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        head = await bench.mine()
-        await watch.comes(head)
-        await watch.subscribed()
+        head = await watch.begun(bench)
         block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
         forged = block | {"hash": "0x" + "66" * 32, "parentHash": block["hash"], "number": hex(head.number + 1)}
         await sockets.announce(forged)
@@ -185,10 +167,7 @@ async def test_what_is_announced_of_a_block_must_be_what_is_read_of_it(
 ) -> None:
     """A forged header under the true hash: reads pinned to it contradict it, and then the true one is yielded."""
     async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
-        await watch.subscribed()
+        await watch.begun(bench)
         sockets.manners = SocketManners(silent=True)
         head = await bench.mine()
         block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
@@ -204,9 +183,7 @@ async def test_what_is_announced_of_a_block_must_be_what_is_read_of_it(
 @pytest.mark.parametrize("odd", [{"timestamp": "0x1"}, {"baseFeePerGas": None}])
 async def test_a_header_that_cannot_be_whole_is_read(bench: Bench, sockets: SocketProxy, odd: dict[str, str]) -> None:
     async with watching(bench.url, bench, WebSocketAddress(sockets.url)) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
+        await watch.begun(bench)
         sockets.manners = SocketManners(silent=True)
         head = await bench.mine()
         block = await bench.node.request("eth_getBlockByNumber", [hex(head.number), False])
@@ -219,10 +196,7 @@ async def test_an_announcement_that_nobody_waited_for_is_not_taken_for_new(
 ) -> None:
     """A round may take minutes, and the subscription may fall silent meanwhile."""
     async with watching(proxy.url, bench, WebSocketAddress(sockets.url), quiet_after_s=0.2) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
-        await watch.subscribed()
+        await watch.begun(bench)
         old = await bench.mine()
         await comes_true(lambda: watch.announced.latest == old)
         sockets.manners = SocketManners(silent=True)

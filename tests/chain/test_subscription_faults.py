@@ -38,9 +38,7 @@ async def test_a_silent_subscription_is_replaced_though_the_node_says_ok(
     bench: Bench, sockets: SocketProxy, way: str
 ) -> None:
     async with watching(bench.url, bench, address(sockets, way), quiet_after_s=0.2) as watch:
-        await watch.next()
-        await comes_true(lambda: watch.announced.subscribed_s is not None)
-        await watch.comes(await bench.mine())
+        await watch.begun(bench)
         sockets.manners = SocketManners(silent=True)
         connections = sockets.connections
         async with asyncio.timeout(10.0):

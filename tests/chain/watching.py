@@ -55,6 +55,15 @@ class Watch:
         while await self.next() != head:
             pass
 
+    async def begun(self, bench: Bench) -> BlockRef:
+        """A block that was announced over the subscription, and yielded as the head."""
+        await self.next()
+        await comes_true(lambda: self.announced.subscribed_s is not None)
+        head = await bench.mine()
+        await self.comes(head)
+        await self.subscribed()
+        return head
+
     async def subscribed(self) -> None:
         """Returns once the present connection has announced something."""
         await comes_true(lambda: self.announced.latest is not None)
