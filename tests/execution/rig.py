@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eth_account import Account
@@ -37,6 +37,8 @@ from keeper.protocols.aave_v3.state import State
 GWEI = 10**9
 KEY = bytes.fromhex("a1" * 32)
 PASSWORD = "devnet"
+REFUSALS = ("HealthFactorNotBelowThreshold", "CollateralCannotBeLiquidated", "45", "46")
+"""What the contract says of a `refused_order`, by its release."""
 KEEPER = Address(bytes.fromhex(Account.from_key(KEY).address[2:]))
 REHEARSER = salted_address("rehearser")
 WINDOW_S = 24
@@ -91,6 +93,14 @@ class Rig:
             if not isinstance(plans, Skip):
                 orders.append(self.order(plans[0], fees))
         return orders[:most]
+
+    def refused_order(self, orders: Sequence[Order]) -> Order:
+        """The second order's call against somebody who has none, being healthy: the contract reverts it."""
+        sick, plan = {order.borrower for order in orders}, orders[1].plan
+        healthy = next(opening.borrower for opening in self.bed.openings if opening.borrower not in sick)
+        call = plan.calls[0]
+        wrong = self.adapter.encode_liquidation(self.market, healthy, call.pair, call.debt_to_cover_raw)
+        return replace(self.order(plan, orders[1].offer.fees, [wrong]), attempt="refused")
 
     def order(self, plan: Plan, fees: FeeQuote, calls: Sequence[Call] | None = None) -> Order:
         """The exact calls of a plan, or others in their place."""

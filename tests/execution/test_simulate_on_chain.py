@@ -10,7 +10,7 @@ from keeper.core.outcome import Reason, Skip
 from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
 from keeper.execution.simulate import MAX_ROUNDS, NodeSimulator
-from tests.execution.rig import KEEPER, REHEARSER, WINDOW_S, Rig, rigged
+from tests.execution.rig import KEEPER, REFUSALS, REHEARSER, WINDOW_S, Rig, rigged
 from tests.faults import FaultProxy
 
 
@@ -41,17 +41,12 @@ async def test_the_orders_of_a_head_are_simulated_as_planned_and_change_nothing(
 async def test_an_order_that_reverts_leaves_the_others_alone(bed: Bed) -> None:
     async with rigged(bed) as rig:
         await rig.crash()
-        first, second, *others = await rig.orders(REHEARSER)
-        sick = {order.borrower for order in (first, second, *others)}
-        healthy = next(opening.borrower for opening in bed.openings if opening.borrower not in sick)
-        call = second.plan.calls[0]
-        wrong = rig.adapter.encode_liquidation(rig.market, healthy, call.pair, call.debt_to_cover_raw)
-        broken = replace(rig.order(second.plan, second.offer.fees, [wrong]), attempt="broken")
+        orders = await rig.orders(REHEARSER)
         head = await rig.head()
-        results = await dry(rig).simulate([broken, first, second], head, head.timestamp_s + WINDOW_S)
+        results = await dry(rig).simulate([rig.refused_order(orders), *orders[:2]], head, head.timestamp_s + WINDOW_S)
         assert isinstance(results[0], Skip)
         assert results[0].reason is Reason.SIMULATION_REVERTED
-        assert results[0].detail in ("HealthFactorNotBelowThreshold", "CollateralCannotBeLiquidated", "45", "46")
+        assert results[0].detail in REFUSALS
         assert isinstance(results[1], Simulation)
         assert isinstance(results[2], Simulation)
 
