@@ -192,3 +192,11 @@ async def started_on(node: MemoryNode, store: MemoryIntents, at: int = 1) -> Sen
     sender = sender_on(node, store)
     await sender.start(head(at))
     return sender
+
+
+async def sent_on(node: MemoryNode, store: MemoryIntents) -> tuple[Sender, Hash32]:
+    """A sender that has sent one transaction at head 1, and that transaction's hash."""
+    sender = await started_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    return sender, sent.transaction_hash

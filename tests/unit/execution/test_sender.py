@@ -20,6 +20,7 @@ from tests.unit.execution.fakes import (
     head,
     sender_on,
     sending,
+    sent_on,
     started_on,
 )
 
@@ -101,15 +102,13 @@ async def test_bytes_that_may_be_under_way_hold_everything_back_until_they_are_l
 
 async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival_proven_gone() -> None:
     node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
-    sender = await started_on(node, store)
-    first = await sender.send(sending(), head(1))
-    assert first.transaction_hash is not None
-    await sender.following.follow(first.transaction_hash, head(1))
-    await sender.following.follow(first.transaction_hash, head(4))
+    sender, first = await sent_on(node, store)
+    await sender.following.follow(first, head(1))
+    await sender.following.follow(first, head(4))
     rival = await sender.send(sending(attempt="4-b0", tag=1), head(4))
     assert rival.transaction_hash is not None
-    node.mine(0, 5, first.transaction_hash)
-    assert (await sender.following.follow(first.transaction_hash, head(5))).intent.status is IntentStatus.MINED
+    node.mine(0, 5, first)
+    assert (await sender.following.follow(first, head(5))).intent.status is IntentStatus.MINED
     gone = await sender.following.follow(rival.transaction_hash, head(5))
     assert gone.intent.status is IntentStatus.DROPPED, "ours is in a block: no patience is needed"
     assert (await sender.send(sending(attempt="8-b0", tag=2), head(8))).nonce == 1
@@ -117,81 +116,67 @@ async def test_a_lost_transaction_that_is_mined_after_all_is_found_and_its_rival
 
 async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_waits() -> None:
     node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
-    sender = await started_on(node, store)
-    lost = await sender.send(sending(), head(1))
-    assert lost.transaction_hash is not None
-    await sender.following.follow(lost.transaction_hash, head(1))
-    await sender.following.follow(lost.transaction_hash, head(4))
+    sender, lost = await sent_on(node, store)
+    await sender.following.follow(lost, head(1))
+    await sender.following.follow(lost, head(4))
     other = await sender.send(sending(OTHER_BORROWER, "4-b1", tag=1), head(4))
     assert other.nonce == 0
     with pytest.raises(Refused, match="still open at nonce 0"):
         await sender.send(sending(BORROWER, "4-b0", tag=2), head(4))
     node.mine(0, 5)
-    await sender.following.follow(lost.transaction_hash, head(5))
+    await sender.following.follow(lost, head(5))
     assert (await sender.send(sending(BORROWER, "5-b0", tag=3), head(5))).nonce == 1
 
 
 async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_back_is_sent() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     pooled = node.pool.pop(0)
-    statuses = [
-        (await sender.following.follow(sent.transaction_hash, head(number))).intent.status for number in (2, 4, 5)
-    ]
+    statuses = [(await sender.following.follow(sent, head(number))).intent.status for number in (2, 4, 5)]
     assert statuses == [IntentStatus.SENT, IntentStatus.SENT, IntentStatus.LOST]
     node.pool[0] = pooled
-    assert (await sender.following.follow(sent.transaction_hash, head(6))).intent.status is IntentStatus.SENT
+    assert (await sender.following.follow(sent, head(6))).intent.status is IntentStatus.SENT
     assert store.statuses() == [(0, "sent")]
 
 
 async def test_a_nonce_used_by_another_transaction_proves_ours_gone() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     node.mine(0, 2, Hash32(b"\x99" * 32))
-    assert (await sender.following.follow(sent.transaction_hash, head(2))).open
-    followed = await sender.following.follow(sent.transaction_hash, head(5))
+    assert (await sender.following.follow(sent, head(2))).open
+    followed = await sender.following.follow(sent, head(5))
     assert (followed.intent.status, followed.open) == (IntentStatus.DROPPED, False)
 
 
 async def test_a_receipt_from_a_block_that_we_do_not_see_yet_waits() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     node.mine(0, 3)
-    early = await sender.following.follow(sent.transaction_hash, head(2))
+    early = await sender.following.follow(sent, head(2))
     assert (early.receipt, early.open) == (None, True)
-    seen = await sender.following.follow(sent.transaction_hash, head(3))
+    seen = await sender.following.follow(sent, head(3))
     assert seen.receipt is not None
-    assert store.blocks == {sent.transaction_hash: 3}
+    assert store.blocks == {sent: 3}
 
 
 async def test_a_reorg_that_unmines_a_transaction_opens_it_again() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     node.mine(0, 2)
-    assert not (await sender.following.follow(sent.transaction_hash, head(2))).open
+    assert not (await sender.following.follow(sent, head(2))).open
     node.pool[0] = node.mined.pop(0)
     node.receipts.clear()
-    assert (await sender.following.follow(sent.transaction_hash, head(3))).intent.status is IntentStatus.SENT
+    assert (await sender.following.follow(sent, head(3))).intent.status is IntentStatus.SENT
     assert store.statuses() == [(0, "sent")]
 
 
 async def test_a_reorg_that_unmines_what_was_forgotten_opens_it_again() -> None:
     """It may be mined again: meanwhile its borrower has a transaction on its way, and its nonce is not free."""
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     node.mine(0, 2)
-    await sender.following.follow(sent.transaction_hash, head(2))
-    sender.following.forget(sent.transaction_hash)
+    await sender.following.follow(sent, head(2))
+    sender.following.forget(sent)
     assert await sender.following.follow_open(head(3)) == []
     node.pool[0] = node.mined.pop(0)
     node.receipts.clear()
@@ -208,12 +193,10 @@ async def test_a_reorg_that_unmines_what_was_forgotten_opens_it_again() -> None:
 
 async def test_what_was_mined_long_ago_is_watched_no_longer() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
+    sender, sent = await sent_on(node, store)
     node.mine(0, 2)
-    await sender.following.follow(sent.transaction_hash, head(2))
-    sender.following.forget(sent.transaction_hash)
+    await sender.following.follow(sent, head(2))
+    sender.following.forget(sent)
     await sender.following.follow_open(head(2 + REORG_BLOCKS))
     node.trouble = RpcTimeout("nothing is to be asked")
     assert await sender.following.follow_open(head(3 + REORG_BLOCKS)) == []
@@ -273,16 +256,14 @@ class TestRestart:
 
 async def test_a_settled_transaction_is_forgotten_but_not_an_open_one() -> None:
     node, store = MemoryNode(), MemoryIntents()
-    sender = await started_on(node, store)
-    sent = await sender.send(sending(), head(1))
-    assert sent.transaction_hash is not None
-    sender.following.forget(sent.transaction_hash)
+    sender, sent = await sent_on(node, store)
+    sender.following.forget(sent)
     assert [each.nonce for each in sender.following.open_intents] == [0]
     node.mine(0, 2)
-    await sender.following.follow(sent.transaction_hash, head(2))
-    sender.following.forget(sent.transaction_hash)
+    await sender.following.follow(sent, head(2))
+    sender.following.forget(sent)
     with pytest.raises(KeyError):
-        await sender.following.follow(sent.transaction_hash, head(2))
+        await sender.following.follow(sent, head(2))
 
 
 async def test_what_is_sent_is_what_was_asked_for() -> None:
