@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -164,13 +163,6 @@ async def health_page(port: int) -> tuple[int, Mapping[str, Any]]:
             return answer.status, body
     except aiohttp.ClientConnectionError:
         return 0, {}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _toml(table: Mapping[str, Any]) -> list[str]:

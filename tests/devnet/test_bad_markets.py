@@ -14,10 +14,11 @@ from keeper.devnet.anvil import AnvilOptions, install_anvil, running_anvil
 from keeper.devnet.market import Bed, Builder
 from keeper.devnet.state import Recipe, started_bed
 from tests.devnet.chain_facts import nonce
-from tests.devnet.keeping import Keeping, free_port, health_page, keeping
+from tests.devnet.keeping import Keeping, health_page, keeping
 from tests.devnet.secrets_kept import assert_kept, with_key
 from tests.devnet.stable_debt import borrow_at_a_stable_rate
 from tests.faults import FaultProxy
+from tests.ports import free_port
 
 
 def somewhere_else(bed: Bed, what: str) -> Address:

@@ -17,9 +17,10 @@ from tests.devnet.chain_facts import nonce
 from tests.devnet.commands import comes_true
 from tests.devnet.daemons import assert_nothing_twice, fall, settled, worked_off
 from tests.devnet.inside import inside
-from tests.devnet.keeping import free_port, health_page, keeping
+from tests.devnet.keeping import health_page, keeping
 from tests.devnet.secrets_kept import assert_kept, with_key
 from tests.faults import FaultProxy, Manners
+from tests.ports import free_port
 
 TROUBLE: dict[str, Manners] = {
     "hangs up": Manners(hung_up=True),

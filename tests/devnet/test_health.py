@@ -14,9 +14,10 @@ from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
 from tests.devnet.commands import comes_true
 from tests.devnet.inside import inside
-from tests.devnet.keeping import free_port, health_page, keeping
+from tests.devnet.keeping import health_page, keeping
 from tests.devnet.stable_debt import borrow_at_a_stable_rate, repay_it
 from tests.faults import FaultProxy, Manners
+from tests.ports import free_port
 
 PATIENCE_S = 1.0
 """Instead of a minute: how long a head may be missing."""

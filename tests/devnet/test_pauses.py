@@ -21,7 +21,8 @@ from keeper.devnet.market import Bed
 from tests.devnet.chain_facts import balances_raw, below_one, coins_wei, nonce
 from tests.devnet.commands import Running, comes_true, happens
 from tests.devnet.daemons import fall, nothing_waits, worked_off
-from tests.devnet.keeping import Keeping, free_port, health_page, keeping
+from tests.devnet.keeping import Keeping, health_page, keeping
+from tests.ports import free_port
 
 HEADS = 2
 """So many judged heads without a transaction are taken for a pause that holds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -97,10 +96,3 @@ async def running_daemon(config: Path, health_port: int, log: Path) -> AsyncIter
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-
-
-def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

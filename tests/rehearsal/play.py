@@ -25,7 +25,8 @@ from keeper.pipeline.tasks import leading_error
 from keeper.store import StoreReader
 from keeper.store.reader import EventFilter, JournalRow
 from tests.faults import FaultProxy
-from tests.rehearsal.daemon import Daemon, free_port, running_daemon
+from tests.ports import free_port
+from tests.rehearsal.daemon import Daemon, running_daemon
 from tests.rehearsal.market_days import MarketDays, actors_of
 from tests.rehearsal.observer import Observer
 from tests.rehearsal.readback import Reader
