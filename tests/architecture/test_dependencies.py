@@ -27,6 +27,7 @@ def declared(*requirements: str) -> set[str]:
 
 
 RUNTIME = declared(*PYPROJECT["project"]["dependencies"])
+EXTRAS = declared(*PYPROJECT["project"]["optional-dependencies"]["aws"])
 DEVELOPMENT = declared(*PYPROJECT["dependency-groups"]["dev"])
 
 
@@ -53,7 +54,20 @@ def lock_of(name: str) -> list[str]:
 
 
 def test_what_the_package_imports_is_declared() -> None:
-    assert undeclared("keeper", RUNTIME) == set()
+    assert undeclared("keeper", RUNTIME | EXTRAS) == set()
+
+
+def test_what_only_an_extra_brings_is_imported_when_it_is_needed_and_no_sooner() -> None:
+    """The package works without it."""
+    found = [
+        (path.name, type(parent).__name__)
+        for path in sources("keeper")
+        for parent in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.iter_child_nodes(parent)
+        if isinstance(node, ast.Import) and {alias.name.split(".")[0] for alias in node.names} & EXTRAS
+    ]
+    assert found
+    assert {parent for _, parent in found} <= {"FunctionDef", "Try"}
 
 
 @pytest.mark.parametrize("folder", ["tests", "scripts"])
