@@ -70,6 +70,8 @@ class Shown:
     state: ExecutorState
     names: Mapping[Address, str]
     decimals: Mapping[Address, int]
+    expected_owner: Address | None
+    """By the configuration, as far as that shows."""
 
 
 async def show(settings: Settings, chain: str | None) -> Shown:
@@ -82,7 +84,8 @@ async def show(settings: Settings, chain: str | None) -> Shown:
             token for market in ground.markets for each in market.reserves for token in (each.asset, each.a_token)
         ]
         state = await read_state(ground.client, identity, list(dict.fromkeys(tokens)), first_block, ground.head)
-        return Shown(ground.name, state, names, await read_decimals(ground.client.read, tokens, ground.head))
+        decimals = await read_decimals(ground.client.read, tokens, ground.head)
+        return Shown(ground.name, state, names, decimals, _expected_owner(ground))
 
 
 async def deploy(
@@ -109,8 +112,8 @@ async def allow(
     """`roles`: what the target may be called as from now on (none of them: nothing); or whether it is an operator."""
     async with _on(settings, chain, live=live) as ground:
         identity = await _identity(ground)
-        if target == identity.address:
-            raise ConfigError("the executor itself gets no role")
+        if target == identity.address or not any(target):
+            raise ConfigError(f"{to_hex(target)} cannot be given a role: correct the address")
         if roles is None:
             assert operator is not None, "one of the two is given"
             call = calls.encode_set_operator(identity.address, target, may=operator)
@@ -173,6 +176,12 @@ async def _on(settings: Settings, chain: str | None, *, live: bool = False) -> A
 
 async def _identity(ground: Ground) -> ExecutorIdentity:
     return await configured_identity(ground.name, ground.chain, ground.rpc, ground.head)
+
+
+def _expected_owner(ground: Ground) -> Address | None:
+    if ground.chain.executor_owner is not None:
+        return address_from_hex(ground.chain.executor_owner)
+    return known_address(ground.chain.signer) if ground.chain.signer is not None else None
 
 
 def _signer(ground: Ground, otherwise: Address | None = None) -> Address:

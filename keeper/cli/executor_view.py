@@ -34,10 +34,12 @@ def show_order(ordered: Ordered) -> None:
 
 
 def show_state(shown: Shown) -> None:
-    state = shown.state
+    state, owner = shown.state, checksum(shown.state.identity.owner)
+    if shown.expected_owner not in (None, state.identity.owner):
+        owner += ": neither the signer nor executor_owner"
     rows = [
         ("address", checksum(state.identity.address)),
-        ("owner", checksum(state.identity.owner)),
+        ("owner", owner),
         ("recipient", checksum(state.identity.recipient)),
         ("code hash", f"{to_hex(state.identity.code_hash)}, as this keeper's executor has it"),
         ("block", f"{state.block.number:,}"),

@@ -14,6 +14,7 @@ from keeper.app import executor
 from keeper.app.executor import owner_policy
 from keeper.app.executor_check import usable_executor
 from keeper.app.ground import reached
+from keeper.cli.executor_view import show_state
 from keeper.core.block import Call
 from keeper.core.errors import ConfigError, Defect, KeeperError
 from keeper.core.executor import ExecutorRole
@@ -146,6 +147,16 @@ async def test_an_executor_of_somebody_else_s(world: World, kept: Keeping) -> No
     await assert_refused(kept, world, attempt, "is owned by", to_hex(OWNER), to_hex(signer(kept)), "executor_owner")
 
 
+async def test_somebody_else_s_is_shown_as_that(
+    world: World, kept: Keeping, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for owner, noted in ((None, True), (OWNER, False)):
+        if owner is not None:
+            kept.chain["executor_owner"] = to_hex(owner)
+        show_state(await executor.show(live(kept, world.executor), None))
+        assert ("neither the signer nor executor_owner" in capsys.readouterr().out) is noted
+
+
 async def test_no_gas(world: World, kept: Keeping) -> None:
     await world.bed.chain.fund([signer(kept)], 10**12)
     await assert_refused(kept, world, executor.deploy(live(kept), None, None, None, live=True), "for gas")
@@ -192,6 +203,7 @@ async def test_a_role_that_does_not_fit(world: World, kept: Keeping) -> None:
     await refused(world.market, ExecutorRole.ROUTER, "is a market")
     await refused(world.pool, ExecutorRole.ROUTER | ExecutorRole.POOL_V3, "cannot be a router and something else")
     await refused(STRANGER, ExecutorRole.ROUTER, "no contract")
+    await refused(NOBODY, ExecutorRole.ROUTER, "cannot be given a role")
 
 
 async def test_amounts_and_tokens_that_are_none(world: World, kept: Keeping) -> None:

@@ -10,7 +10,7 @@ from keeper.core.executor import ExecutorPlan
 from keeper.core.swap import ALL_RAW, StepKind
 from keeper.core.units import WAD, Address
 from tests.contracts.deals import INVENTORY, KINDS, LEAST_GAIN_RAW, SOURCES, liquidation, loan, plan, swap
-from tests.contracts.world import COVER_RAW, OPERATOR, OWNER, RECIPIENT, World, refusal
+from tests.contracts.world import COVER_RAW, OPERATOR, OWNER, RECIPIENT, World, refusal, started_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOST_RACE_GAS = 70_000
@@ -37,6 +37,16 @@ async def test_borrowed_money_liquidates_and_only_the_profit_stays(world: World,
     assert await world.balance_raw(world.usdc) >= count * LEAST_GAIN_RAW
     assert await world.balance_raw(world.weth) == 0
     await assert_nothing_allowed(world)
+
+
+async def test_the_older_market_is_liquidated_alike() -> None:
+    async with started_world("3.0.2") as old:
+        for source, borrower in zip(SOURCES, old.borrowers, strict=False):
+            step = await liquidation(old, borrower)
+            await old.execute(await plan(old, 1, source, liquidations=(step,)))
+            assert await old.balance_raw(old.weth) == 0
+            await assert_nothing_allowed(old)
+        assert await old.balance_raw(old.usdc) >= len(SOURCES) * LEAST_GAIN_RAW
 
 
 @pytest.mark.parametrize("kind", KINDS)

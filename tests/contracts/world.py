@@ -23,7 +23,7 @@ from keeper.devnet.market import ADMIN, Bed
 from keeper.devnet.morpho import Morpho, deploy_morpho, fill_morpho
 from keeper.devnet.openings import Leg, Opening, amount_of
 from keeper.devnet.positions import open_all
-from keeper.devnet.spec import USD, asset_spec
+from keeper.devnet.spec import USD, Version, asset_spec
 from keeper.devnet.state import Recipe, started_bed
 from keeper.devnet.uniswap import Uniswap, deploy_uniswap, open_v2_pair, open_v3_pool
 from keeper.execution.executor_calls import encode_execute
@@ -161,8 +161,8 @@ async def refusal(attempt: Awaitable[object]) -> str:
 
 
 @asynccontextmanager
-async def started_world() -> AsyncIterator[World]:
-    async with started_bed(Recipe("3.6")) as bed:
+async def started_world(version: Version = "3.6") -> AsyncIterator[World]:
+    async with started_bed(Recipe(version)) as bed:
         await admin.set_answer(bed, "WETH", 2_000 * USD)
         prices = {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols}
         openings = [_opening(number) for number in range(BORROWERS)]
