@@ -18,6 +18,7 @@ from keeper.cli.executor_view import show_state
 from keeper.core.block import Call
 from keeper.core.errors import ConfigError, Defect, KeeperError
 from keeper.core.executor import ExecutorRole
+from keeper.core.pauses import BY_PERSON, EVERYBODY, Pause
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.chain import salted_address
 from keeper.execution import executor_calls as calls
@@ -186,6 +187,17 @@ async def test_while_a_keeper_runs_on_the_store(world: World, kept: Keeping) -> 
     async with Store.open(settings.store):
         attempt = executor.deploy(settings, None, None, None, live=True)
         await assert_refused(kept, world, attempt, str(settings.store), "pid")
+
+
+async def test_a_pause_does_not_keep_the_money_in(world: World, kept: Keeping) -> None:
+    settings = await deployed(kept)
+    address = (await executor.show(settings, None)).state.identity.address
+    await world.give(world.usdc, WHOLE_RAW, address)
+    had = await world.balance_raw(world.usdc, signer(kept))
+    async with Store.open(settings.store) as store:
+        await store.pause(Pause(EVERYBODY, BY_PERSON, "looking into something"))
+    await executor.withdraw(settings, None, "USDC", None, live=True)
+    assert await world.balance_raw(world.usdc, signer(kept)) == had + WHOLE_RAW
 
 
 async def test_a_role_that_does_not_fit(world: World, kept: Keeping) -> None:
