@@ -327,7 +327,7 @@ class Actor:
         if isinstance(error, Paused):
             self._drop(sick, order, Skip(Reason.PAUSED, str(error), order.plan.verdict), turn)
             return None
-        skip = Skip(Reason.RESERVED, f"the node refused the transaction: {error}", order.plan.verdict)
+        skip = Skip(Reason.RESERVED, f"nothing was sent: {error}", order.plan.verdict)
         self._drop(sick, order, skip, turn)
         return event_build.trouble(
             self._name,
