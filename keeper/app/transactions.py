@@ -33,7 +33,7 @@ async def replace_transaction(settings: Settings, chain: str | None, nonce: int,
                 f"chains.{name}.relays: sent again in public, a private order would be shown to everybody"
             )
         await permit_for(ground)
-        _, signer = await signer_of(KeyRing(Redactor()), ground)
+        _, signer = await signer_of(await stack.enter_async_context(KeyRing(Redactor())), ground)
         sender = Sender(ground.rpc, signer, store, ground.chain_id)
         await sender.start(ground.head)
         await sender.prepare(ground.head)
