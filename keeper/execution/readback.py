@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from keeper.core.block import BlockRef
@@ -18,6 +19,7 @@ from keeper.execution.receipts import Receipt, read_revert
 from keeper.execution.reconcile import realised_profit
 from keeper.execution.rpc import Rpc, World
 from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.valuing import call_value
 
 
 class ReadBack:
@@ -55,16 +57,18 @@ class ReadBack:
         adapter, market = handle.adapter, handle.market
         health_call = adapter.encode_health(market, decision.borrower)
         *rows, health = await self._past.results(self._world, (*adapter.encode_state(market), health_call), last)
-        events = [
-            event
-            for call in mined
-            if call.succeeded
-            for event in adapter.decode_liquidation(market, call.logs, decision.borrower)
-        ]
+        valued: list[MinedCall] = []
+        events: list[LiquidationEvent] = []
+        for call in mined:
+            found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
+            state = await self._past.results(self._world, tuple(adapter.encode_state(market)), call.block)
+            value = call_value(handle, adapter.decode_state(market, call.block, state), found)
+            valued.append(replace(call, value=value))
+            events += found
         reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
         return _outcome(
             decision,
-            mined=mined,
+            mined=valued,
             events=events,
             health_after_wad=adapter.decode_health(market, health).health_factor_wad,
             profit=realised_profit(handle, adapter.decode_state(market, last, rows), events, receipts.values()),

@@ -135,6 +135,7 @@ class Attempts:
             if isinstance(outcome, Unread):
                 await self._journal.record([self._unread_alert(outcome.attempt, outcome.why, outcome.market, head)])
             else:
+                await self._ledger.value(outcome.valuations)
                 await self._journal.record(attempt_build.outcome_events(self._name, outcome))
 
     def _unread_alert(self, attempt: str, why: str, market: Address | None, head: BlockRef) -> Event:
