@@ -220,10 +220,10 @@ async def test_of_liars_whose_world_fits_together_the_journal_holds_what_was_bel
     async with FaultProxy(bed36.url) as one, FaultProxy(bed36.url) as two:
         one.on_request = two.on_request = _elsewhere_true(feed, said_base)
         kept.chain["rpc_url"] = [with_key(one.url), elsewhere(two)]
-        kept.tables["rpc"] = {"poll_s": 0.05, "timeout_s": 2, "agreement": 2}
+        kept.tables["rpc"] = {"poll_s": 0.05, "timeout_s": 20, "agreement": 2}
         assert await _once(kept) == WORK_LEFT
         assert one.counts["eth_simulateV1"] and two.counts["eth_simulateV1"], "both were asked, and agreed"
-    assert not kept.events("mismatch", "market_refused", "trouble")
+    assert not kept.events("mismatch", "market_refused")
     deceived = [row for row in kept.events("decided") if row.borrower not in truly_sick]
     assert len(deceived) >= 3
     for row in deceived:
@@ -256,6 +256,7 @@ async def test_a_false_price_that_simulations_do_not_share_is_caught_by_their_di
     async with FaultProxy(bed36.url) as one, FaultProxy(bed36.url) as two:
         one.on_request = two.on_request = but_simulations
         kept.chain["rpc_url"] = [with_key(one.url), elsewhere(two)]
+        kept.tables["rpc"] = {"poll_s": 0.05, "timeout_s": 20}
         with pytest.raises(NodesDisagree, match="with no transaction in between: one of the two is false"):
             await _once(kept)
     assert not kept.events("decided", "sent")
