@@ -116,7 +116,7 @@ def hashes_of(submission: Submission) -> list[Hash32]:
     return [sent.transaction_hash for sent in submission.transactions if sent.transaction_hash is not None]
 
 
-@pytest.mark.parametrize("method", list(RelayMethod))
+@pytest.mark.parametrize("method", [RelayMethod.BUNDLE, pytest.param(RelayMethod.PRIVATE, marks=pytest.mark.long)])
 async def test_a_borrower_is_restored_by_what_nobody_saw(bed36: Bed, tmp_path: Path, method: RelayMethod) -> None:
     async with scene(bed36, tmp_path, method=method) as here:
         head = await here.head()
