@@ -85,13 +85,18 @@ async def fallen(bed: Bed, ground: Ground, loop: ChainLoop) -> Lockstep:
     return steps
 
 
+async def settled(bed: Bed, ground: Ground, loop: ChainLoop) -> None:
+    """Nothing is under way, and the newest block was seen: what is sent is mined at once, in blocks of its own."""
+    while loop.open or loop.head != await ground.client.latest():
+        if loop.open:
+            await bed.chain.rpc.request("evm_mine")
+        await loop.on_head(await ground.client.latest())
+
+
 async def test_two_trips_lie_between_a_head_and_its_first_signature(tmp_path: Path) -> None:
     async with crash_bed(3, 3) as bed, live_keeper(bed, tmp_path) as (ground, loop, _):
-        await loop.on_head(await ground.client.latest())
         for _ in range(FALLS):
+            await settled(bed, ground, loop)
             steps = await fallen(bed, ground, loop)
             assert steps.signed_after == 2, steps.trips[: steps.signed_after]
             assert steps.trips[1] == ["eth_simulateV1"]
-            while loop.open:
-                await bed.chain.rpc.request("evm_mine")
-                await loop.on_head(await ground.client.latest())
