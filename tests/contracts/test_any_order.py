@@ -21,7 +21,7 @@ from tests.contracts.world import COVER_RAW, OPERATOR, OWNER, STRANGER, World, s
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = bool(os.environ.get("KEEPER_LONG"))
-ORDERS = 2_000 if LONG else 40
+ORDERS = 2_000 if LONG else 30
 SOURCES = ("market", "morpho", "pool", "inventory")
 MARKET, DEBT, SOURCE, LENDER, TOKEN0, LATEST, GAIN, LIQUIDATIONS, SWAPS, CALLDATAS = range(10)
 STOCK = ("USDC", "WETH", "WBTC", "DAI")

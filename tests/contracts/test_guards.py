@@ -10,7 +10,7 @@ from tests.contracts.compiled import EXECUTOR_SOURCE
 from tests.contracts.guard_list import GUARDS
 from tests.contracts.guards import guarded_lines, shown
 
-SPREAD = len(GUARDS) if os.environ.get("KEEPER_LONG") else 3
+SPREAD = len(GUARDS) if os.environ.get("KEEPER_LONG") else 2
 """All of them in `make soak`; a mutant takes a second or two."""
 
 
