@@ -27,6 +27,7 @@ def rails_of(ground: Ground, purse: SharedPurse, kept: Kept, journal: Journal, s
 
 def limits_of(rails: RailSettings | SharedRails) -> Limits:
     percent = rails.revert_rate_percent
+    deviation = rails.price_deviation_percent if isinstance(rails, RailSettings) else None
     return Limits(
         gas_wei=_limit(rails.gas),
         notional_wad=_limit(rails.notional),
@@ -34,6 +35,7 @@ def limits_of(rails: RailSettings | SharedRails) -> Limits:
         reverts_in_a_row=rails.reverts_in_a_row,
         revert_rate_bps=None if percent is None else int(percent * 100),
         revert_rate_least=rails.revert_rate_least,
+        price_deviation_bps=None if deviation is None else int(deviation * 100),
     )
 
 

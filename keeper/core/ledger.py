@@ -45,6 +45,14 @@ class Stake:
 
 
 @dataclass(frozen=True, slots=True)
+class Swapped:
+    """What an order sells on a venue, and what it gets for it there, both at the prices of the market's oracle."""
+
+    sold_base: int
+    bought_base: int
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """By how much our balance of one token changed; never 0."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.core.block import BlockRef, Call, Log, PendingTransaction
-from keeper.core.ledger import CallValue, Stake, Valuation
+from keeper.core.ledger import CallValue, Stake, Swapped, Valuation
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan
 from keeper.core.units import Address, Hash32
@@ -67,6 +67,8 @@ class Order:
     gas_limits: tuple[int, ...]
     stakes: tuple[Stake, ...] = ()
     """What each call may cost at worst; known once the order was simulated."""
+    swaps: tuple[Swapped, ...] = ()
+    """What it sells and buys on venues; empty for one that spends inventory and keeps what it receives."""
     behind: Behind | None = None
     """Where it is only right once somebody else's transaction was mined."""
 

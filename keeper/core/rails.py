@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from keeper.core.ledger import Stake
+from keeper.core.ledger import Stake, Swapped
 from keeper.core.outcome import Reason, Skip
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import BPS, WAD
@@ -41,6 +41,8 @@ class Limits:
     """Of the last hour's transactions,"""
     revert_rate_least: int = 1
     """once there are so many of them."""
+    price_deviation_bps: int | None = None
+    """So far may a venue's price be from the oracle's, either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,20 @@ def tripped(spent: Spent, limits: Limits) -> Trip | None:
     if reverted * BPS < limits.revert_rate_bps * mined:
         return None
     return Trip("revert_rate", f"{reverted} of the {mined} transactions of the last hour reverted")
+
+
+def judge_prices(swaps: Iterable[Swapped], limits: Limits) -> Skip | None:
+    """Where oracle and venue disagree, one of them is wrong: a better price than there should be is no better sign."""
+    most_bps = limits.price_deviation_bps
+    for swap in swaps:
+        apart_base = abs(swap.sold_base - swap.bought_base)
+        if most_bps is not None and apart_base * BPS > most_bps * swap.sold_base:
+            return Skip(
+                Reason.OVER_LIMIT,
+                f"the venue gives {swap.bought_base} base for what is worth {swap.sold_base} by the oracle: more than"
+                f" {most_bps} bps apart",
+            )
+    return None
 
 
 def judge(spent: Spent, limits: Limits, stakes: Sequence[Stake]) -> Trip | Skip | None:

@@ -19,7 +19,7 @@ from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Order
 from keeper.core.outcome import Reason, Skip
 from keeper.core.pauses import EVERYBODY, KILL_FILE, Pause, Scope, StandingPause, words
-from keeper.core.rails import DAY_S, NOTHING, Limit, Limits, Spent, Trip, added, judge, spent_by, tripped, whole
+from keeper.core.rails import DAY_S, NOTHING, Limit, Limits, Spent, Trip, added, judge, judge_prices, spent_by, tripped, whole
 from keeper.core.spending import Spending
 from keeper.core.units import Address
 from keeper.ports import Journal, Ledger, Pauses
@@ -158,7 +158,7 @@ class Rails:
 
     async def judge(self, order: Order, head: BlockRef) -> Skip | None:
         """Why an order may not be sent; None when it may: then it is reserved until it is released, or seen in the store."""
-        answer = self._judge(order.stakes)
+        answer = judge_prices(order.swaps, self._limits) or self._judge(order.stakes)
         if isinstance(answer, tuple):
             await self._measure(head.timestamp_s)  # time may have passed since
             answer = self._judge(order.stakes)

@@ -65,6 +65,8 @@ class Rails(BaseModel):
     """Of the last hour's transactions,"""
     revert_rate_least: int = Field(20, ge=1)
     """once there are so many of them."""
+    price_deviation_percent: Bound = Decimal(5)
+    """So far may a venue's price be from the oracle's where an order swaps, either way."""
     least_native: Exact = Decimal("0.01")
     """Whole native coins that must stay in the account."""
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.core.ledger import CallValue, Stake
+from keeper.core.ledger import CallValue, Stake, Swapped
 from keeper.core.outcome import Reason, Skip
-from keeper.core.rails import Limit, Limits, Spent, Trip, counted, judge, shown, spent_by, tripped
+from keeper.core.rails import Limit, Limits, Spent, Trip, counted, judge, judge_prices, shown, spent_by, tripped
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import WAD, Address
 
@@ -134,3 +134,15 @@ def test_amounts_are_shown_with_every_digit() -> None:
         "1.5",
         "1000",
     ]
+
+
+def test_a_venue_too_far_from_the_oracle_is_doubted_either_way() -> None:
+    allowed = Limits(price_deviation_bps=500)
+    assert judge_prices([], allowed) is None
+    assert judge_prices([Swapped(1_000, 950), Swapped(1_000, 1_050)], allowed) is None
+    assert judge_prices([Swapped(1_000, 1)], Limits()) is None
+    for bought_base in (949, 1_051):
+        answer = judge_prices([Swapped(1_000, 1_000), Swapped(1_000, bought_base)], allowed)
+        assert answer is not None
+        assert answer.reason is Reason.OVER_LIMIT
+        assert f"gives {bought_base} base for what is worth 1000" in answer.detail
