@@ -21,11 +21,9 @@ from keeper.core.swap import Selling
 
 _GRID = 32
 _LOOKS = 4
-"""Each at a sixteenth of the interval before: a top that lies lower still earns less than any gas."""
+"""Each at a sixteenth of the interval before."""
 _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
-_FEW = 24
-"""So few sizes are tried one by one: where a single unit of the debt asset is worth something, earnings are a sawtooth."""
 _FINE = 14
 
 
@@ -43,6 +41,23 @@ class _Amounts:
 
     received_raw: int
     repaid_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """The best point of one set of paths on a grid."""
+
+    net_raw: int
+    place: int
+    division: Division
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    splitting: Splitting
+    requests: list[int]
+    guesses: list[_Guess]
+    """Best first."""
 
 
 class SizeByProfit:
@@ -69,36 +84,65 @@ class SizeByProfit:
         paths = terms.exchange.paths(pair.collateral_asset, pair.debt_asset)
         if not paths or most_raw <= 0:
             return []
-        return self._best_sold(paths, low, high, _LOOKS)
+        return self._best_sold(paths, low, high)
 
-    def _best_sold(self, paths: Sequence[Path], low: int, high: int, looks: int) -> list[BestSize]:
-        """On a grid over the interval; where a curve has its top in the grid's first steps, on a finer one over these too."""
-        terms, most_raw = self._terms, self._amounts(high).received_raw
-        splitting = Splitting(paths, most_raw, terms.costs.gas_price_wad(self._price), _GRID)
+    def _best_sold(self, paths: Sequence[Path], low: int, high: int) -> list[BestSize]:
+        """Where the interval is wide a top may hide in the first steps of a grid, so these get grids of their own, as long as
+        so little collateral could earn more than what was found."""
+        found: list[BestSize] = []
+        for _ in range(_LOOKS):
+            if found and self._potential_raw(high) <= max(each.net_raw for each in found):
+                break
+            grid = self._grid(paths, low, high)
+            if grid is None:
+                break
+            found += self._best_on(paths, grid)
+            if len(grid.requests) < 3 or grid.requests[2] >= high:
+                break
+            high = grid.requests[2]
+        return found
+
+    def _best_on(self, paths: Sequence[Path], grid: _Grid) -> list[BestSize]:
+        """The best few sets of paths, each refined around its top. Where that is in the lower half of the grid, it is looked
+        for on one over that part first, which tells the sets apart better."""
+        while True:
+            best = ([each for each in grid.guesses if each.place > 1] or grid.guesses)[:_REFINED]
+            if not best:
+                return []
+            top = max(each.place for each in best)
+            upper = grid.requests[min(max(2, 2 * top), len(grid.requests) - 1)]
+            finer = self._grid(paths, grid.requests[0], upper) if upper < grid.requests[-1] else None
+            if finer is None:
+                break
+            grid = finer
+        found = [self._refined(grid, guess) for guess in best]
+        return [each for each in found if each is not None]
+
+    def _grid(self, paths: Sequence[Path], low: int, high: int) -> _Grid | None:
+        """None where no path takes anything."""
+        most_raw = self._amounts(high).received_raw
+        splitting = Splitting(paths, most_raw, self._terms.costs.gas_price_wad(self._price), _GRID)
         if splitting.most_in_raw < most_raw:
             sellable = self._sellable(low, high, splitting.most_in_raw)
             if sellable is None:
-                return []
+                return None
             high = sellable
         requests = sorted({low + (high - low) * place // _GRID for place in range(_GRID + 1)})
         amounts = [self._amounts(request_raw) for request_raw in requests]
-        guesses: list[tuple[int, int, Division]] = []
+        guesses = []
         for division in splitting.divisions:
             nets = [self._guessed(splitting, division, each) for each in amounts]
             known = [(net, place) for place, net in enumerate(nets) if net is not None]
             if known:
-                guesses.append((*max(known), division))
-        guesses.sort(key=lambda guess: guess[0], reverse=True)
-        found = []
-        for _, place, division in guesses[:_REFINED]:
-            around = requests[max(0, place - 1)], requests[min(len(requests) - 1, place + 1)]
-            best = self._refined(splitting, division, *around)
-            if best is not None:
-                found.append(best)
-        near = requests[min(2, len(requests) - 1)]
-        if looks > 1 and near < high and any(place <= 1 for _, place, _ in guesses):
-            found += self._best_sold(paths, low, near, looks - 1)
-        return found
+                guesses.append(_Guess(*max(known), division))
+        guesses.sort(key=lambda guess: guess.net_raw, reverse=True)
+        return _Grid(splitting, requests, guesses)
+
+    def _potential_raw(self, request_raw: int) -> int:
+        """More than this nothing up to the request can earn: no pool is believed to pay a twentieth above the oracle."""
+        amounts, pair = self._amounts(request_raw), self._sizer.pair
+        worth_raw = self._terms.prices[pair.collateral_asset].raw_in(self._price, amounts.received_raw)
+        return self._net_raw(0, _Amounts(0, amounts.repaid_raw), worth_raw * 21 // 20, 0)
 
     def _sellable(self, low: int, high: int, most_raw: int) -> int | None:
         """The largest request that brings no more collateral than can be sold."""
@@ -109,21 +153,31 @@ class SizeByProfit:
         first = least_true(low, high, low, 1, too_much)
         return first - 1 if first is not None and first > low else None
 
-    def _refined(self, splitting: Splitting, division: Division, low: int, high: int) -> BestSize | None:
+    def _refined(self, grid: _Grid, guess: _Guess) -> BestSize | None:
+        low, high = grid.requests[0], grid.requests[-1]
         known: dict[int, int | None] = {}
 
         def net_raw(request_raw: int) -> int | None:
             if request_raw not in known:
                 amounts = self._amounts(request_raw)
-                sale = splitting.sale(division, amounts.received_raw)
+                sale = grid.splitting.sale(guess.division, amounts.received_raw)
                 known[request_raw] = (
                     None if sale is None else self._net_raw(request_raw, amounts, sale.amount_out_raw, sale.gas)
                 )
             return known[request_raw]
 
-        request_raw = peak(low, high, net_raw)
+        top = climb(grid.requests[guess.place], low, high, max(1, (high - low) // _GRID), net_raw)
+        request_raw = self._no_more_than_needed(low, top)
         found = net_raw(request_raw)
         return None if found is None else BestSize(request_raw, found)
+
+    def _no_more_than_needed(self, low: int, request_raw: int) -> int:
+        """The least request that brings as much collateral: one unit of it may be worth many of the debt."""
+        wanted_raw = self._amounts(request_raw).received_raw
+        least = least_true(
+            low, request_raw, request_raw, 1, lambda each: self._amounts(each).received_raw >= wanted_raw
+        )
+        return request_raw if least is None else least
 
     def _guessed(self, splitting: Splitting, division: Division, amounts: _Amounts) -> int | None:
         """Straight lines between the points of the grid, which are never above the curve."""
@@ -154,35 +208,17 @@ class SizeByProfit:
         return _Amounts(min(quote.received_raw for quote in quotes), max(quote.repaid_raw for quote in quotes))
 
 
-def peak(low: int, high: int, value: Callable[[int], int | None]) -> int:
-    """Where a function that rises, then falls, is highest in [low, high], to a 16,384th of the place: a top is flat, so that what
-    is missed of its height is far less. Where it has no value it counts as falling. Small ripples cost no more than their own
-    height. By golden section, each step one evaluation."""
-    end, (left, right) = high, _inner(low, high)
-    at_left, at_right = value(left), value(right)
-    while high - low > max(_FEW, high >> _FINE):
-        if at_right is None or (at_left is not None and at_left >= at_right):
-            high, right, at_right = right, left, at_left
-            left = _inner(low, high)[0]
-            at_left = value(left)
+def climb(start: int, low: int, high: int, step: int, value: Callable[[int], int | None]) -> int:
+    """A top of a function in [low, high]: up from `start` in steps that are halved where neither way leads up, to a 16,384th
+    of the place; a top is flat, so that what is missed of its height is far less. Where it has no value it is lowest. Small
+    ripples cost no more than their own height."""
+    place, highest = start, value(start)
+    while step >= max(1, place >> _FINE):
+        for beside in (place - step, place + step):
+            found = value(beside) if low <= beside <= high else None
+            if found is not None and (highest is None or found > highest):
+                place, highest = beside, found
+                break
         else:
-            low, left, at_left = left, right, at_right
-            right = _inner(low, high)[1]
-            at_right = value(right)
-    few = range(low, high + 1) if high - low <= _FEW else (low, left, right, high)
-    return best_of([*few, end], value)
-
-
-def _inner(low: int, high: int) -> tuple[int, int]:
-    width = (high - low) * 618 // 1_000
-    return high - width, low + width
-
-
-def best_of(places: Sequence[int], value: Callable[[int], int | None]) -> int:
-    """The place with the highest value; the first of several; the first place where there is none."""
-    best, highest = places[0], value(places[0])
-    for place in places[1:]:
-        found = value(place)
-        if found is not None and (highest is None or found > highest):
-            best, highest = place, found
-    return best
+            step //= 2
+    return place
