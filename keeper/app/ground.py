@@ -21,6 +21,7 @@ from keeper.app.terms import (
     providers_of,
     quiet_after_s,
     sockets_of,
+    window_blocks,
 )
 from keeper.chain.announced import Announcements
 from keeper.chain.client import ChainClient
@@ -100,6 +101,7 @@ async def reached(
             poll_s=poll_s(chain, block_s),
             fee_cap_wei=fee_cap_wei(chain),
             priority_percentile=chain.fees.priority_percentile,
+            window_blocks=window_blocks(chain, block_s),
             log_span=chain.rpc.log_span,
             reorg_depth=chain.reorg_depth,
             announced=announced,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from keeper.app.terms import SHORTEST_INCLUSION_S, fee_cap_wei
+from keeper.app.terms import fee_cap_wei, window_blocks
 from keeper.chain.client import ChainClient
 from keeper.core import attempt_build
 from keeper.core.block import BlockRef
@@ -50,4 +48,4 @@ def expiry_blocks(chain: ChainSettings, block_s: float) -> int:
     """Configured, or twice as long as a plan must hold."""
     if chain.signer is not None and chain.signer.expiry_blocks is not None:
         return chain.signer.expiry_blocks
-    return 2 * max(chain.inclusion_blocks, math.ceil(SHORTEST_INCLUSION_S / block_s))
+    return 2 * window_blocks(chain, block_s)

@@ -17,7 +17,7 @@ from keeper.core.errors import ConfigError
 from keeper.core.planner import PlanPolicy
 from keeper.core.price_policy import Action, PricePolicies, PricePolicy, SequencerPolicy
 from keeper.core.target import TargetPolicy
-from keeper.core.units import WAD, Address, address_from_hex
+from keeper.core.units import BPS, WAD, Address, address_from_hex
 from keeper.pipeline.desk import Terms
 from keeper.settings import Chain as ChainSettings
 from keeper.settings import Policy
@@ -125,6 +125,11 @@ def advance_within_s(block_s: float) -> float:
     return max(SHORTEST_HEAD_AGE_S, 10 * block_s)
 
 
+def window_blocks(chain: ChainSettings, block_s: float) -> int:
+    """How many blocks a plan must hold for."""
+    return max(chain.inclusion_blocks, math.ceil(SHORTEST_INCLUSION_S / block_s))
+
+
 def fee_cap_wei(chain: ChainSettings) -> int:
     return int(chain.fees.max_fee_gwei * GWEI)
 
@@ -138,6 +143,7 @@ def desk_terms(
         policy=plan_policy(chain.policy, base_unit),
         min_profit_base=int(chain.policy.min_profit * base_unit),
         fee_cap_wei=fee_cap_wei(chain),
+        priority_share_bps=int(chain.fees.priority_profit_share * BPS),
         wrapped_native=wrapped_native,
         inclusion_s=max(SHORTEST_INCLUSION_S, math.ceil(chain.inclusion_blocks * block_s)),
         block_s=1 if on_demand else math.floor(block_s),

@@ -22,6 +22,7 @@ from keeper.chain.pending import PendingFeed
 from keeper.chain.reads import PinnedReads
 from keeper.chain.rpc import Rpc
 from keeper.chain.watchdog import Watchdog
+from keeper.core.bidding import first_bid
 from keeper.core.block import BlockRef, Call, CallResult, Log, PendingTransaction
 from keeper.core.errors import BlockUnavailable, ChainError, MalformedResponse, MethodUnavailable, ReorgTooDeep
 from keeper.core.hexdata import decode_bytes
@@ -29,8 +30,8 @@ from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, to_hex
 
-HEADROOM_BPS = 15_000
-"""The base fee may grow by half, three full blocks on Ethereum: orders are priced at the whole of it."""
+USUAL_WINDOW_BLOCKS = 2
+"""So long a transaction must be able to wait at the fee that it bids."""
 
 MOST_BLOCKS_BY_HASH = 8
 """Logs of at most so many blocks are asked for block by block, by hash: sound even behind a balancer whose nodes lag."""
@@ -48,6 +49,7 @@ class ChainClient:
         poll_s: float,
         fee_cap_wei: int,
         priority_percentile: int,
+        window_blocks: int = USUAL_WINDOW_BLOCKS,
         log_span: int = MAX_SPAN,
         reorg_depth: int = DEPTH,
         announced: Announcements | None = None,
@@ -61,7 +63,8 @@ class ChainClient:
         self._rpc = rpc
         self._poll_s = poll_s
         self._fee_cap_wei = fee_cap_wei
-        self._fees = FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=priority_percentile, headroom_bps=HEADROOM_BPS)
+        self._window_blocks = window_blocks
+        self._fees = FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=priority_percentile)
         self._passed = Passed()
         self._span = AdaptiveSize(log_span, TARGET_BODY_BYTES)
         self._reorg_depth = reorg_depth
@@ -183,8 +186,7 @@ class ChainClient:
         return await self._reads.drive(reads, block)
 
     async def fees(self) -> FeeQuote:
-        """Never more than the cap; whether the cap is enough is for the pricing to say."""
+        """What a new transaction bids (`first_bid`)."""
         tip = None if self._headers is None else self._headers.tip
-        quote = await self._fees.read(tip or await read_header(self._rpc, "latest"))
-        max_fee_wei = min(quote.max_fee_wei, self._fee_cap_wei)
-        return FeeQuote(quote.base_fee_wei, min(quote.priority_fee_wei, max_fee_wei), max_fee_wei)
+        asked = await self._fees.read(tip or await read_header(self._rpc, "latest"))
+        return first_bid(asked, self._window_blocks, self._fee_cap_wei)

@@ -1,4 +1,4 @@
-"""EIP-1559 fees for the next blocks, from what the last ones paid."""
+"""What the next block asks for, from what the last ones paid; `keeper.core.bidding` says what is bid."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from dataclasses import dataclass
 
 from keeper.chain.blocks import read_header
 from keeper.chain.rpc import Entry, Rpc
+from keeper.core.bidding import Asked
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse
-from keeper.core.fixedmath import mul_div_ceil
 from keeper.core.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
-from keeper.core.order import FeeQuote
-from keeper.core.units import BPS
 
 HISTORY_BLOCKS = 10
 PERCENTILE = 50
-HEADROOM_BPS = 20_000
-"""The base fee may double, which takes six full blocks on Ethereum, before the quote no longer pays for inclusion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +25,15 @@ class FeeHistory:
 
 
 class FeeReader:
-    """Quotes of one chain. Where blocks are empty the node's own suggestion is needed, too: from then on it is asked for beside
+    """Of one chain. Where blocks are empty the node's own suggestion is needed, too: from then on it is asked for beside
     them, for as long as they are."""
 
-    def __init__(self, rpc: Rpc, *, blocks: int, percentile: int, headroom_bps: int) -> None:
+    def __init__(self, rpc: Rpc, *, blocks: int, percentile: int) -> None:
         self._rpc = rpc
         self._history: Entry = ("eth_feeHistory", [encode_quantity(blocks), "latest", [percentile]])
-        self._headroom_bps = headroom_bps
         self._were_empty = False
 
-    async def read(self, head: BlockRef) -> FeeQuote:
+    async def read(self, head: BlockRef) -> Asked:
         """See `read_fees`."""
         suggestion: Entry = ("eth_maxPriorityFeePerGas", ())
         past, *suggested = await self._rpc.batch([self._history, suggestion] if self._were_empty else [self._history])
@@ -54,7 +49,7 @@ class FeeReader:
             if isinstance(answer, ChainError):
                 raise answer
             suggested_wei = decode_quantity(answer, "eth_maxPriorityFeePerGas")
-        return quote_fees(history, suggested_wei, self._headroom_bps)
+        return asked_by(history, suggested_wei)
 
 
 async def read_fees(
@@ -62,25 +57,20 @@ async def read_fees(
     *,
     blocks: int = HISTORY_BLOCKS,
     percentile: int = PERCENTILE,
-    headroom_bps: int = HEADROOM_BPS,
     head: BlockRef | None = None,
-) -> FeeQuote:
-    """What a transaction should offer now. Raises `ChainError` on a chain without EIP-1559. `head`: a header of the chain
+) -> Asked:
+    """What the next block asks for. Raises `ChainError` on a chain without EIP-1559. `head`: a header of the chain
     that is known already, which saves a request."""
     if head is None:
         head = await read_header(rpc, "latest")
-    return await FeeReader(rpc, blocks=blocks, percentile=percentile, headroom_bps=headroom_bps).read(head)
+    return await FeeReader(rpc, blocks=blocks, percentile=percentile).read(head)
 
 
-def quote_fees(history: FeeHistory, suggested_priority_fee_wei: int, headroom_bps: int) -> FeeQuote:
-    """Median priority fee over the blocks (the upper one of two), or the suggested one when all were empty.
-
-    max fee = base fee · headroom + priority fee, rounded up; the part that is not needed is never charged.
-    """
+def asked_by(history: FeeHistory, suggested_priority_fee_wei: int) -> Asked:
+    """The next block's base fee, and the median priority fee over the blocks (the upper one of two), or the suggested one
+    when all were empty."""
     paid = sorted(history.priority_fees_wei)
-    priority_fee_wei = paid[len(paid) // 2] if paid else suggested_priority_fee_wei
-    max_fee_wei = mul_div_ceil(history.next_base_fee_wei, headroom_bps, BPS) + priority_fee_wei
-    return FeeQuote(history.next_base_fee_wei, priority_fee_wei, max_fee_wei)
+    return Asked(history.next_base_fee_wei, paid[len(paid) // 2] if paid else suggested_priority_fee_wei)
 
 
 def decode_fee_history(answer: object) -> FeeHistory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keeper.core.bidding import first_cap_wei
 from keeper.core.order import FeeQuote, Offer, Profit
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
@@ -27,8 +28,9 @@ def price_plan(
     the profit shown is the least that the transaction can make. What would not pay at the cap either is unprofitable, not
     held back by the cap: fees that swing around it change no reason.
     """
-    above_cap = fees.base_fee_wei + fees.priority_fee_wei > fee_cap_wei
-    gas_price_wei = fee_cap_wei if above_cap else fees.max_fee_wei
+    highest_bid_wei = first_cap_wei(fee_cap_wei)
+    above_cap = fees.base_fee_wei + fees.priority_fee_wei > highest_bid_wei
+    gas_price_wei = highest_bid_wei if above_cap else fees.max_fee_wei
     quotes = [call.at_latest for call in plan.calls]
     profit = Profit(
         received_base=sum(quote.received_base for quote in quotes),
@@ -45,7 +47,8 @@ def price_plan(
     if above_cap:
         return Skip(
             Reason.FEE_CAP,
-            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is {fee_cap_wei}",
+            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is {fee_cap_wei}"
+            " less what a replacement must bid more",
             plan.verdict,
         )
     return Offer(plan=plan, gas=gas, fees=fees, profit=profit)

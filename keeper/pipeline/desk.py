@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from keeper.core.bidding import first_cap_wei, with_profit_share
 from keeper.core.block import BlockRef
 from keeper.core.lending import Health, Position
 from keeper.core.order import Behind, FeeQuote, Offer, Order, Simulation
@@ -39,12 +40,15 @@ class Terms:
     policy: PlanPolicy
     min_profit_base: int
     fee_cap_wei: int
+    """The highest that any transaction may bid, a replacement too."""
     wrapped_native: Address | None
     inclusion_s: int
     """How long after its head a plan must hold."""
     block_s: int = 0
     """The next block is never stamped less than that after its parent, as far as is known."""
     prices: PricePolicies = field(default_factory=PricePolicies)
+    priority_share_bps: int = 0
+    """So much of the profit above the least is bid as priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,9 @@ class Desk:
         """What even the smallest order must bring: the gas of one call, and the profit asked for. None while the fees are
         not to be paid anyhow, or nothing prices gas: then that is the reason, not the size."""
         native_price_base = self._native_price_base()
-        if native_price_base is None or fees.base_fee_wei + fees.priority_fee_wei > self.terms.fee_cap_wei:
+        if native_price_base is None or fees.base_fee_wei + fees.priority_fee_wei > first_cap_wei(
+            self.terms.fee_cap_wei
+        ):
             return None
         gas = self.follower.adapter.estimated_gas(position)
         return gas_cost_base(gas, fees.max_fee_wei, native_price_base) + self.terms.min_profit_base
@@ -231,12 +237,20 @@ class Desk:
             return Skip(Reason.MARKET_UNVERIFIED, mismatch, plan.verdict)
         gas = tuple(call.gas_used for call in simulation.calls)
         priced = self._price(plan, gas, order.offer.fees, native_price_base)
+        if isinstance(priced, Offer):
+            priced = self._price(plan, gas, self._bid(priced, native_price_base), native_price_base)
         if isinstance(priced, Skip):
             return priced
         limits = tuple(gas_limit(used) for used in gas)
         base_unit = self.follower.adapter.base_unit(self.follower.market)
         stakes = stakes_of(plan, limits, priced.fees.max_fee_wei, native_price_base, base_unit)
         return replace(order, offer=priced, gas_limits=limits, stakes=stakes)
+
+    def _bid(self, offer: Offer, native_price_base: int) -> FeeQuote:
+        """With the operator's share of what the offer earns above the least."""
+        spare_base = offer.profit.net_base - self.terms.min_profit_base
+        share_bps, cap_wei = self.terms.priority_share_bps, self.terms.fee_cap_wei
+        return with_profit_share(offer.fees, spare_base, share_bps, sum(offer.gas), native_price_base, cap_wei)
 
     def promise(self, order: Order, budget: Budget) -> None:
         """Set aside what an order may pull and burn."""

@@ -120,6 +120,8 @@ class Fees(_Model):
     """Hard cap on the whole fee per gas."""
     priority_percentile: int = Field(50, ge=0, le=100)
     """Which percentile of recent priority fees to pay."""
+    priority_profit_share: Annotated[Decimal, BeforeValidator(exact), Field(ge=0, le=1)] = Decimal(0)
+    """So much of an order's profit above the least is bid as priority on top of that, within the cap."""
 
 
 class Deadlines(_Model):
@@ -198,6 +200,12 @@ class Chain(_Model):
     prices: Prices = Prices()
     fees: Fees = Fees()
     rpc: Rpc = Rpc()
+
+    @model_validator(mode="after")
+    def _owns_something(self) -> Chain:
+        if self.executor_owner is not None and self.executor is None:
+            raise ValueError("executor_owner says whose executor it must be; there is no executor")
+        return self
 
     @model_validator(mode="after")
     def _has_market(self) -> Chain:

@@ -90,7 +90,7 @@ async def test_where_blocks_are_empty_the_suggestion_comes_beside_the_history(be
     head = await bench.head()
     async with bench.endpoints(proxy.url) as rpc:
         await rpc.check()
-        reader = FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=50, headroom_bps=15_000)
+        reader = FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=50)
         first = await reader.read(head)
         asked = proxy.http_requests
         assert await reader.read(head) == first

@@ -102,12 +102,13 @@ async def test_without_gas_money_nothing_is_sent() -> None:
 
 
 async def test_fees_above_the_cap_wait() -> None:
+    """With room for a replacement: of 100, 90 may be bid first."""
     scene = Scene(fee_cap_wei=100)
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
-    scene.chain.fee_quote = FeeQuote(95, 6, 150)
+    scene.chain.fee_quote = FeeQuote(86, 5, 150)
     await scene.head(price(WETH, 1_800))
     assert scene.reason(FIRST) == "fee_cap"
-    scene.chain.fee_quote = FeeQuote(94, 6, 100)
+    scene.chain.fee_quote = FeeQuote(85, 5, 90)
     await scene.head()
     assert scene.reason(FIRST) == ORDERED
 

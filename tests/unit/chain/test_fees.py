@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.fees import FeeHistory, decode_fee_history, quote_fees
+from keeper.chain.fees import FeeHistory, asked_by, decode_fee_history
+from keeper.core.bidding import Asked
 from keeper.core.errors import MalformedResponse
 
 
@@ -36,8 +37,7 @@ def test_a_history_that_does_not_add_up_is_refused(answer: object) -> None:
         decode_fee_history(answer)
 
 
-def test_the_quote() -> None:
-    quote = quote_fees(FeeHistory(101, (9, 1, 5)), 3, headroom_bps=15_000)
-    assert (quote.base_fee_wei, quote.priority_fee_wei, quote.max_fee_wei) == (101, 5, 152 + 5)
-    assert quote_fees(FeeHistory(101, (1, 5)), 3, 10_000).priority_fee_wei == 5
-    assert quote_fees(FeeHistory(101, ()), 3, 10_000).max_fee_wei == 104
+def test_what_is_asked() -> None:
+    assert asked_by(FeeHistory(101, (9, 1, 5)), 3) == Asked(101, 5)
+    assert asked_by(FeeHistory(101, (1, 5)), 3) == Asked(101, 5)
+    assert asked_by(FeeHistory(101, ()), 3) == Asked(101, 3)
