@@ -56,6 +56,11 @@ async def test_every_kind_of_swap_pays_for_the_loan(world: World, kind: StepKind
     await assert_nothing_allowed(world)
 
 
+async def test_a_pool_does_not_lend_and_swap_at_once(world: World) -> None:
+    lent = replace(loan(world, "pool"), lender=world.pool)
+    assert await refusal(world.execute(await plan(world, loan=lent))) == "LOK"
+
+
 async def test_a_route_of_two_venues_sells_part_in_each(world: World) -> None:
     first = swap(world, amount_raw=WAD, limit_raw=1_880 * 10**6)
     rest = swap(world, StepKind.PAIR_V2, limit_raw=8_450 * 10**6)
