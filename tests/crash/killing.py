@@ -115,10 +115,19 @@ class Lineage:
     async def finish(self) -> None:
         """A daemon works off what is left, and everything must be right then."""
         async with self.kept.daemon("--live") as daemon:
-            await worked_off(self.bed, self.kept, sorted(self.sick))
-            await happens(lambda: set(self.kept.intents().values()) <= CLOSED)
-            await happens(self._all_told)
+            try:
+                await worked_off(self.bed, self.kept, sorted(self.sick))
+                await happens(lambda: set(self.kept.intents().values()) <= CLOSED)
+                await happens(self._all_told)
+            except AssertionError as error:
+                raise AssertionError(f"{error}: {self._tale()}") from None
             assert (await daemon.stopped()).code == 0
+
+    def _tale(self) -> str:
+        """The end of the journal, and what is open: why it does not come to rest."""
+        rows = [f"{row.kind} {row.block_number} {row.borrower} {dict(row.fields)}" for row in self.kept.events()[-12:]]
+        statuses = [status for status in self.kept.intents().values() if status not in CLOSED]
+        return "\n".join([*rows, f"open: {statuses}", f"told: {self._all_told()}"])
 
     def _all_told(self) -> bool:
         told = {row.attempt for row in self.kept.events("restored", "not_restored")}
