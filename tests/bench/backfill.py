@@ -71,8 +71,8 @@ async def back_fill(url: str, way: Start, log_filter: LogFilter) -> float:
         )
         head = await read_header(rpc, "latest")
         await client.extend(head)
-        found: BackFill[Market, State] = follower._back_fill
-        follower._market, _ = await follower._discover(head)
+        found: BackFill[Market, State] = follower._building._back_fill
+        follower._market, _ = await follower._discovery.find(head, None)
         begun_s = time.perf_counter()
         await found._begin(follower.book, head, 0)
         await found._each_chunk(log_filter, follower.market, follower.book, head, unwatched)
