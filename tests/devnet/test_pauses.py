@@ -4,21 +4,17 @@ transactions cost and moved is what its balances say, to the wei."""
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from keeper.core.units import Address, to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
-from tests.devnet.chain_facts import balances_raw, below_one, coins_wei, nonce
+from tests.devnet.accounts import assert_adds_up, money_of
+from tests.devnet.chain_facts import below_one
 from tests.devnet.commands import Running, comes_true, happens
 from tests.devnet.daemons import fall, nothing_waits, worked_off
 from tests.devnet.keeping import Keeping, health_page, keeping
@@ -38,45 +34,6 @@ def written_down(kept: Keeping) -> int:
 async def some_heads(kept: Keeping) -> None:
     goal = kept.judged_block() + HEADS
     await happens(lambda: kept.judged_block() >= goal)
-
-
-async def reported(kept: Keeping) -> Mapping[str, Any]:
-    ended = await kept.run("report", "--format", "json", "--store", str(kept.store))
-    assert ended.code == 0, ended.err
-    told: Mapping[str, Any] = json.loads(ended.out)
-    return told
-
-
-@dataclass(frozen=True)
-class Money:
-    """What an account has, and how many transactions it has made."""
-
-    tokens_raw: Mapping[Address, int]
-    native_wei: int
-    nonce: int
-
-
-async def money_of(bed: Bed, kept: Keeping) -> Money:
-    assert kept.account is not None
-    owner = kept.account.address
-    return Money(await balances_raw(bed, owner), await coins_wei(bed, owner), await nonce(bed, owner))
-
-
-async def assert_adds_up(bed: Bed, kept: Keeping, before: Money) -> Mapping[str, Any]:
-    """The money before, and the report, are the money now: every token and the native coin, to the wei."""
-    told = await reported(kept)
-    [account] = told["accounts"]
-    changes = {token.lower(): int(raw) for token, raw in account["tokens"].items()}
-    after = await money_of(bed, kept)
-    assert {token: raw + changes.pop(to_hex(token), 0) for token, raw in before.tokens_raw.items()} == after.tokens_raw
-    assert changes == {}, "no token but the market's own moved"
-    assert before.native_wei + int(account["native_change_wei"]) == after.native_wei
-    for part in ("days", "attempts"):
-        assert sum(int(line["cost_wei"]) for line in told[part]) == -int(account["native_change_wei"])
-        for token, raw in account["tokens"].items():
-            assert sum(int(line["tokens"].get(token, 0)) for line in told[part]) == int(raw)
-    assert sum(line["transactions"] for line in told["attempts"]) == after.nonce - before.nonce
-    return told
 
 
 async def test_nothing_is_sent_between_a_pause_and_resume_and_the_report_adds_up(bed36: Bed, tmp_path: Path) -> None:
