@@ -13,7 +13,9 @@ from keeper.core.units import HEALTH_ONE_WAD, address_from_hex
 from keeper.devnet.market import Bed
 from keeper.devnet.script import drift, play
 from tests.devnet.chain_facts import health_wad
+from tests.devnet.commands import happens
 from tests.devnet.daemons import assert_nothing_twice, fall, live_daemon, nothing_waits, settled, worked_off
+from tests.devnet.keeping import Keeping
 
 
 async def test_prices_move_and_whoever_falls_is_restored_within_blocks(bed36: Bed, tmp_path: Path) -> None:
@@ -74,11 +76,15 @@ async def assert_outlasts_kills(bed: Bed, tmp_path: Path, rng: random.Random) ->
         async with kept.daemon("--live") as daemon:
             await worked_off(bed, kept, sick)
             await nothing_waits(bed, kept)
+            await happens(lambda: attempts(kept, "sent") <= attempts(kept, "restored", "not_restored"))
             assert (await daemon.stopped()).code == 0
         await assert_nothing_twice(bed, kept, first_block)
-    told = kept.events("restored", "not_restored")
-    assert {row.attempt for row in kept.events("sent")} <= {row.attempt for row in told}, "a later run tells it"
     for row in kept.events("not_restored"):
-        # What left before a kill was mined with the next fall: short of its target, but safe.
         assert row.fields["model_error_wad"] is None
-        assert int(row.fields["health_after_wad"]) >= HEALTH_ONE_WAD
+        # What left before a kill was mined with the next fall, short of its target, but safe; or never got into a block.
+        after_wad = row.fields["health_after_wad"]
+        assert after_wad is None or int(after_wad) >= HEALTH_ONE_WAD
+
+
+def attempts(kept: Keeping, *kinds: str) -> set[str | None]:
+    return {row.attempt for row in kept.events(*kinds)}
