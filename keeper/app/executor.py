@@ -39,7 +39,7 @@ from keeper.execution.executor_targets import check_target
 from keeper.execution.sender import Sender
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.signing.signer import NO_TARGET
-from keeper.execution.tokens import read_decimals
+from keeper.execution.tokens import decode_amount_raw, encode_balance_of, read_decimals
 from keeper.settings import Settings
 from keeper.store import Store
 from keeper.telemetry.redact import Redactor
@@ -295,11 +295,8 @@ def whole_raw(whole: str, decimals: int) -> int:
 
 
 async def _held_raw(ground: Ground, identity: ExecutorIdentity, asset: Address) -> int:
-    state = await read_state(ground.client, identity, [asset], ground.head.number, ground.head)
-    held_raw = state.balances_raw[asset]
-    if held_raw is None:
-        raise ConfigError(f"{to_hex(asset)} does not say what the executor holds")
-    return held_raw
+    [answer] = await ground.client.read([Call(asset, encode_balance_of(identity.address))], ground.head)
+    return decode_amount_raw(answer, f"what the executor holds of {to_hex(asset)}")
 
 
 def _address(text: str) -> Address:
