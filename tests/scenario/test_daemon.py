@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,12 @@ from keeper.core.events import Kind, Severity
 from keeper.core.order import Order, Simulation, Submission
 from keeper.core.standing import ORDERED
 from keeper.core.units import WAD
+from keeper.pipeline import rows
 from keeper.pipeline.progress import unwatched
+from keeper.pipeline.round import Round
 from keeper.pipeline.supervise import follow_chain
 from keeper.pipeline.tasks import together
-from tests.scenario.scene import USDC, WETH, Scene, borrower, opens, price, toy_pool
+from tests.scenario.scene import USDC, WETH, Scene, borrower, changes, opens, price, toy_pool
 from tests.scenario.test_once import Watching
 
 FIRST = borrower(1)
@@ -59,6 +62,45 @@ async def test_it_follows_every_head() -> None:
     watching = await follow(scene, *falls(scene))
     assert [result.head.number for result in watching.rounds] == [2, 3, 4, 5]
     assert scene.health_wad(FIRST) >= 105 * WAD // 100
+
+
+def code_changes(scene: Scene) -> list[Callable[[], object]]:
+    """After the code of a market of a dozen borrowers has changed, one of them falls; then no more heads come."""
+    mine = scene.world.mine
+    others = [opens(borrower(number), {WETH: 1}, {USDC: 1}) for number in range(2, 13)]
+    return [
+        lambda: mine(opens(FIRST, {WETH: 10}, {USDC: 15_000}), *others),
+        lambda: mine(price(WETH, 1_800), changes(code=True)),
+    ]
+
+
+async def test_rows_that_one_head_has_no_time_for_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "ROWS_PER_HEAD", 5)
+    scene = Scene()
+    watching = await follow(scene, *code_changes(scene))
+    assert [result.head.number for result in watching.rounds] == [2, 3, 3, 3]
+    assert scene.reasons_over_time(FIRST) == [None, "market_unverified", ORDERED]
+    assert scene.orders_for(FIRST) == 1
+
+
+async def test_a_market_that_is_stopped_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are never read: the loop must not turn for ever for their sake."""
+    monkeypatch.setattr(rows, "ROWS_PER_HEAD", 5)
+    scene = Scene()
+    steps = code_changes(scene)
+    seen = scene.loop.on_head
+
+    async def stopping(head: BlockRef, *rest: Any) -> Round:
+        result = await seen(head, *rest)
+        if head.number == 3:
+            await scene.loop._stops.stop(scene.entries[0], ArithmeticError("ours"))
+        return result
+
+    monkeypatch.setattr(scene.loop, "on_head", stopping)
+    async with asyncio.timeout(20):
+        watching = await follow(scene, *steps)
+    assert [result.head.number for result in watching.rounds] == [2, 3]
+    assert scene.followers[0].is_reading and not scene.loop.is_mending
 
 
 async def test_trouble_backs_off_longer_each_time_and_a_good_round_forgets_it(pauses: list[float]) -> None:
