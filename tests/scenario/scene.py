@@ -148,6 +148,7 @@ class Scene:
         policy: PlanPolicy | None = None,
         min_profit_base: int = 0,
         fee_cap_wei: int = 10**12,
+        priority_share_bps: int = 0,
         wealthy: bool = True,
     ) -> None:
         pools = pools or [toy_pool()]
@@ -156,6 +157,7 @@ class Scene:
         self.policy = policy or PlanPolicy()
         self.min_profit_base = min_profit_base
         self.fee_cap_wei = fee_cap_wei
+        self.priority_share_bps = priority_share_bps
         self.entries = [pool.entry for pool in pools]
         self.age_s = 0.0
         self.world = World(*pools)
@@ -183,7 +185,15 @@ class Scene:
             self._follower(adapter, entry) for adapter, entry in zip(self.adapters, self.entries, strict=True)
         ]
         self.simulator = ToySimulator(self.world, self.faults, LIQUIDATOR, dealt)
-        terms = Terms(self.policy, self.min_profit_base, self.fee_cap_wei, asset(WETH), 2 * BLOCK_S, block_s=BLOCK_S)
+        terms = Terms(
+            self.policy,
+            self.min_profit_base,
+            self.fee_cap_wei,
+            asset(WETH),
+            2 * BLOCK_S,
+            block_s=BLOCK_S,
+            priority_share_bps=self.priority_share_bps,
+        )
         self.loop = ChainLoop(
             CHAIN,
             self.chain,

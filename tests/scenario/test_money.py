@@ -299,3 +299,22 @@ async def test_plans_below_the_minimum_are_left_alone() -> None:
     await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}), opens(SECOND, {WBTC: 1}, {USDC: 39_000}))
     await scene.head(price(WETH, 1_800), price(WBTC, 45_000))
     assert (scene.reason(FIRST), scene.reason(SECOND)) == ("below_minimum", ORDERED)
+
+
+async def test_a_share_of_the_profit_is_bid_as_priority_and_the_least_profit_is_left() -> None:
+    fees, least_base = FeeQuote(100, 1, 127), 10
+    sent = []
+    for share_bps in (0, 5_000):
+        scene = Scene(priority_share_bps=share_bps, min_profit_base=least_base)
+        await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+        scene.chain.fee_quote = fees
+        await scene.head(price(WETH, 1_800))
+        [event] = scene.events(Kind.SENT)
+        sent.append(event.fields)
+    plain, sharing = sent
+    assert (plain["priority_fee_wei"], plain["max_fee_wei"]) == (1, 127)
+    extra = int(str(sharing["priority_fee_wei"])) - 1
+    assert extra > 0
+    assert sharing["max_fee_wei"] == 127 + extra
+    net_base = [int(str(fields["expected_net_base"])) for fields in sent]
+    assert net_base[1] >= net_base[0] - (net_base[0] - least_base) // 2 >= least_base
