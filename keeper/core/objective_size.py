@@ -25,6 +25,8 @@ _LOOKS = 4
 _REFINED = 3
 """So many grid points, each of another set of paths, are refined."""
 _FINE = 14
+_ROUGH = 50
+"""Where so many times the gas of all swaps is more than what is earned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,19 @@ class SizeByProfit:
             if finer is None:
                 break
             grid = finer
-        found = [self._refined(grid, guess) for guess in best]
-        return [each for each in found if each is not None]
+        tops = [(guess, self._refined(grid, guess, guess.place)) for guess in best]
+        found = [(size.net_raw, place, size) for place, (_, size) in enumerate(tops) if size is not None]
+        sizes = [size for _, _, size in found]
+        if not found:
+            return []
+        net_raw, place, _ = max(found, key=lambda each: each[0])
+        first = best[place]
+        route_gas = first.division.gas[min(first.place + 1, len(first.division.gas) - 1)]
+        if grid.splitting.gas_raw(route_gas) * _ROUGH > net_raw:
+            # Each tick on the way costs gas: where that counts there are tops beside the top.
+            beside = (self._refined(grid, first, first.place + step) for step in (-2, -1, 1, 2))
+            sizes += [each for each in beside if each is not None]
+        return sizes
 
     def _grid(self, paths: Sequence[Path], low: int, high: int) -> _Grid | None:
         """None where no path takes anything."""
@@ -153,7 +166,8 @@ class SizeByProfit:
         first = least_true(low, high, low, 1, too_much)
         return first - 1 if first is not None and first > low else None
 
-    def _refined(self, grid: _Grid, guess: _Guess) -> BestSize | None:
+    def _refined(self, grid: _Grid, guess: _Guess, place: int) -> BestSize | None:
+        """The top above a place of the grid."""
         low, high = grid.requests[0], grid.requests[-1]
         known: dict[int, int | None] = {}
 
@@ -166,7 +180,8 @@ class SizeByProfit:
                 )
             return known[request_raw]
 
-        top = climb(grid.requests[guess.place], low, high, max(1, (high - low) // _GRID), net_raw)
+        start = grid.requests[min(max(0, place), len(grid.requests) - 1)]
+        top = climb(start, low, high, max(1, (high - low) // _GRID // 2), net_raw)
         request_raw = self._no_more_than_needed(low, top)
         found = net_raw(request_raw)
         return None if found is None else BestSize(request_raw, found)

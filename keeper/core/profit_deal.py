@@ -13,7 +13,7 @@ from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange, Path
 from keeper.core.slippage_route import route_of_purchase, route_of_sale
 from keeper.core.slippage_split import best_purchase, best_sale
-from keeper.core.swap import Filled, Route, Selling
+from keeper.core.swap import Filled, Route, Selling, Wish
 from keeper.core.units import Address
 
 POOLS = "pools"
@@ -69,12 +69,18 @@ class _Sold:
     least_proceeds_raw: int
 
 
-def dealt(plan: Plan, terms: Terms) -> Dealt | Skip:
-    """The plan's transactions, each quoted on the pools as those before leave them; or why it cannot be sold."""
+Quoted = Mapping[tuple[Address, Address], Route]
+"""Routes that other venues gave, by collateral and debt asset."""
+_NONE: Quoted = {}
+
+
+def dealt(plan: Plan, terms: Terms, quoted: Quoted = _NONE) -> Dealt | Skip:
+    """The plan's transactions, each quoted on the pools as those before leave them; or why it cannot be sold. A route of
+    another venue is taken instead of the pools."""
     deals: list[Deal] = []
     exchange = terms.exchange
-    for _, calls in groupby(plan.calls, key=lambda call: call.pair.debt_asset):
-        made = _deal(tuple(calls), terms, exchange, plan)
+    for calls in _transactions(plan):
+        made = _deal(calls, terms, exchange, plan, quoted)
         if isinstance(made, Skip):
             return made
         deal, exchange = made
@@ -82,16 +88,58 @@ def dealt(plan: Plan, terms: Terms) -> Dealt | Skip:
     return Dealt(plan, tuple(deals), exchange)
 
 
-def _deal(calls: tuple[PlannedCall, ...], terms: Terms, exchange: Exchange, plan: Plan) -> tuple[Deal, Exchange] | Skip:
-    debt_asset = calls[0].pair.debt_asset
+def wishes_of(plan: Plan, terms: Terms) -> list[Wish]:
+    """What to ask another venue for: one wish for each collateral of each transaction, at least what repays it all. Empty where
+    a price is missing, and for what is owed in its own asset."""
+    found: list[Wish] = []
+    for calls in _transactions(plan):
+        debt_asset, received = calls[0].pair.debt_asset, _received(calls)
+        if not {debt_asset, *received} <= terms.prices.keys():
+            return []
+        price = terms.prices[debt_asset]
+        found += [
+            Wish(
+                token_in=collateral,
+                token_out=debt_asset,
+                most_in_raw=amount_raw,
+                amount_out_raw=None,
+                oracle_out_raw=terms.prices[collateral].raw_in(price, amount_raw),
+                least_out_raw=_repaid_raw(calls) if len(received) == 1 else 0,
+                gas_price_wad=terms.costs.gas_price_wad(price),
+            )
+            for collateral, amount_raw in received.items()
+            if collateral != debt_asset
+        ]
+    return found
+
+
+def _transactions(plan: Plan) -> list[tuple[PlannedCall, ...]]:
+    """Calls in a row that repay one asset."""
+    return [tuple(calls) for _, calls in groupby(plan.calls, key=lambda call: call.pair.debt_asset)]
+
+
+def _received(calls: Sequence[PlannedCall]) -> dict[Address, int]:
+    """By collateral asset, at the worse end of the window."""
     received: dict[Address, int] = {}
     for call in calls:
         least_raw = min(call.at_earliest.received_raw, call.at_latest.received_raw)
         received[call.pair.collateral_asset] = received.get(call.pair.collateral_asset, 0) + least_raw
+    return received
+
+
+def _repaid_raw(calls: Sequence[PlannedCall]) -> int:
+    """At the worse end of the window."""
+    return sum(max(call.at_earliest.repaid_raw, call.at_latest.repaid_raw) for call in calls)
+
+
+def _deal(
+    calls: tuple[PlannedCall, ...], terms: Terms, exchange: Exchange, plan: Plan, quoted: Quoted
+) -> tuple[Deal, Exchange] | Skip:
+    debt_asset, received = calls[0].pair.debt_asset, _received(calls)
     missing = [asset for asset in (debt_asset, *received) if asset not in terms.prices]
     if missing:
         return Skip(Reason.UNPRICEABLE, f"no price for 0x{missing[0].hex()}", plan.verdict)
-    repaid_raw = sum(max(call.at_earliest.repaid_raw, call.at_latest.repaid_raw) for call in calls)
+    repaid_raw = _repaid_raw(calls)
     borrowed_raw = sum(call.debt_to_cover_raw for call in calls)
     premium_raw = 0 if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) else terms.costs.premium_raw(borrowed_raw)
     price = terms.prices[debt_asset]
@@ -99,9 +147,13 @@ def _deal(calls: tuple[PlannedCall, ...], terms: Terms, exchange: Exchange, plan
     sold: list[_Sold] = []
     for collateral, amount_raw in received.items():
         cover_raw = repaid_raw + premium_raw if terms.selling is Selling.COVER and len(received) == 1 else None
-        one = sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, cover_raw)
+        route = quoted.get((collateral, debt_asset))
+        if route is not None:
+            one = _elsewhere(route, amount_raw)
+        else:
+            one = _sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, cover_raw)
         if one is None:
-            detail = f"{amount_raw} of 0x{collateral.hex()} for 0x{debt_asset.hex()}: no pools take it"
+            detail = f"{amount_raw} of 0x{collateral.hex()} for 0x{debt_asset.hex()}: no venue takes it"
             return Skip(Reason.NO_ROUTE, detail, plan.verdict)
         sold.append(one)
         exchange = exchange.after(one.fills)
@@ -120,7 +172,14 @@ def _deal(calls: tuple[PlannedCall, ...], terms: Terms, exchange: Exchange, plan
     return Deal(debt_asset, calls, tuple(one.route for one in sold), borrowed_raw, earnings), exchange
 
 
-def sell(
+def _elsewhere(route: Route, amount_raw: int) -> _Sold | None:
+    """What another venue quoted; None where it wants more than there is. What it leaves over is counted as nothing."""
+    if route.amount_in_raw > amount_raw:
+        return None
+    return _Sold(route, (), route.amount_out_raw, route.least_out_raw)
+
+
+def _sell(
     terms: Terms,
     exchange: Exchange,
     collateral: Address,
