@@ -20,6 +20,8 @@ CANARY = 'CANARY-"quoted"-käy-0123456789'
 def logging_as_before() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("keeper")
     handlers, level, our_level = root.handlers, root.level, ours.level
+    # Another test may have left warnings captured, by what pytest has replaced since.
+    logging.captureWarnings(capture=False)
     yield
     root.handlers = handlers
     root.setLevel(level)
@@ -62,6 +64,7 @@ def test_no_line_shows_a_secret(style: Style) -> None:
         warnings.simplefilter("always")
         warnings.warn("old " + CANARY, UserWarning, stacklevel=1)
     shown = stream.getvalue()
+    assert "old ***" in shown, "a warning is a line of the log"
     assert shown.count("***") >= 8
     for spelling in (CANARY, json.dumps(CANARY)[1:-1], repr(CANARY)[1:-1], "0123456789"):
         assert spelling not in shown
