@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sqlite3
@@ -21,7 +20,7 @@ from keeper.devnet.market import Bed
 from keeper.devnet.state import Recipe, started_bed
 from keeper.store.writer import Writer
 from tests.devnet.chain_facts import emptied, mined_by, nonce
-from tests.devnet.commands import Running, happens, started
+from tests.devnet.commands import PATIENCE_S, Running, happens, started
 from tests.devnet.daemons import CLOSED, LIQUIDATION_CALL, assert_nothing_twice, fall, worked_off
 from tests.devnet.keeping import Keeping, keeping
 from tests.faults import FaultProxy
@@ -29,7 +28,9 @@ from tests.faults import FaultProxy
 BORROWERS = 60
 FALL_PERCENT = 98
 """Each fall takes a few borrowers below 1."""
-BLOCK_EVERY_S = 0.2
+
+AT_REST_S = 20.0
+"""So long after its start a run is at rest, and writes little more."""
 
 Side = Literal["before", "after"]
 """Of the request: killed before it is passed on, or before its answer is handed over."""
@@ -97,20 +98,26 @@ class Lineage:
     sick: set[Address] = field(default_factory=set)
 
     async def killed_at_request(self, number: int, side: Side, method: str = "") -> bool:
-        """A run that meets a fall is killed there. False when it ended before."""
-        return await self._killed(None, lambda victim: self.proxy.arm(victim, number, side, method))
+        """A run that meets a fall is killed there."""
+        return await self._killed(None, lambda victim: self.proxy.arm(victim, number, side, method), PATIENCE_S)
 
     async def killed_after_write(self, number: int) -> bool:
-        return await self._killed(partial(die_after_write, number), lambda victim: None)
+        """The same. False when it came to rest with fewer."""
+        return await self._killed(partial(die_after_write, number), lambda victim: None, AT_REST_S)
 
-    async def _killed(self, first: Callable[[], None] | None, arm: Callable[[Running], None]) -> bool:
+    async def _killed(self, first: Callable[[], None] | None, arm: Callable[[Running], None], within_s: float) -> bool:
         self.sick |= set((await fall(self.bed, FALL_PERCENT)).sick)
-        arguments = ["run", "--once", "--live", "--config", str(self.kept.write(mode="live"))]
-        async with started(arguments, self.kept.folder, first=first) as victim:
+        async with started(
+            ["run", "--live", "--config", str(self.kept.write(mode="live"))], self.kept.folder, first=first
+        ) as victim:
             arm(victim)
-            ended = await victim.ended()
-        assert ended.code in (0, 3, -signal.SIGKILL), ended.err
-        return ended.code == -signal.SIGKILL
+            try:
+                ended = await victim.ended(within_s)
+            except AssertionError:
+                assert (await victim.stopped()).code == 0
+                return False
+        assert ended.code == -signal.SIGKILL, ended.err
+        return True
 
     async def finish(self) -> None:
         """A daemon works off what is left, and everything must be right then."""
@@ -170,14 +177,5 @@ async def lineage(folder: Path) -> AsyncIterator[Lineage]:
         await stack.enter_async_context(proxy)
         kept = await keeping(bed, folder, proxy.url, funded=True)
         assert (await kept.run_once("--live")).code == 0
-        await bed.chain.rpc.request("evm_setAutomine", [False])
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        mining = group.create_task(_mine(bed))
+        await bed.chain.rpc.request("evm_setIntervalMining", [1])
         yield Lineage(bed, kept, proxy, await bed.chain.block_number() + 1)
-        mining.cancel()
-
-
-async def _mine(bed: Bed) -> None:
-    while True:
-        await bed.chain.rpc.request("evm_mine", [])
-        await asyncio.sleep(BLOCK_EVERY_S)

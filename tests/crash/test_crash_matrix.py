@@ -38,10 +38,10 @@ async def test_killed_at_the_worst_moments(tmp_path: Path) -> None:
 @pytest.mark.parametrize("numbers", in_rows(MOST_REQUESTS), ids=str)
 async def test_killed_at_every_request(tmp_path: Path, numbers: list[int], side: Side) -> None:
     async with lineage(tmp_path) as line:
-        hit = [number for number in numbers if await line.killed_at_request(number, side)]
+        for number in numbers:
+            assert await line.killed_at_request(number, side)
         await line.finish()
         await line.verdict()
-    assert numbers[0] in hit, "the others may lie beyond the end of a run"
 
 
 @pytest.mark.long
@@ -51,4 +51,4 @@ async def test_killed_after_every_store_write(tmp_path: Path, numbers: list[int]
         hit = [number for number in numbers if await line.killed_after_write(number)]
         await line.finish()
         await line.verdict()
-    assert numbers[0] in hit, "the others may lie beyond the end of a run"
+    assert numbers[0] in hit, "others may lie beyond what a run writes"
