@@ -128,6 +128,15 @@ async def test_another_borrower_may_take_a_lost_nonce_but_then_the_first_one_wai
     assert (await sender.send(sending(BORROWER, "5-b0", tag=3), head(5))).nonce == 1
 
 
+async def test_a_nonce_that_was_taken_up_meanwhile_is_not_replaced() -> None:
+    """Whoever replaces knew of nothing at the nonce; by its turn something is there."""
+    node, store = MemoryNode(), MemoryIntents()
+    sender, _ = await sent_on(node, store)
+    with pytest.raises(Refused, match="nonce 0 was taken up meanwhile"):
+        await sender.replace(0, sending(attempt="cancel", tag=1), head(2), ())
+    assert len(node.sends) == len(store.rows) == 1
+
+
 async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_back_is_sent() -> None:
     node, store = MemoryNode(), MemoryIntents()
     sender, sent = await sent_on(node, store)
