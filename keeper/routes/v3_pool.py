@@ -51,11 +51,11 @@ class Ticks:
 
     low: int
     high: int
-    """Every initialised index between the two, both included, is in `net`."""
+    """Both belong to what is known."""
     net: Mapping[int, int]
     """What the liquidity in range gains when the price rises above the tick."""
     indexes: tuple[int, ...]
-    """Those of `net`, ascending."""
+    """Every initialised one between the two, ascending. Where one is not in `net` a swap must end before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class Segment:
     out_raw: int
     crossed: int
     """Initialised ticks before it."""
-    liquidity_after: int
+    liquidity_after: int | None
+    """None where what lies behind its end is not known."""
 
 
 class Ladder:
@@ -100,6 +101,8 @@ class Ladder:
         pool, down = self._pool, self._zero_for_one
         if self._segments:
             last = self._segments[-1]
+            if last.liquidity_after is None:
+                return None
             start, tick, liquidity = last.end_x96, last.end_tick, last.liquidity_after
             crossed = last.crossed + (1 if self._is_initialised(last) else 0)
         else:
@@ -115,7 +118,10 @@ class Ladder:
         else:
             net_in = amount1_between(start, end, liquidity, up=True)
             out = amount0_between(start, end, liquidity, up=False)
-        net = pool.ticks.net.get(index, 0)
+        net = pool.ticks.net.get(index)
+        if net is None and not self._shown(index):
+            net = 0  # the edge of a word
+        after = None if net is None else liquidity - net if down else liquidity + net
         return Segment(
             start_x96=start,
             start_tick=tick,
@@ -126,8 +132,13 @@ class Ladder:
             fee_raw=-(-net_in * pool.fixed.fee // (FEE_UNITS - pool.fixed.fee)),
             out_raw=out,
             crossed=crossed,
-            liquidity_after=liquidity - net if down else liquidity + net,
+            liquidity_after=after,
         )
+
+    def _shown(self, index: int) -> bool:
+        """Whether the bitmap shows it as initialised."""
+        place = bisect_left(self._pool.ticks.indexes, index)
+        return place < len(self._pool.ticks.indexes) and self._pool.ticks.indexes[place] == index
 
     def _is_initialised(self, segment: Segment) -> bool:
         boundary = segment.end_tick + 1 if self._zero_for_one else segment.end_tick
@@ -198,8 +209,10 @@ class V3Pool:
                     out += _out_between(segment, end, down)
                     return self._filled(amount_in_raw, out, segment, end, down)
             spent = segment.net_in_raw + segment.fee_raw
-            if spent > left:
-                return None  # the fee of a full segment is rounded up: the contract would revert
+            if spent > left or segment.liquidity_after is None:
+                return (
+                    None  # either the contract would revert, as the fee is rounded up; or nobody knows what comes then
+                )
             left, out, place = left - spent, out + segment.out_raw, place + 1
             if left == 0:
                 return self._filled(amount_in_raw, out, segment, segment.end_x96, down)
@@ -220,6 +233,8 @@ class V3Pool:
                     net_in = _in_between(segment, end, down)
                     paid += net_in - (-net_in * self.fixed.fee // (FEE_UNITS - self.fixed.fee))
                     return self._filled(paid, amount_out_raw, segment, end, down)
+            if segment.liquidity_after is None:
+                return None
             left, place = left - min(left, segment.out_raw), place + 1
             paid += segment.net_in_raw + segment.fee_raw
             if left == 0:
@@ -229,7 +244,7 @@ class V3Pool:
     def _filled(self, paid: int, out: int, segment: Segment, end_x96: int, down: bool) -> Filled:
         """With the pool as it then stands: on the boundary, with the liquidity behind it, or somewhere before it."""
         crossed, liquidity = segment.crossed, segment.liquidity
-        if end_x96 == segment.end_x96:
+        if end_x96 == segment.end_x96 and segment.liquidity_after is not None:
             bounds, liquidity = (segment.end_tick, segment.end_tick), segment.liquidity_after
             crossed += liquidity != segment.liquidity
         elif end_x96 == segment.start_x96:

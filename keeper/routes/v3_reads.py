@@ -67,7 +67,7 @@ class V3Watch:
             net[index] = signed(words(result, 8, f"{what} tick")[1], 128, f"{what} liquidity at a tick")
         pool, here = None, tick // self.fixed.spacing
         if here // WORD_TICKS in self.words:
-            pool = V3Pool(self.fixed, sqrt_price_x96, (tick, tick), liquidity, self._known(here, shown, net))
+            pool = V3Pool(self.fixed, sqrt_price_x96, (tick, tick), liquidity, self._known(shown, net))
         return pool, self._next(tick, shown)
 
     def _shown(self, results: Sequence[CallResult], what: str) -> list[int]:
@@ -81,15 +81,10 @@ class V3Watch:
                 bits ^= low
         return shown
 
-    def _known(self, here: int, shown: list[int], net: dict[int, int]) -> Ticks:
+    def _known(self, shown: list[int], net: dict[int, int]) -> Ticks:
         low, high = self.words.start * WORD_TICKS, self.words.stop * WORD_TICKS - 1
-        for index in shown:
-            if index not in net and index <= here:
-                low = index + 1
-            elif index not in net:
-                high = min(high, index - 1)
-        inside = tuple(index for index in shown if index in net and low <= index <= high)
-        return Ticks(low, high, {index: net[index] for index in inside}, inside)
+        initialised = {*shown}
+        return Ticks(low, high, {index: each for index, each in net.items() if index in initialised}, tuple(shown))
 
     def _next(self, tick: int, shown: list[int]) -> V3Watch:
         width = WORD_TICKS * self.fixed.spacing
