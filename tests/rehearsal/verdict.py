@@ -81,7 +81,7 @@ class _Judge:
             # Our seconds are not the proxy's: two neighbouring windows may share one.
             self.expect(busiest <= 2 * CALLS_PER_S, f"life {number}: {busiest} requests in a second")
             share = run.limited / sum(run.traffic.by_method.values())
-            self.expect(share < 0.02, f"life {number}: {run.limited} requests above the limit")
+            self.expect(share < self.terms.limited_share, f"life {number}: {run.limited} requests above the limit")
         first, second = self.runs
         lowest = second.traffic.lowest_range
         self.expect(
