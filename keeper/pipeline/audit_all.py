@@ -15,6 +15,7 @@ from keeper.core.errors import Defect
 from keeper.core.units import Address
 from keeper.pipeline.audit import Compared, compare
 from keeper.pipeline.market import Advance, MarketFollower
+from keeper.pipeline.progress import Progress, unwatched
 from keeper.pipeline.tasks import leading_error
 from keeper.pipeline.verify import Verification
 from keeper.ports import Chain
@@ -32,6 +33,12 @@ class UnprovenFollower(MarketFollower[Market, State]):
     """Takes a saved book as it is and proves nothing: what is to be audited must not be mended first."""
 
     proves = False
+
+    async def advance(self, head: BlockRef, progress: Progress = unwatched) -> Advance:
+        """Rows that changed code made doubtful are read again, as a keeper would; those that are plainly wrong stay wrong."""
+        result = await super().advance(head, progress)
+        self.trust.wanted.doubted.difference_update({each.difference.borrower for each in result.mismatches})
+        return result
 
     async def _verify(self, head: BlockRef, result: Advance) -> Verification | None:
         return None

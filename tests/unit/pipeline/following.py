@@ -27,6 +27,7 @@ class Following:
         known: Mapping[int, Sequence[ToyRules]] | None = None,
         first_block: int = 1,
         way: Start = Start.SNAPSHOT,
+        kind: type[MarketFollower[ToyMarket, ToyState]] = MarketFollower,
     ) -> None:
         pool = pool or toy_pool()
         self.world = World(pool)
@@ -35,6 +36,7 @@ class Following:
         self.known = known or {1: [pool.rules]}
         self.first_block = first_block
         self.way = way
+        self.kind = kind
         self.started = False
         self.restart()
 
@@ -44,7 +46,7 @@ class Following:
             return self.first_block
 
         self.chain = ToyChain(self.world, self.faults)
-        self.follower: MarketFollower[ToyMarket, ToyState] = MarketFollower(
+        self.follower: MarketFollower[ToyMarket, ToyState] = self.kind(
             self.chain,
             CHAIN,
             ToyAdapter(self.known),

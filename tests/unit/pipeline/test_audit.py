@@ -14,6 +14,7 @@ from keeper.core.errors import ChainError, MarketError, RpcTimeout
 from keeper.core.lending import Side
 from keeper.core.units import Address
 from keeper.pipeline import audit, repair
+from keeper.pipeline.audit_all import UnprovenFollower, audit_all
 from keeper.pipeline.trust import BLIND_AFTER_STEPS
 from tests.scenario.scene import DAI, USDC, WETH, accrues, borrower, moves, opens, pool_address
 from tests.toy_world import BLOCK_S, Action, Draft
@@ -166,6 +167,24 @@ async def test_a_log_that_moves_more_than_the_book_has_is_a_mismatch_and_no_end(
     result = await following.head()
     assert result.verified is not None and result.mismatches == []
     following.assert_book_is_true()
+
+
+async def test_what_is_audited_as_a_whole_is_not_mended_first() -> None:
+    """`keeper audit` follows a saved book to the head: a row found wrong on the way is a difference that it must show."""
+    following = Following()
+    await following.head(opens(FIRST, {WETH: 1}, {USDC: 100}), opens(SECOND, {WETH: 2}, {DAI: 50}))
+    following.world.mine(owes(FIRST, USDC, 250 * 10**6))
+    following.world.mine(moves(FIRST, Side.DEBT, USDC, -200))
+    following.kind = UnprovenFollower
+    following.restart()
+    result = await following.see()
+    assert [each.difference.borrower for each in result.mismatches] == [FIRST]
+    assert not following.follower.is_reading
+    found = await audit_all(following.follower, following.chain, lambda done, total: None)
+    named = [each for each in found.differences if each.borrower is not None]
+    assert [(each.what, each.borrower, each.ours, each.chain) for each in named] == [
+        ("debt_scaled", FIRST, 100 * 10**6, 50 * 10**6)
+    ]
 
 
 async def test_a_row_that_an_order_cast_doubt_on_is_told_when_it_was_wrong() -> None:
