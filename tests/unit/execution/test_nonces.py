@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.errors import Refused
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.units import Hash32
-from keeper.execution.nonces import HELD, check_borrower, free_nonces
+from keeper.execution.nonces import HELD, Overdue, Remedy, check_borrower, free_nonces, overdue
 from tests.unit.execution.fakes import BORROWER, CHAIN_ID, OTHER_BORROWER, signer
 
 
@@ -92,3 +92,12 @@ def test_other_borrowers_and_the_attempt_itself_do_not_matter() -> None:
     open_ = [intent(6, SENT, borrower=OTHER_BORROWER), intent(7, SENT, attempt="2-b0")]
     check_borrower(8, "2-b0", BORROWER, open_)
     assert next_nonce(6, open_) == 8
+
+
+def test_nothing_is_replaced_above_a_nonce_that_is_undecided() -> None:
+    """Until the node has counted it: then it is used, whatever our own transaction there came to."""
+    undecided, waiting = intent(7, IntentStatus.UNKNOWN), intent(8, SENT)
+    assert overdue(7, [undecided, waiting], 100, 5) == []
+    assert overdue(8, [undecided, waiting], 100, 5) == [
+        Overdue(8, Remedy.CANCEL, (waiting,), "not mined since block 1")
+    ]

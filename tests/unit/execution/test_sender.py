@@ -137,6 +137,19 @@ async def test_a_nonce_that_was_taken_up_meanwhile_is_not_replaced() -> None:
     assert len(node.sends) == len(store.rows) == 1
 
 
+async def test_lost_bytes_that_are_refused_when_sent_again_stay_lost() -> None:
+    """They may have reached another node: their nonce is not given to anybody else's order beside them."""
+    node, store = MemoryNode(answer=RpcTimeout(""), swallow=True), MemoryIntents()
+    sender, sent = await sent_on(node, store)
+    for number in (1, 4):
+        await sender.following.follow(sent, head(number))
+    [lost] = sender.following.open_at(0)
+    node.answer = RpcFailure(-32000, "insufficient funds for gas")
+    assert (await sender.resend(lost)).answer is Answer.REFUSED
+    assert store.statuses() == [(0, "lost")]
+    assert node.sends == [lost.raw_transaction] * 2
+
+
 async def test_a_transaction_dropped_from_the_mempool_is_lost_and_one_that_is_back_is_sent() -> None:
     node, store = MemoryNode(), MemoryIntents()
     sender, sent = await sent_on(node, store)
