@@ -6,9 +6,15 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
+from keeper.app.transactions import replace_transaction
+from keeper.core.errors import ConfigError, Refused
+from keeper.core.order import SentTransaction
 from keeper.core.units import to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
+from keeper.execution.nonces import Remedy
 from tests.devnet.chain_facts import mined_by, nonce
 from tests.devnet.keeping import keeping
 
@@ -36,22 +42,27 @@ async def test_what_waits_is_listed_sped_up_and_cancelled(bed36: Bed, tmp_path: 
     waiting = [row for row in json.loads(await listed("--json")) if row["nonce"] >= first]
     assert {row["status"] for row in waiting} <= {"sent", "intended"}
     assert to_hex(keeper) == waiting[0]["signer"].lower()
-    assert waiting[0]["transaction_hash"] in (await listed()).replace("\n", "").replace(" ", "")
+    table = await listed()
+    assert all(f" {row['nonce']} " in f" {table}" for row in waiting)
 
-    sped_up = await kept.run("tx", "speedup", str(first), "--config", str(kept.config))
-    assert sped_up.code == 0, sped_up.err
-    assert f"nonce {first}: 0x" in sped_up.out
+    settings = kept.settings(mode="live")
+    sped_up = (await replace_transaction(settings, None, first, Remedy.SPEED_UP)).sent
+    assert isinstance(sped_up, SentTransaction)
     cancelled = await kept.run("tx", "cancel", str(first + 1), "--config", str(kept.config))
     assert cancelled.code == 0, cancelled.err
-    nothing = await kept.run("tx", "cancel", str(first + 500), "--config", str(kept.config))
-    assert nothing.error_line.startswith(f"keeper: nothing of this keeper is open at nonce {first + 500}")
-    dry = await kept.run("tx", "cancel", str(first), "--config", str(kept.write(mode="dry")))
-    assert (dry.code, 'mode = "live"' in dry.error_line) == (2, True)
+    assert f"nonce {first + 1}: 0x" in cancelled.out
+    with pytest.raises(Refused, match=f"nothing of this keeper is open at nonce {first + 500}"):
+        await replace_transaction(settings, "devnet", first + 500, Remedy.CANCEL)
+    with pytest.raises(ConfigError, match='needs mode = "live"'):
+        await replace_transaction(kept.settings(mode="dry"), None, first, Remedy.CANCEL)
+    with pytest.raises(ConfigError, match="--chain elsewhere: the configuration has devnet"):
+        await replace_transaction(settings, "elsewhere", first, Remedy.CANCEL)
 
     await bed36.chain.mine(1, seconds=1)
     of_first, of_second, *_ = [each for each in await mined_by(bed36, keeper, 0) if each.nonce >= first]
-    assert of_first.hash in sped_up.out
+    assert of_first.hash == to_hex(sped_up.transaction_hash or b"")
     assert (of_second.to, of_second.selector) == (keeper, "0x")
+    assert of_second.hash in cancelled.out
     replaced = kept.events("replaced")
     assert [(row.fields["nonce"], row.fields["remedy"]) for row in replaced] == [
         (first, "speed_up"),
