@@ -15,9 +15,9 @@ from tests.protocols.onchain import LONG, cases
 from tests.routes.states import ADAPTER, WINDOW, Drawn, draw
 from tests.unit.protocols.aave_v3.builders import LIQUIDATOR
 
-STATES = cases(100, 400)
-SIZES = 100 if LONG else 10
-SPLITS = 24 if LONG else 8
+STATES = cases(50, 300)
+SIZES = 30 if LONG else 10
+SPLITS = 16 if LONG else 8
 ENDS = WINDOW.earliest_s, WINDOW.latest_s
 
 
