@@ -190,6 +190,31 @@ async def test_a_clock_that_is_far_behind_hides_no_old_head(slow_s: float, reaso
     assert scene.reason(FIRST) == reason
 
 
+async def test_an_order_whose_window_is_over_once_it_is_simulated_does_not_leave() -> None:
+    """The head is young enough to decide on; what was planned on it is not, by the time the node has answered."""
+    scene = Scene()
+    await scene.head(opens(FIRST, {WETH: 10}, {USDC: 15_000}))
+    steady_s = [0.0]
+    scene.loop.age.steady_s = lambda: steady_s[0]
+    simulate = scene.simulator.simulate
+
+    async def slowly(
+        orders: Sequence[Order], block: BlockRef, timestamp_s: int, before: Sequence[Order] = ()
+    ) -> Sequence[Simulation | Skip]:
+        steady_s[0] += 50.0
+        return await simulate(orders, block, timestamp_s, before)
+
+    scene.simulator.simulate = slowly  # type: ignore[method-assign]
+    await scene.head(price(WETH, 1_800))
+    stands = scene.standing(FIRST)
+    assert stands is not None
+    assert (stands.reason, stands.detail) == ("stale_head", "judging this head took 50 s")
+    assert scene.submitted == []
+    scene.simulator.simulate = simulate  # type: ignore[method-assign]
+    await scene.head()
+    assert scene.reason(FIRST) == ORDERED
+
+
 # -- simulations -----------------------------------------------------------------------------------------------------
 
 
