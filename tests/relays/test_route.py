@@ -228,6 +228,17 @@ async def test_what_relays_drop_is_offered_again_then_lost_and_its_nonce_taken_a
         assert {hashes(txs)[-1] for _, txs in relay.bundles} == {hash_of(again)}
 
 
+async def test_what_is_on_offer_for_long_is_not_lost_meanwhile() -> None:
+    """A node that does not know it for some blocks would have it lost; it never had it to begin with."""
+    async with setting([LocalRelay("drops")], RelayTerms(6, then_public=False)) as here:
+        sent = await here.sender.send(sending(), head(1))
+        for number in range(2, 7):
+            await here.at(number)
+            assert await here.status(hash_of(sent), number) is IntentStatus.SENT
+        await here.at(7)
+        assert await here.status(hash_of(sent), 7) is IntentStatus.LOST
+
+
 async def test_what_was_mined_is_offered_no_more_nor_put_below_others() -> None:
     relay = LocalRelay()
     async with setting([relay], RelayTerms(5, then_public=False)) as here:

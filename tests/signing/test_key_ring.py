@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
 
 from keeper.app.keys import KeyRing
+from keeper.app.relays import private_route
 from keeper.core.errors import ConfigError, RpcUnreachable
-from keeper.core.units import to_hex
+from keeper.core.events import Event
+from keeper.core.standing import Standing
+from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.execution.signing.envelope import decode_signed
+from keeper.settings import Chain
 from keeper.settings.relays import Relays
 from keeper.settings.signing import Signer
 from keeper.telemetry.redact import Redactor
@@ -105,3 +111,43 @@ async def test_the_reputation_key_is_unlocked_once_and_its_relays_masked(
     assert key.address == ADDRESS
     assert KEY.hex() not in repr(key) + str(key.headers(b"{}"))
     assert CANARY not in redactor.clean(f"asked https://relay/{CANARY}")
+
+
+async def test_relays_are_not_told_the_signers_own_key(tmp_path: Path, ring: KeyRing) -> None:
+    """By what the keystores hold, whatever their names say."""
+    signing = by_keystore(tmp_path)
+    relays = {"urls": "http://127.0.0.1:1", "keystore": signing.keystore, "password_file": signing.password_file}
+    chain = Chain.model_validate(
+        {"rpc_url": "http://127.0.0.1:1", "addresses_provider": OTHER_ADDRESS, "relays": relays}
+    )
+    async with AsyncExitStack() as stack:
+        with pytest.raises(
+            ConfigError, match=f"chains.devnet.relays.keystore holds the signer's own key {to_hex(ADDRESS)}"
+        ):
+            await private_route("devnet", chain, ring, ADDRESS, Nowhere(), Untold(), stack, 1)
+        other = address_from_hex(OTHER_ADDRESS)
+        assert await private_route("devnet", chain, ring, other, Nowhere(), Untold(), stack, 1) is not None
+        without = chain.model_copy(update={"relays": None})
+        assert await private_route("devnet", without, ring, ADDRESS, Nowhere(), Untold(), stack, 1) is None
+
+
+class Nowhere:
+    """No node."""
+
+    async def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        raise AssertionError(method)
+
+    async def batch(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Any]:
+        raise AssertionError(entries)
+
+
+class Untold:
+    """A journal that is not written."""
+
+    async def record(self, events: Sequence[Event]) -> None:
+        raise AssertionError(events)
+
+    async def record_standing(
+        self, chain: str, market: Address, block_number: int, standing: Mapping[Address, Standing]
+    ) -> None:
+        raise AssertionError(chain)
