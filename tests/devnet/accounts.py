@@ -35,6 +35,7 @@ async def money_of(bed: Bed, kept: Keeping) -> Money:
 async def assert_adds_up(bed: Bed, kept: Keeping, before: Money) -> Mapping[str, Any]:
     """The money before, and the report, are the money now: every token and the native coin, to the wei; and no rail was passed
     on the way. Returns the report."""
+    assert "sent" not in kept.intents().values(), "what may still be mined is in no report"
     ended = await kept.run("report", "--format", "json", "--store", str(kept.store))
     assert ended.code == 0, ended.err
     told: Mapping[str, Any] = json.loads(ended.out)
