@@ -17,12 +17,16 @@ PREMIUM_UNITS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class AssetPrice:
-    """What an asset is worth at one block."""
+    """What an asset is worth at one block. Raises ValueError for a price that is none: such an asset has no `AssetPrice`."""
 
     price_base: int
     """Of one whole token, in base currency."""
     unit_raw: int
     """Raw units of one whole token."""
+
+    def __post_init__(self) -> None:
+        if self.price_base <= 0 or self.unit_raw <= 0:
+            raise ValueError(f"{self.price_base} base for {self.unit_raw} units is no price")
 
     def base_floor(self, amount_raw: int) -> int:
         return mul_div_floor(amount_raw, self.price_base, self.unit_raw)

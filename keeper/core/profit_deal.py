@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from keeper.core.executor import MOST_SWAPS
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, PlannedCall
 from keeper.core.profit_costs import AssetPrice, Costs, Earnings
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange, Path
 from keeper.core.slippage_route import route_of_purchase, route_of_sale
-from keeper.core.slippage_split import best_purchase, best_sale
+from keeper.core.slippage_split import MOST_LEGS, best_purchase, best_sale
 from keeper.core.swap import Filled, Route, Selling, Wish
 from keeper.core.units import Address
 
+_MOST_HOPS = 2
 POOLS = "pools"
 """The venue whose quotes are computed from what the pinned batch reads."""
 
@@ -39,7 +41,7 @@ class Deal:
     debt_asset: Address
     calls: tuple[PlannedCall, ...]
     routes: tuple[Route, ...]
-    """One for each collateral asset, in the order of the calls."""
+    """One for each collateral asset, in the order in which they are sold."""
     borrowed_raw: int
     earnings: Earnings
 
@@ -145,13 +147,16 @@ def _deal(
     price = terms.prices[debt_asset]
     gas_price_wad = terms.costs.gas_price_wad(price)
     sold: list[_Sold] = []
-    for collateral, amount_raw in received.items():
+    # As many as the executor takes in one transaction.
+    most_legs = min(MOST_LEGS, MOST_SWAPS // (_MOST_HOPS * len(received)))
+    # What another route may lead through is sold first: the executor could not tell it from what that route brings in.
+    for collateral, amount_raw in sorted(received.items(), key=lambda item: item[0] not in exchange.through):
         cover_raw = repaid_raw + premium_raw if terms.selling is Selling.COVER and len(received) == 1 else None
         route = quoted.get((collateral, debt_asset))
         if route is not None:
             one = _elsewhere(route, amount_raw)
         else:
-            one = _sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, cover_raw)
+            one = _sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, most_legs, cover_raw)
         if one is None:
             detail = f"{amount_raw} of 0x{collateral.hex()} for 0x{debt_asset.hex()}: no venue takes it"
             return Skip(Reason.NO_ROUTE, detail, plan.verdict)
@@ -186,7 +191,8 @@ def _sell(
     debt_asset: Address,
     amount_raw: int,
     gas_price_wad: int,
-    cover_raw: int | None = None,
+    most_legs: int,
+    cover_raw: int | None,
 ) -> _Sold | None:
     """What an amount of collateral brings: all of it sold, or so much of it that `cover_raw` of the debt asset comes out where
     that is given and can be, or none. None where the pools do not take it."""
@@ -200,7 +206,7 @@ def _sell(
         covered = _covered(terms, paths, collateral, debt_asset, amount_raw, cover_raw)
         if covered is not None:
             return covered
-    sale = best_sale(paths, amount_raw, gas_price_wad)
+    sale = best_sale(paths, amount_raw, gas_price_wad, most_legs)
     if sale is None:
         return None
     route = route_of_sale(POOLS, collateral, debt_asset, sale, terms.slippage)

@@ -79,7 +79,15 @@ class Splitting:
     """Sales of amounts up to `most_in_raw` over some paths: what was asked for, or what all of them together take if that is
     less."""
 
-    def __init__(self, paths: Sequence[Path], asked_raw: int, gas_price_out_wad: int, parts: int = PARTS) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        asked_raw: int,
+        gas_price_out_wad: int,
+        parts: int = PARTS,
+        most_legs: int = MOST_LEGS,
+    ) -> None:
+        self._most_legs = most_legs
         self._room = tuple(_room_raw(path, asked_raw) for path in paths)
         self.asked_raw = asked_raw
         self.most_in_raw = min(asked_raw, sum(self._room))
@@ -182,7 +190,7 @@ class Splitting:
             able = [(leg.amount_out_raw, -place) for place, leg in enumerate(sold) if leg is not None]
             ranked = [-place for _, place in sorted(able, reverse=True)]
             begun: list[tuple[int, ...]] = [()]
-            for _ in range(MOST_LEGS):
+            for _ in range(self._most_legs):
                 begun = [(*chosen, place) for chosen in begun for place in self._partners(chosen, ranked)]
                 found |= dict.fromkeys(tuple(sorted(chosen)) for chosen in begun)
         return list(found)
@@ -256,9 +264,13 @@ def _legs(paths: Sequence[Path], shares: Sequence[int]) -> list[Leg | None] | No
     return legs
 
 
-def best_sale(paths: Sequence[Path], amount_in_raw: int, gas_price_out_wad: int) -> Sale | None:
+def best_sale(
+    paths: Sequence[Path], amount_in_raw: int, gas_price_out_wad: int, most_legs: int = MOST_LEGS
+) -> Sale | None:
     """The amount sold so that most is left once the gas is paid; None where no set of paths takes all of it."""
-    return Splitting(paths, amount_in_raw, gas_price_out_wad).best() if amount_in_raw > 0 else None
+    if amount_in_raw <= 0 or most_legs < 1:
+        return None
+    return Splitting(paths, amount_in_raw, gas_price_out_wad, most_legs=most_legs).best()
 
 
 def best_purchase(paths: Sequence[Path], amount_out_raw: int, gas_price_in_wad: int) -> Leg | None:

@@ -29,6 +29,7 @@ class PoolsVenue:
         self._reads = PoolReads((), ())
 
     def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
+        self.exchange = Exchange(())  # what an earlier block showed is no quote for this one
         self._reads = self.pools.encode(wanted)
         return self._reads.calls
 

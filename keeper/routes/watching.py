@@ -40,13 +40,19 @@ class WatchedPools:
         """Pools left out of the last exchange because of what they answered, one line each."""
 
     def discover(self, ends: Collection[Address]) -> Reads[None]:
-        """Find the pools between any two of `ends`, directly or through one other token, and read them until they are known.
-        Raises `QuoteError` when a factory answers nonsense; what was known before is then kept."""
+        """Find the pools between any two of `ends`, directly or through one other token. Raises `QuoteError` when a factory
+        answers nonsense; what was known before is then kept."""
         found = yield from discover_pools(self._factories, ends, self._through)
         self._watches = {watch.address: self._watches.get(watch.address, watch) for watch in found}
+
+    def warm(self, wanted: Collection[Couple]) -> Reads[Exchange]:
+        """The exchange at once, in a few batches of one block, for couples that were not wanted before. Heads would get there
+        too: the third batch that wants a pool knows all of it."""
+        exchange = Exchange(())
         for _ in range(_ROUNDS):
-            reads = self._reads_of(tuple(self._watches.values()))
-            self.decode(reads, (yield reads.calls))
+            reads = self.encode(wanted)
+            exchange = self.decode(reads, (yield reads.calls))
+        return exchange
 
     @property
     def pools(self) -> tuple[Address, ...]:

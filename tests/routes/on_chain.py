@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from keeper.chain.blocks import read_header
@@ -34,7 +35,9 @@ class Following:
     async def discover(self) -> None:
         reads = PinnedReads(self.bed.chain.rpc)
         head = await read_header(self.bed.chain.rpc, "latest")
-        await reads.drive(self.pools.discover([self.token(symbol) for symbol in self.symbols]), head)
+        tokens = [self.token(symbol) for symbol in self.symbols]
+        await reads.drive(self.pools.discover(tokens), head)
+        await reads.drive(self.pools.warm(list(combinations(tokens, 2))), head)
 
     async def look(self, *wanted: tuple[str, str]) -> Exchange:
         couples = [(self.token(first), self.token(second)) for first, second in wanted]

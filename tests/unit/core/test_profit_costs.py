@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
+import pytest
+
 from keeper.core.profit_costs import AssetPrice, Costs, Earnings
 from keeper.core.units import WAD, Address
 
@@ -76,3 +78,9 @@ def test_the_price_of_gas_in_an_asset_is_rounded_up() -> None:
     assert COSTS.gas_price_wad(USDC) == 20 * WAD
     odd = Costs(1, 1, 1, 0, 0, WETH)
     assert odd.gas_price_wad(USDC) == 2 * 10**9  # 1 wei is 2e-9 raw units
+
+
+@pytest.mark.parametrize("price_base, unit_raw", [(0, 1), (-1, 1), (1, 0)])
+def test_no_price_is_no_asset_price(price_base: int, unit_raw: int) -> None:
+    with pytest.raises(ValueError, match="is no price"):
+        AssetPrice(price_base, unit_raw)

@@ -54,6 +54,13 @@ def test_gas_decides_how_many_legs_there_are() -> None:
     assert dear is not None and len(dear.legs) == 1
 
 
+def test_there_are_no_more_legs_than_asked_for() -> None:
+    exchange = Exchange(tuple(pair(number, A, B, 10**24) for number in range(1, 6)))
+    legs = [best_sale(exchange.paths(A, B), 10**22, 0, most) for most in range(4)]
+    assert legs[0] is None
+    assert [len(sale.legs) for sale in legs[1:] if sale is not None] == [1, 2, 3]
+
+
 def test_paths_of_one_split_share_no_pool() -> None:
     pools = (pair(1, A, WAY, 10**22), pair(2, WAY, B, 10**22), pair(3, A, B, 10**21), pair(4, A, WAY, 10**22))
     exchange = Exchange(pools, (WAY,))
