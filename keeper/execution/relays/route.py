@@ -60,7 +60,7 @@ class _Held:
     since_block: int
     before: bytes | None
     """Somebody else's transaction that must stand right before it."""
-    taken_by: set[str] = field(default_factory=set)
+    taken_by: set[Relay] = field(default_factory=set)
 
 
 class PrivateRoute:
@@ -78,7 +78,7 @@ class PrivateRoute:
         self._held: dict[int, _Held] = {}
         """By nonce."""
         self._behind: dict[Call, bytes] = {}
-        self._said: dict[str, str] = {}
+        self._said: dict[Relay, str] = {}
         """What was told of each relay last; forgotten once it does its part."""
 
     async def __aenter__(self) -> PrivateRoute:
@@ -156,7 +156,7 @@ class PrivateRoute:
         return [
             relay
             for relay in self._relays
-            if relay.method is RelayMethod.BUNDLE or (held.before is None and relay.label not in held.taken_by)
+            if relay.method is RelayMethod.BUNDLE or (held.before is None and relay not in held.taken_by)
         ]
 
     async def _offer(self, relay: Relay, held: _Held) -> Offered:
@@ -166,10 +166,10 @@ class PrivateRoute:
         last_block = held.since_block + self._terms.for_blocks
         offered = await relay.offer(bundle, self._head_number + 1, last_block)
         if offered.answer is Answer.ACCEPTED:
-            held.taken_by.add(relay.label)
-            self._said.pop(relay.label, None)
-        elif self._said.get(relay.label) != offered.detail:
-            self._said[relay.label] = offered.detail
+            held.taken_by.add(relay)
+            self._said.pop(relay, None)
+        elif self._said.get(relay) != offered.detail:
+            self._said[relay] = offered.detail
             await self._told(offered.detail)
         return offered
 
