@@ -302,6 +302,21 @@ class ToyAdapter:
     def spender(self, market: ToyMarket) -> Address:
         return market.pool
 
+    def debt_token(self, market: ToyMarket, debt_id: int) -> Address:
+        return market.pool
+
+    def encode_flash_premium(self, market: ToyMarket) -> Call:
+        return Call(market.pool, ask("premium"))
+
+    def decode_flash_premium(self, market: ToyMarket, result: CallResult) -> int:
+        return int.from_bytes(result.returndata)
+
+    def loanable_raw(self, state: ToyState, asset: Address) -> int | None:
+        return None
+
+    def decode_flash_premiums(self, market: ToyMarket, logs: Sequence[Log]) -> Mapping[Address, int]:
+        return {}
+
     def decode_liquidation(
         self, market: ToyMarket, logs: Sequence[Log], borrower: Address
     ) -> Sequence[LiquidationEvent]:

@@ -21,6 +21,7 @@ from keeper.core.book_events import (
     MarketChanged,
     Side,
 )
+from keeper.core.flash import FlashLender
 from keeper.core.outcome import Skip
 from keeper.core.prices import PriceFeeds
 from keeper.core.screening import ScreenColumn, ScreenTerms
@@ -171,7 +172,7 @@ State = TypeVar("State")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-class LendingAdapter(Protocol[Market, State]):
+class LendingAdapter(FlashLender[Market, State], Protocol[Market, State]):
     """One lending protocol, sans I/O. `Market` is what discovery found (fixed until `MarketChanged`); `State` is what
     one block adds (indexes, rates, prices, liquidity). Both are the adapter's own immutable types.
 

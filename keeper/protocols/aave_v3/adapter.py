@@ -30,6 +30,7 @@ from keeper.protocols.aave_v3 import (
     decode,
     discovery,
     feeds,
+    flash,
     liquidation,
     reads,
     reverts,
@@ -257,6 +258,21 @@ class AaveV3:
 
     def spender(self, market: Market) -> Address:
         return market.pool
+
+    def debt_token(self, market: Market, debt_id: int) -> Address:
+        return market.by_id[debt_id].variable_debt_token
+
+    def encode_flash_premium(self, market: Market) -> Call:
+        return flash.encode_premium(market)
+
+    def decode_flash_premium(self, market: Market, result: CallResult) -> int:
+        return flash.decode_premium(result)
+
+    def loanable_raw(self, state: State, asset: Address) -> int | None:
+        return flash.loanable_raw(state, asset)
+
+    def decode_flash_premiums(self, market: Market, logs: Sequence[Log]) -> Mapping[Address, int]:
+        return flash.decode_premiums(market, logs)
 
     def estimated_gas(self, position: Position) -> int:
         reserves = position.collateral_enabled | position.debt_scaled.keys()
