@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.core.executor import Loan, LoanSource
+from keeper.core.executor import MOST_SWAPS, Loan, LoanSource
 from keeper.core.objective import MaxProfit, Restore, Solvency, choose, choose_plan
 from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.profit_deal import Dealt, Terms, dealt, wishes_of
@@ -162,3 +162,26 @@ def test_a_route_of_another_venue_takes_the_place_of_the_pools() -> None:
     more = replace(quoted[wish.token_in, wish.token_out], amount_in_raw=wish.most_in_raw + 1)
     refused = dealt(found.plan, bare, quoted | {(wish.token_in, wish.token_out): more})
     assert isinstance(refused, Skip) and refused.reason is Reason.NO_ROUTE
+
+
+def test_several_collaterals_of_one_transaction_fit_into_it() -> None:
+    rng = random.Random("several collaterals")
+    while True:
+        one = draw(rng)
+        plans = one.planner().plan(one.position)
+        if isinstance(plans, Skip) or len({call.pair.collateral_asset for call in plans[0].calls}) < 2:
+            continue
+        assets = [call.pair.collateral_asset for call in plans[0].calls]
+        # As if routes of the first collateral led through the second.
+        through = (assets[-1], *one.terms.exchange.through)
+        terms = replace(one.terms, exchange=replace(one.terms.exchange, through=through))
+        found = choose_plan(Restore(-UINT256_MAX), plans[:1], terms)
+        if isinstance(found, Dealt) and len(found.deals[0].routes) > 1:
+            break
+    deal = found.deals[0]
+    assert deal.routes[0].token_in == assets[-1]
+    assert sum(len(route.steps) for route in deal.routes) <= MOST_SWAPS
+    pools = [step.venue for route in deal.routes for step in route.steps]
+    again = choose_plan(Restore(-UINT256_MAX), plans[:1], terms)
+    assert again == found, "the same arguments give the same answer"
+    assert len(pools) >= 2 and deal.earnings.proceeds_raw == sum(route.amount_out_raw for route in deal.routes)
