@@ -83,6 +83,8 @@ class ChainLoop:
         self._started: set[Address] = set()
         self._turn: Turn | None = None
         """Of the head handled last, once it was acted on to its end."""
+        self._spending = asyncio.Lock()
+        """Held by whoever decides what is spent: two at a time would count on the same money."""
         self._block_s = USUAL_BLOCK_S
         """How far apart the last blocks were."""
         self._stops = Stops(name, journal)
@@ -259,16 +261,17 @@ class ChainLoop:
         """Orders right behind a pending transaction, for the block after the head handled last, of what is left to spend at
         it; while no head is being handled. Whoever needs more than one call waits until the transaction is mined."""
         raw = await raw_of(transaction.hash)
-        turn = self._turn
-        if raw is None or turn is None or not self.calm.is_set() or turn.moment.head != desk.follower.applied:
-            return []
-        if self._rails.paused is not None or desk.follower.verified is None or desk.market in self.stopped:
-            return []
-        moment = replace(turn.moment, busy=self._submitter.open_borrowers())
-        behind = turn.behind_of(Behind(transaction, raw), moment)
-        chosen = [found for each in prepared.values() if (found := self._behind_one(desk, each, moment)) is not None]
-        await self._actor.act_behind(chosen[:LARGEST_WAVE], behind)
-        return [self.open[key] for key in behind.ordered if key in self.open]
+        async with self._spending:
+            turn = self._turn
+            if raw is None or turn is None or not self.calm.is_set() or turn.moment.head != desk.follower.applied:
+                return []
+            if self._rails.paused is not None or desk.follower.verified is None or desk.market in self.stopped:
+                return []
+            moment = replace(turn.moment, busy=self._submitter.open_borrowers())
+            behind = turn.behind_of(Behind(transaction, raw), moment)
+            found = [self._behind_one(desk, each, moment) for each in prepared.values()]
+            await self._actor.act_behind([each for each in found if each is not None][:LARGEST_WAVE], behind)
+            return [self.open[key] for key in behind.ordered if key in self.open]
 
     def _behind_one(self, desk: Desk, prepared: Prepared, moment: Moment) -> tuple[Sick, Candidate] | None:
         borrower = prepared.position.borrower
@@ -295,9 +298,10 @@ class ChainLoop:
         if means is None:
             return None
         try:
-            moment = Moment(head, now_s, means.fees, self._submitter.open_borrowers())
-            turn = Turn(moment, await self._budget(ready, head, means, moment), result)
-            await self._actor.act(ready, turn)
+            async with self._spending:
+                moment = Moment(head, now_s, means.fees, self._submitter.open_borrowers())
+                turn = Turn(moment, await self._budget(ready, head, means, moment), result)
+                await self._actor.act(ready, turn)
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return None
