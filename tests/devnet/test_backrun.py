@@ -202,3 +202,40 @@ async def test_a_node_that_gives_other_bytes_is_not_believed(
         monkeypatch.setattr(here.updating.ground.rpc, "request", lying)
         with pytest.raises(ChainError, match="not those of its hash"):
             await client.raw(pending.hash)
+
+
+async def test_a_head_waits_with_its_orders_for_those_behind_an_update(
+    bed36: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both count on what is left to spend, and on who has no order yet."""
+    async with backrunning(bed36, tmp_path, monkeypatch) as here:
+        loop, order = here.updating.loop, list[str]()
+        begun, may_end = asyncio.Event(), asyncio.Event()
+        act, act_behind = loop._actor.act, loop._actor.act_behind
+
+        async def acted(*args: Any) -> None:
+            order.append("head")
+            await act(*args)
+
+        async def acted_behind(*args: Any) -> None:
+            begun.set()
+            await may_end.wait()
+            await act_behind(*args)
+            order.append("behind")
+
+        monkeypatch.setattr(loop._actor, "act", acted)
+        monkeypatch.setattr(loop._actor, "act_behind", acted_behind)
+        _, pending = await here.update()
+        before = loop.head
+        async with asyncio.TaskGroup() as group:
+            group.create_task(here.updating.prepare(pending))
+            await begun.wait()
+            head = group.create_task(here.updating.next_head())
+            while loop.head == before or loop.desks[0].follower.applied != loop.head:
+                await asyncio.sleep(0.05)
+            assert order == []
+            may_end.set()
+        assert order == ["behind", "head"]
+        ordered = [submission.order.borrower for submission in head.result().submitted]
+        assert ordered
+        assert len(ordered) == len(set(ordered)), "nobody has two orders"
