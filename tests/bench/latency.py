@@ -27,7 +27,7 @@ from tests.bench.measure import record, say
 
 BORROWERS = int(os.environ.get("BENCH_BORROWERS", "4000"))
 SICK = BORROWERS // 20
-ROUNDS = 7
+ROUNDS = 4
 ADDED_S = 0.02
 MOST_HEADS = 100
 
