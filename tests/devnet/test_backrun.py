@@ -231,7 +231,7 @@ async def test_a_head_waits_with_its_orders_for_those_behind_an_update(
             group.create_task(here.updating.prepare(pending))
             await begun.wait()
             head = group.create_task(here.updating.next_head())
-            while loop.head == before or loop.desks[0].follower.applied != loop.head:
+            while loop.head == before or loop.desks[0].follower.applied != loop.head:  # noqa: ASYNC110  # what is looked at has no event
                 await asyncio.sleep(0.05)
             assert order == []
             may_end.set()
