@@ -99,8 +99,11 @@ class Allowances:
         return [AllowanceSet(*key, bound_raw) for key, (_, bound_raw) in first.items() if key not in wanted]
 
     def _waiting(self) -> bool:
-        """Whether something of the signer may still be mined. A lost one holds no nonce: the next one takes it."""
-        return any(intent.status is not IntentStatus.LOST for intent in self.sender.following.open_intents)
+        """Whether something of the signer may still be mined as things are. Nothing is above a lost one: the next one takes its
+        nonce."""
+        may_be_mined = self.sender.following.may_be_mined
+        lowest = min((intent.nonce for intent in may_be_mined), default=None)
+        return any(intent.nonce == lowest and intent.status is not IntentStatus.LOST for intent in may_be_mined)
 
     async def _close(self, head: BlockRef) -> None:
         for followed in await self.sender.following.follow_open(head):

@@ -19,7 +19,20 @@ from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Order
 from keeper.core.outcome import Reason, Skip
 from keeper.core.pauses import EVERYBODY, KILL_FILE, Pause, Scope, StandingPause, words
-from keeper.core.rails import DAY_S, NOTHING, Limit, Limits, Spent, Trip, added, judge, judge_prices, spent_by, tripped, whole
+from keeper.core.rails import (
+    DAY_S,
+    NOTHING,
+    Limit,
+    Limits,
+    Spent,
+    Trip,
+    added,
+    judge,
+    judge_prices,
+    spent_by,
+    tripped,
+    whole,
+)
 from keeper.core.spending import Spending
 from keeper.core.units import Address
 from keeper.ports import Journal, Ledger, Pauses
