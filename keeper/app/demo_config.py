@@ -40,8 +40,10 @@ store = {_toml_text(store.resolve())}
 health_port = 0
 log_level = "error"
 log_format = "console"
+rails = {_UNLIMITED}
 
 [chains.devnet]
+rails = {_UNLIMITED}
 rpc_url = "{bed.url}"
 addresses_provider = "{to_hex(bed.deployment.addresses_provider)}"
 chain_id = {bed.deployment.chain_id}
@@ -55,6 +57,11 @@ poll_s = {POLL_S}
 keystore = {_toml_text(account.keystore)}
 password_file = {_toml_text(account.password_file)}
 """
+
+
+_OFF = '{ per_transaction = "off", per_hour = "off", per_day = "off" }'
+_UNLIMITED = f"{{ notional = {_OFF}, loss = {_OFF} }}"
+"""The demo's borrowers owe millions, and its prices fall by a tenth from block to block: no market for limits of every day."""
 
 
 def _toml_text(path: Path) -> str:

@@ -325,7 +325,7 @@ class Actor:
     def _refused(self, sick: Sick, order: Order, error: Refused, turn: Turn) -> Event | None:
         """None where the pause that came between was told already, or will be."""
         if isinstance(error, Paused):
-            self._drop(sick, order, Skip(Reason.PAUSED, str(error), order.plan.verdict), turn)
+            self._drop(sick, order, Skip(Reason.PAUSED, str(error)), turn)
             return None
         skip = Skip(Reason.RESERVED, f"nothing was sent: {error}", order.plan.verdict)
         self._drop(sick, order, skip, turn)

@@ -178,6 +178,8 @@ class Rails:
         if isinstance(answer, tuple):
             await self._pause(*answer, head)
             answer = Skip(Reason.PAUSED, self.paused or "")
+        if answer is not None and answer.reason is Reason.PAUSED:
+            return answer  # in the same words as for those who are not even planned
         if answer is not None:
             return replace(answer, verdict=order.plan.verdict)
         self._purse.reserve(self._me, order.attempt, whole(order.stakes))

@@ -37,9 +37,9 @@ class Notional(BaseModel):
 
     model_config = TABLE
 
-    per_transaction: Bound = Decimal(1_000_000)
-    per_hour: Bound = Decimal(5_000_000)
-    per_day: Bound = Decimal(20_000_000)
+    per_transaction: Bound = Decimal(5_000_000)
+    per_hour: Bound = Decimal(20_000_000)
+    per_day: Bound = Decimal(50_000_000)
 
 
 class Loss(BaseModel):
@@ -47,9 +47,9 @@ class Loss(BaseModel):
 
     model_config = TABLE
 
-    per_transaction: Bound = Decimal(500)
-    per_hour: Bound = Decimal(2_500)
-    per_day: Bound = Decimal(5_000)
+    per_transaction: Bound = Decimal(1_000)
+    per_hour: Bound = Decimal(10_000)
+    per_day: Bound = Decimal(25_000)
 
 
 class Rails(BaseModel):
@@ -77,13 +77,13 @@ class SharedGas(Gas):
 
 
 class SharedNotional(Notional):
-    per_hour: Bound = Decimal(10_000_000)
-    per_day: Bound = Decimal(40_000_000)
+    per_hour: Bound = Decimal(40_000_000)
+    per_day: Bound = Decimal(100_000_000)
 
 
 class SharedLoss(Loss):
-    per_hour: Bound = Decimal(5_000)
-    per_day: Bound = Decimal(10_000)
+    per_hour: Bound = Decimal(20_000)
+    per_day: Bound = Decimal(50_000)
 
 
 class SharedRails(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,8 @@ class Keeping:
     """Top-level keys of the configuration, as TOML values."""
     chain: dict[str, Any] = field(default_factory=dict)
     """Keys of the chain's table."""
+    unlimited: Sequence[str] = ("notional", "loss")
+    """Rails that are off: a devnet's borrowers owe millions, and its prices fall by a tenth from block to block."""
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Tables under the chain's."""
 
@@ -62,6 +64,9 @@ class Keeping:
         if self.account is not None:
             tables = {"signer": self.signer_table(), **tables}
         lines = _toml({"store": str(self.store), "health_port": 0, "log_format": "json", **self.top, **top})
+        for scope in ("rails", "chains.devnet.rails"):
+            for rail in self.unlimited:
+                lines += [f"[{scope}.{rail}]", *_toml(dict.fromkeys(("per_transaction", "per_hour", "per_day"), "off"))]
         lines += ["[chains.devnet]", *_toml(chain)]
         for name, table in tables.items():
             lines += [f"[chains.devnet.{name}]", *_toml(table)]
