@@ -80,12 +80,14 @@ class Stage:
         """Play one seed. The folder takes both stores."""
         await revert_to(self.bed, self.snapshot)
         self.snapshot = await fresh_snapshot(self.bed)
-        wishes = await drawn(self.bed, random.Random(f"parity {seed}"))
+        for each in ("dry", "live"):
+            await asyncio.to_thread((folder / each).mkdir, parents=True)
+        tables = await drawn(self.bed, random.Random(f"parity {seed}"))
         now_s = await self.bed.chain.now_s() + 1
         await self.bed.chain.rpc.request("evm_setAutomine", [False])
         try:
-            dry = await self._journal(folder / "dry", wishes.tables, now_s, live=False)
-            live = await self._journal(folder / "live", wishes.tables, now_s, live=True)
+            dry = await self._journal(folder / "dry", tables, now_s, live=False)
+            live = await self._journal(folder / "live", tables, now_s, live=True)
         finally:
             await self.bed.chain.rpc.request("evm_setAutomine", [True])
         orders = sum(event.kind is Kind.SENT for event in live)
@@ -97,22 +99,18 @@ class Stage:
     ) -> list[Event]:
         """All that is told from the start until the first head was judged and acted on."""
         assert self.live.account is not None
-        folder.mkdir(parents=True)
         kept = Keeping(
             folder, self.bed.url, self.live.provider, self.live.chain_id, self.live.account if live else None
         )
         kept.chain |= {"inclusion_blocks": INCLUSION_BLOCKS, "keeper_address": to_hex(self.live.account.address)}
         kept.tables |= tables
+        kept.unlimited = [rail for rail in kept.unlimited if f"rails.{rail}" not in tables]
         settings, witness = kept.settings(mode="live" if live else "dry"), OneHead()
         with patch.object(build, "time", SimpleNamespace(time=lambda: float(now_s))):
-            running = asyncio.create_task(run_keeper(settings, RunPlan(True, live, False), observer=witness))
-            judged = asyncio.create_task(witness.judged.wait())
-            await asyncio.wait({running, judged}, timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-            judged.cancel()
-            running.cancel()
-            ended = await asyncio.gather(running, judged, return_exceptions=True)
-        if not witness.judged.is_set():
-            raise AssertionError(f"the head was not judged: {ended[0]!r}")
+            async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
+                running = group.create_task(run_keeper(settings, RunPlan(True, live, False), observer=witness))
+                await witness.judged.wait()
+                running.cancel()
         return witness.events
 
 

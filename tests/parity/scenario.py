@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.core.units import to_hex
@@ -17,17 +16,10 @@ _DAY_S = 86_400
 _VOLATILE, _STABLE = ("WETH", "WBTC"), ("USDC", "DAI", "GUSD")
 
 
-@dataclass
-class Wishes:
-    """What the configuration says beyond where the market is: tables under the chain's."""
-
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-async def drawn(bed: Bed, rng: random.Random) -> Wishes:
-    """Move the market; its newest block is then the head of the scenario."""
+async def drawn(bed: Bed, rng: random.Random) -> dict[str, dict[str, Any]]:
+    """Move the market, whose newest block is then the head of the scenario. Returns tables for under the chain's."""
     await _moved(bed, rng)
-    return Wishes(_tables(bed, rng))
+    return _tables(bed, rng)
 
 
 async def _moved(bed: Bed, rng: random.Random) -> None:
@@ -75,7 +67,7 @@ def _tables(bed: Bed, rng: random.Random) -> dict[str, dict[str, Any]]:
     elif rng.random() < 0.2:
         tables["rails.notional"] = {"per_transaction": "200000", "per_hour": rng.choice(("200000", "400000"))}
     if rng.random() < 0.3:
-        tables["rails.loss"] = {"per_transaction": "off", "per_hour": "off", "per_day": "off"}
+        tables["rails.loss"] = {"per_transaction": rng.choice(("10", "500"))}
     if rng.random() < 0.15:
         tables["prices"] = {"action": "refuse", "max_age_s": rng.choice((3_600, 90_000, 10**7))}
     return tables

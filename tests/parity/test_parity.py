@@ -11,12 +11,12 @@ import pytest
 from keeper.core.events import Event, Kind
 from tests.parity.runs import differences, stage
 
-SEEDS = range(100 if os.environ.get("KEEPER_LONG") else 4)
-AT_A_TIME = 4
+SEEDS = range(100 if os.environ.get("KEEPER_LONG") else 3)
+AT_A_TIME = 10
 """On one anvil, one after the other."""
 
 
-@pytest.mark.parametrize("first", SEEDS[::AT_A_TIME])
+@pytest.mark.parametrize("first", SEEDS[::AT_A_TIME], ids=str)
 async def test_dry_and_live_judge_a_head_alike(first: int, tmp_path: Path) -> None:
     async with stage(tmp_path) as set_up:
         compared = [
