@@ -295,6 +295,11 @@ class ToyAdapter:
         price_base = state.prices_base[reserve.id] if reserve is not None else None
         return None if reserve is None or not price_base else -(-value_base * reserve.unit // price_base)
 
+    def price_and_unit(self, state: ToyState, asset: Address) -> tuple[int, int] | None:
+        reserve = state.market.by_asset(asset)
+        price_base = state.prices_base[reserve.id] if reserve is not None else None
+        return None if reserve is None or not price_base else (price_base, reserve.unit)
+
     def encode_liquidation(self, market: ToyMarket, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call:
         arguments = {"collateral": pair.collateral_id, "debt": pair.debt_id, "request": debt_to_cover_raw}
         return Call(market.pool, ask("liquidate", borrower=borrower.hex(), **arguments))

@@ -357,6 +357,10 @@ class LendingAdapter(FlashLender[Market, State], Protocol[Market, State]):
         """The least amount worth at least `value_base` (base currency, before flooring), in the asset's units."""
         ...
 
+    def price_and_unit(self, state: State, asset: Address) -> tuple[int, int] | None:
+        """Oracle price of one whole token and its raw units; None for an unknown asset or a missing price."""
+        ...
+
     def encode_liquidation(self, market: Market, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call: ...
 
     def spender(self, market: Market) -> Address:

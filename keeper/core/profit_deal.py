@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from keeper.core.executor import MOST_SWAPS
+from keeper.core.lending import LendingAdapter
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, PlannedCall
 from keeper.core.profit_costs import AssetPrice, Costs, Earnings
@@ -32,6 +34,12 @@ class Terms:
     costs: Costs
     slippage: SlippagePolicy = field(default_factory=SlippagePolicy)
     selling: Selling = Selling.ALL
+
+
+def prices_of(adapter: LendingAdapter[Any, Any], state: Any, assets: Iterable[Address]) -> dict[Address, AssetPrice]:
+    """What the market's own oracle says of the assets at the state's block; those without a price are left out."""
+    found = {asset: adapter.price_and_unit(state, asset) for asset in assets}
+    return {asset: AssetPrice(*priced) for asset, priced in found.items() if priced and priced[0]}
 
 
 @dataclass(frozen=True, slots=True)

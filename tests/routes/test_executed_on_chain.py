@@ -15,7 +15,7 @@ from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.plan import Window
 from keeper.core.planner import Planner, PlanPolicy
 from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Deal, Dealt, Terms
+from keeper.core.profit_deal import Deal, Dealt, Terms, prices_of
 from keeper.core.profit_order import executor_plan
 from keeper.core.slippage_paths import Exchange
 from keeper.core.swap import Selling, StepKind
@@ -61,11 +61,10 @@ class Scene:
         return deal, look.positions[borrower]
 
     async def terms(self, premium: int, selling: Selling = Selling.ALL, exchange: Exchange | None = None) -> Terms:
-        bed = self.world.bed
-        prices = {
-            bed.asset(each).token: AssetPrice(await bed.price_base(each), 10 ** bed.asset(each).decimals)
-            for each in ("WETH", "USDC", "DAI")
-        }
+        watcher = Watcher(self.world.bed)
+        market = await watcher.discover()
+        prices = prices_of(watcher.adapter, (await watcher.look(market, [])).state, watcher.adapter.assets(market))
+        assert prices[self.world.usdc] == AssetPrice(await self.world.bed.price_base("USDC"), 10**6)
         costs = Costs(400_000, 250_000, 10**8, 0, premium, prices[self.world.weth])
         return Terms(exchange or await self.exchange(), prices, costs, selling=selling)
 

@@ -252,6 +252,9 @@ class AaveV3:
         priced = _priced(state, asset)
         return None if priced is None else -(-value_base * priced[1] // priced[0])
 
+    def price_and_unit(self, state: State, asset: Address) -> tuple[int, int] | None:
+        return _priced(state, asset)
+
     # -- writes --------------------------------------------------------------------------------------------------------
     def encode_liquidation(self, market: Market, borrower: Address, pair: Pair, debt_to_cover_raw: int) -> Call:
         return calls.encode_liquidation(market, borrower, pair, debt_to_cover_raw)
