@@ -188,7 +188,8 @@ async def _live(
     async def told(refused: Refused) -> None:
         await journal.record([event_build.trouble(ground.name, refused)])
 
-    allowances = Allowances(ground.rpc, sender, funding, told)
+    replacing = replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal)
+    allowances = Allowances(ground.rpc, sender, funding, told, replacing.tidy)
 
     async def replenish(head: BlockRef) -> None:
         try:
@@ -204,7 +205,7 @@ async def _live(
         reconciler,
         replenish,
         signing.most_in_flight,
-        replacing=replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal),
+        replacing=replacing,
         on_head=route.on_head if route is not None else None,
         stand_behind=route.stand_behind if route is not None else None,
         strangers=Strangers(sender.following, transactions, transactions, ground.chain_id, sender.address),

@@ -33,6 +33,9 @@ Told = Callable[[Refused], Awaitable[None]]
 """Hears of each asset whose allowance cannot be set: a paused token must not keep the others from theirs."""
 
 
+Tidy = Callable[[BlockRef], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class AllowanceSet:
     """One allowance that was raised."""
@@ -65,6 +68,8 @@ class Allowances:
     sender: Sender
     funding: LiveFunding
     told: Told
+    tidy: Tidy | None = None
+    """Replaces what waits too long and fills holes, while `ensure` waits for what is open."""
 
     async def ensure(
         self,
@@ -109,6 +114,8 @@ class Allowances:
         for followed in await self.sender.following.follow_open(head):
             if not followed.open:
                 self.sender.following.forget(followed.intent.transaction_hash)
+        if self.tidy is not None:
+            await self.tidy(head)
 
     async def _send_again(
         self, missing: Mapping[Spending, tuple[int, int]], tries: Counter[Spending], fees: FeeQuote, head: BlockRef

@@ -12,6 +12,8 @@ from keeper.core.errors import Refused
 from keeper.core.order import FeeQuote, Simulation, Submission
 from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
+from keeper.execution.allowance import Allowances
+from keeper.execution.funding import LiveFunding
 from keeper.execution.live import LiveSubmitter, may_go_live
 from keeper.execution.nonces import Remedy
 from keeper.execution.replacing import Replaced, Replacing
@@ -141,6 +143,33 @@ async def test_a_transaction_that_nobody_has_any_more_is_cancelled_so_that_it_ne
         ]
         answers = await bed36.chain.rpc.batch([("eth_sendRawTransaction", [to_hex(each)]) for each in raw])
         assert all("nonce too low" in str(answer) for answer in answers)
+
+
+async def test_a_hole_that_an_earlier_run_left_does_not_hold_up_the_allowances_of_the_next(
+    bed36: Bed, tmp_path: Path
+) -> None:
+    """They wait for whatever is open; without filling the hole, for ever."""
+    async with live(bed36, tmp_path) as keeper:
+        first, *_ = [sent for each in await keeper.send(3) for sent in each.transactions]
+        assert first.transaction_hash is not None
+        await bed36.chain.rpc.request("anvil_dropTransaction", [to_hex(first.transaction_hash)])
+        weth = bed36.asset("WETH").token
+        rig, sender, replacing = keeper.rig, keeper.submitter._sender, keeper.submitter._replacing
+        assert replacing is not None
+
+        async def heads() -> AsyncIterator[BlockRef]:
+            for _ in range(20):
+                await bed36.chain.mine(1, seconds=1)
+                yield await rig.head()
+
+        async def unexpected(refused: Refused) -> None:
+            raise AssertionError(str(refused))
+
+        funding = LiveFunding(rig.client.read, rig.rpc, KEEPER)
+        allowances = Allowances(rig.rpc, sender, funding, unexpected, replacing.tidy)
+        head, fees, bound_raw = await rig.head(), await rig.client.fees(), {weth: 10**9 * 10**18 + 1}
+        done = await allowances.ensure([(weth, rig.pool)], bound_raw, fees, heads(), head)
+        assert [each.asset for each in done] == [weth]
 
 
 async def test_the_cap_holds_in_a_spike(bed36: Bed, tmp_path: Path) -> None:
