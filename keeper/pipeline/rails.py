@@ -124,7 +124,6 @@ class Rails:
         self._levels: list[_Level] = []
         self._measured: tuple[Spending, int] | None = None
         """What the levels were made of, and as of which second."""
-        self._purse.release_all(self._me)
         self._standing: dict[int, StandingPause] = {}
 
     @property
@@ -137,6 +136,7 @@ class Rails:
         """Which pauses stand; once per head, before anything is decided. News are journaled."""
         if self._measured is None:
             await self._measure(head.timestamp_s)
+            self._purse.release_all(self._me)  # an earlier start's: by now the store tells of them
         found = {each.id: each for each in await self._pauses.standing_pauses()}
         found = {id_: each for id_, each in found.items() if each.pause.scope.covers(self._chain_id, self._signer)}
         file = self.kill_file_stands()
@@ -192,6 +192,8 @@ class Rails:
             return Skip(
                 Reason.RESERVED, "what an older keeper's open transaction may cost is not known: waits for its end"
             )
+        if self._measured is not None and self._measured[0] is not self._purse.spending:
+            self._remeasure(self._measured[1])  # what another chain sent is no longer reserved, but in what it has read
         for level in self._levels:
             answer = judge(level.spent.plus(self._purse.reserved(level.scope)), level.limits, stakes)
             if isinstance(answer, Trip):
