@@ -140,7 +140,7 @@ def desk_terms(
     """What the operator asks of every order of a market whose base currency has `base_unit`. Blocks that are mined on demand
     may come a second apart."""
     return Terms(
-        policy=plan_policy(chain.policy, base_unit),
+        policy=plan_policy(chain.policy, base_unit, chain.signer.most_in_flight if chain.signer is not None else None),
         min_profit_base=int(chain.policy.min_profit * base_unit),
         fee_cap_wei=fee_cap_wei(chain),
         priority_share_bps=int(chain.fees.priority_profit_share * BPS),
@@ -151,7 +151,8 @@ def desk_terms(
     )
 
 
-def plan_policy(policy: Policy, base_unit: int) -> PlanPolicy:
+def plan_policy(policy: Policy, base_unit: int, most_in_flight: int | None = None) -> PlanPolicy:
+    """`most_in_flight`: a sequence of more calls would wait for ever."""
     only = policy.only_borrowers
     return PlanPolicy(
         target=TargetPolicy(
@@ -159,7 +160,7 @@ def plan_policy(policy: Policy, base_unit: int) -> PlanPolicy:
             category_wad={category: _wad(target) for category, target in policy.target_by_emode.items()},
             asset_wad={address_from_hex(asset): _wad(target) for asset, target in policy.target_by_asset.items()},
         ),
-        most_calls=policy.most_calls,
+        most_calls=min(policy.most_calls, most_in_flight or policy.most_calls),
         minimum_repay_base=int(policy.min_repay * base_unit),
         skip_borrowers=frozenset(map(address_from_hex, policy.skip_borrowers)),
         only_borrowers=None if only is None else frozenset(map(address_from_hex, only)),

@@ -70,7 +70,7 @@ class Policy(_Model):
     target_by_emode: dict[int, TargetHealth] = {}
     target_by_asset: dict[AddressText, TargetHealth] = {}
     most_calls: int = Field(3, ge=1, le=5)
-    """Longest sequence of calls for one borrower."""
+    """Longest sequence of calls for one borrower; no longer than `signer.most_in_flight`."""
     min_profit: Exact = Decimal(0)
     """Least profit of an order in whole units of the base currency (USD), gas paid."""
     min_repay: Exact = Decimal(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keeper.app.terms import endpoints_of, final_rpc
+from keeper.app.terms import desk_terms, endpoints_of, final_rpc
 from keeper.chain.agreement import Agreement
 from keeper.chain.rpc import Entry
 from keeper.core.errors import ConfigError
@@ -19,6 +19,14 @@ HEAD: Entry = ("eth_blockNumber", [])
 
 def chain_of(*urls: str, **rpc: Any) -> Chain:
     return Chain.model_validate({"rpc_url": list(urls), "addresses_provider": PROVIDER, "rpc": rpc})
+
+
+@pytest.mark.parametrize("most_in_flight, longest", [(None, 3), (1, 1), (2, 2), (50, 3)])
+def test_no_sequence_is_longer_than_what_may_be_on_its_way(most_in_flight: int | None, longest: int) -> None:
+    """It would wait for room for ever."""
+    signer = {"keystore": "key.json", "most_in_flight": most_in_flight}
+    chain = Chain.model_validate({"rpc_url": "http://127.0.0.1:1", "addresses_provider": PROVIDER, "signer": signer})
+    assert desk_terms(chain, 10**8, None, 12.0, on_demand=False).policy.most_calls == longest
 
 
 async def test_one_voice_is_the_pool_itself() -> None:
