@@ -101,6 +101,21 @@ async def test_without_gas_money_nothing_is_sent() -> None:
     assert scene.reason(FIRST) == ORDERED
 
 
+@pytest.mark.parametrize("missing_wei, third", [(0, ORDERED), (1, "no_inventory")])
+async def test_once_simulated_an_order_holds_back_what_it_may_really_burn(missing_wei: int, third: str) -> None:
+    """Admitted at its estimated gas (500,000 with the margin), simulated at less (350,000): the first leaves before the others
+    are admitted, and its rest is theirs."""
+    scene = Scene()
+    debts = {FIRST: 17_000, SECOND: 16_000, THIRD: 15_000}
+    await scene.head(*(opens(who, {WETH: debt // 1_500}, {USDC: debt}) for who, debt in debts.items()))
+
+    def counted(draft: Draft) -> None:
+        draft.state.tokens.native_wei[LIQUIDATOR] = (350_000 + 500_000 + 500_000) * 16 - missing_wei
+
+    await scene.head(counted, price(WETH, 1_750))
+    assert [scene.reason(who) for who in debts] == [ORDERED, ORDERED, third]
+
+
 async def test_fees_above_the_cap_wait() -> None:
     """With room for a replacement: of 100, 90 may be bid first."""
     scene = Scene(fee_cap_wei=100)
