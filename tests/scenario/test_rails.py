@@ -62,14 +62,14 @@ async def test_what_is_on_its_way_counts_and_the_next_one_waits() -> None:
 
 async def test_what_was_not_sent_after_all_leaves_its_room_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = limited(notional_wad=Limit(per_hour=10_000 * WAD))
-    submit = scene.submitter.submit
+    submit = scene.live.submit
 
     async def refusing_one(ready: Any, head: Any) -> Any:
         if any(order.borrower == SECOND for order, _ in ready):
             return [Refused("the node refuses it") for _ in ready]
         return await submit(ready, head)
 
-    monkeypatch.setattr(scene.submitter, "submit", refusing_one)
+    monkeypatch.setattr(scene.live, "submit", refusing_one)
     await fallen(scene)
     assert (scene.reason(SECOND), scene.reason(FIRST)) == ("reserved", ORDERED)
     assert scene.pauses.standing == []
