@@ -12,10 +12,11 @@ from keeper.core.errors import Refused
 from keeper.core.events import Event
 from keeper.core.intent import Intent, Mark
 from keeper.core.ledger import Valuation
-from keeper.core.lending import LogFilter
+from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
 from keeper.core.pauses import Pause, StandingPause
+from keeper.core.slippage_paths import Exchange
 from keeper.core.spending import Spending
 from keeper.core.standing import Funds, Standing
 from keeper.core.swap import Route, Wish
@@ -153,6 +154,23 @@ class Venue(Protocol):
     async def quote(self, wish: Wish) -> Route:
         """A route with the steps for the executor, at the block read last. Raises `QuoteError`, and then leaves nothing behind:
         the next venue may serve."""
+        ...
+
+
+class Pools(Protocol):
+    """Venues whose state is read, so that any amount can be quoted without asking."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """As the last batch showed it."""
+        ...
+
+    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]: ...
+
+    def decode_quotes(self, results: Sequence[CallResult]) -> None: ...
+
+    def discover(self, ends: Collection[Address]) -> Reads[None]:
+        """Find the pools between any two of `ends`. Raises `QuoteError`; what was known before is then kept."""
         ...
 
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from keeper import __version__
+from keeper.app.carriage import carriage_of
 from keeper.app.ground import Listener, reached
 from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
 from keeper.app.parts import FollowedMarkets, preset_check
@@ -53,7 +54,8 @@ async def built_chain(
         markets = FollowedMarkets(followers, ground.wrapped_native)
         purse = acting.purse or purse_of(settings, kept)
         rails_for = partial(rails_of, ground, purse, kept, journal)
-        means = await means_for(acting, ground, markets, kept, journal, stack, rails_for)
+
+        means = await means_for(acting, ground, markets, kept, journal, stack, rails_for, partial(carriage_of, ground))
         loop = ChainLoop(
             name,
             ground.client,
@@ -114,7 +116,7 @@ def followers_of(
 def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) -> Desk:
     unit, native = market.base_currency_unit, ground.wrapped_native
     terms = desk_terms(ground.chain, unit, native, ground.block_s, ground.on_demand)
-    return Desk(follower, terms, ground.chain_id, means.liquidator)
+    return Desk(follower, terms, ground.chain_id, means.carriage.carrier(market, means.rails))
 
 
 async def asset_labels(ground: Ground) -> dict[Address, Sequence[AssetLabel]]:

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 from keeper.app.executor_check import configured_identity, creation_code, runtime_code
 from keeper.app.ground import NoneTrusted, reached
 from keeper.app.keys import KeyRing, known_address
-from keeper.app.modes import Ground, effective_mode, permit_for
+from keeper.app.modes import Ground, accounts_of, effective_mode, permit_for
 from keeper.app.plan import RunPlan
 from keeper.app.terms import fee_cap_wei
 from keeper.chain.deployed import first_code_block
@@ -227,6 +227,7 @@ async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) 
             GuardedSigner(key, owner_policy(ground.chain_id, fee_cap_wei(ground.chain), order.call)),
             store,
             ground.chain_id,
+            accounts=accounts_of(ground),
         )
         await sender.start(ground.head)
         followed = await sent_and_mined(sender, order, ground.client.heads(), ground.head)

@@ -12,7 +12,7 @@ from keeper.chain.endpoints import Endpoints
 from keeper.core.block import BlockRef
 from keeper.core.errors import ConfigError
 from keeper.core.executor import ExecutorRole
-from keeper.core.units import Address, address_from_hex
+from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.execution.executor_state import (
     ExecutorIdentity,
     ExecutorState,
@@ -59,18 +59,24 @@ async def usable_executor(
     rpc: Endpoints,
     client: ChainClient,
     head: BlockRef,
-    operator: Address,
+    operator: Address | None,
     needed: Mapping[Address, ExecutorRole],
 ) -> ExecutorState:
     """The configured executor, for an operator who will have it call these. Raises `ConfigError` when its code is another's,
-    when somebody owns it who is neither the operator nor the configured owner, or when the owner has not allowed all of it."""
+    when somebody owns it who is neither the operator nor the configured owner, or when the owner has not allowed all of it.
+    Without an operator it must have one."""
     identity = await configured_identity(name, chain, rpc, head)
     owner = operator if chain.executor_owner is None else address_from_hex(chain.executor_owner)
     try:
-        require_owner(identity, owner)
+        if owner is not None:
+            require_owner(identity, owner)
         first_block = await first_code_block(rpc, identity.address, head)
         state = await read_state(client, identity, (), first_block, head)
-        require_roles(state, operator, needed)
+        if operator is None and not state.operators:
+            raise ConfigError(
+                f"executor {to_hex(identity.address)} has no operator: `keeper executor allow ADDRESS --as operator`"
+            )
+        require_roles(state, operator or state.operators[0], needed)
     except ConfigError as error:
         raise ConfigError(f"chains.{name}.executor: {error}") from None
     return state

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from keeper.app.executor_check import usable_executor
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets, whole_tokens_raw
 from keeper.app.plan import RunPlan
@@ -20,13 +19,13 @@ from keeper.chain.origin import Origin
 from keeper.core import event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, Refused
-from keeper.core.executor import ExecutorRole
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
 from keeper.execution.allowance import Allowances
 from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
 from keeper.execution.earlier import Earlier
+from keeper.execution.executor_calls import EXECUTE
 from keeper.execution.fork import ForkSubmitter
 from keeper.execution.funding import DealtFunding, LiveFunding
 from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, LiveSubmitter, may_go_live
@@ -39,6 +38,7 @@ from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
 from keeper.execution.strangers import Strangers
 from keeper.execution.tokens import read_decimals
+from keeper.pipeline.carrying import Carrier
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
@@ -77,6 +77,19 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
+class Carriage:
+    """Who carries orders, and who signs for that."""
+
+    operator: Address
+    carrier: Callable[[Market, Rails], Carrier]
+    """One for each market."""
+
+
+CarriageFor = Callable[[Address | None, Address], Awaitable[Carriage]]
+"""By who is said to sign, and who does where nobody is and the executor does not matter."""
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """How a chain's loop acts."""
 
@@ -86,6 +99,7 @@ class Means:
     submitter: Submitter
     rails: Rails
     name: str
+    carriage: Carriage
     stands_behind: bool = False
     """Whether orders can be put right behind somebody's pending transaction: where relays take bundles."""
 
@@ -121,18 +135,19 @@ async def means_for(
     journal: Journal,
     stack: AsyncExitStack,
     rails_for: Callable[[Address], Rails],
+    carriage_for: CarriageFor,
 ) -> Means:
     """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil. `rails_for`: by who pays."""
     mode = acting.mode
     if mode == "live":
-        return await _live(acting.keys, rails_for, ground, markets, transactions, journal, stack)
-    owner = PLACEHOLDER_KEEPER
-    if ground.chain.keeper_address is not None:
-        owner = address_from_hex(ground.chain.keeper_address)
+        return await _live(acting.keys, rails_for, carriage_for, ground, markets, transactions, journal, stack)
+    named = None if ground.chain.keeper_address is None else address_from_hex(ground.chain.keeper_address)
+    carriage = await carriage_for(named, named or PLACEHOLDER_KEEPER)
+    owner = carriage.operator
     dealt = DealtFunding(SlotFinder(ground.rpc), owner)
     simulator = simulator_of(ground, markets, owner, dealt)
     submitter = await _fork(ground, markets, dealt, stack) if mode == "fork" else DrySubmitter()
-    return Means(owner, dealt, simulator, submitter, rails_for(owner), mode)
+    return Means(owner, dealt, simulator, submitter, rails_for(owner), mode, carriage)
 
 
 def simulator_of(
@@ -165,6 +180,7 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
 async def _live(
     keys: KeyRing,
     rails_for: Callable[[Address], Rails],
+    carriage_for: CarriageFor,
     ground: Ground,
     markets: FollowedMarkets,
     transactions: Transactions,
@@ -173,15 +189,17 @@ async def _live(
 ) -> Means:
     permit = await permit_for(ground)
     signing, key = await signer_of(keys, ground)
-    if ground.chain.executor is not None:
-        needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
-        await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, key.address, needed)
+    carriage = await carriage_for(key.address, key.address)
     rails = rails_for(key.address)
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
+    if ground.chain.carried_by_executor:
+        debts = []  # nothing is repaid from the signer's own account
     route = await private_route(
         ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number
     )
-    sender = Sender(route or ground.rpc, key, GatedIntents(transactions, rails), ground.chain_id)
+    sender = Sender(
+        route or ground.rpc, key, GatedIntents(transactions, rails), ground.chain_id, accounts=accounts_of(ground)
+    )
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
     bounds_raw = await _bounds_raw(ground)
 
@@ -221,7 +239,7 @@ async def _live(
     await allowances.ensure(debts, bounds_raw, fees, heads, head)
     simulator = simulator_of(ground, markets, sender.address)
     bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
-    return Means(sender.address, funding, simulator, submitter, rails, "live", stands_behind=bundles)
+    return Means(sender.address, funding, simulator, submitter, rails, "live", carriage, stands_behind=bundles)
 
 
 async def signer_of(keys: KeyRing, ground: Ground) -> tuple[SignerSettings, GuardedSigner]:
@@ -235,18 +253,33 @@ async def signer_of(keys: KeyRing, ground: Ground) -> tuple[SignerSettings, Guar
         key = await keys.open(signing)
     except ConfigError as error:
         raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
-    approvals: dict[Address, frozenset[Address]] = {}
-    for market in ground.markets:
-        for reserve in market.reserves:
-            approvals[reserve.asset] = approvals.get(reserve.asset, frozenset()) | {market.pool}
+    allowed, approvals = _allowed(ground)
     policy = SigningPolicy(
         chain_id=ground.chain_id,
-        calls={market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets},
+        calls=allowed,
         approvals=approvals,
         max_fee_cap_wei=fee_cap_wei(ground.chain),
         gas_limit_cap=LIQUIDATION_GAS_CAP,
     )
     return signing, GuardedSigner(key, policy)
+
+
+def accounts_of(ground: Ground) -> tuple[Address, ...]:
+    """Whose tokens are ours besides the signer's."""
+    executor = ground.chain.executor_address
+    return () if executor is None else (executor,)
+
+
+def _allowed(ground: Ground) -> tuple[dict[Address, frozenset[bytes]], dict[Address, frozenset[Address]]]:
+    """Which calls may be signed, and which allowances: with an executor its `execute` alone."""
+    executor = ground.chain.executor_address
+    if ground.chain.carried_by_executor and executor is not None:
+        return {executor: frozenset({EXECUTE})}, {}
+    approvals: dict[Address, frozenset[Address]] = {}
+    for market in ground.markets:
+        for reserve in market.reserves:
+            approvals[reserve.asset] = approvals.get(reserve.asset, frozenset()) | {market.pool}
+    return {market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets}, approvals
 
 
 async def permit_for(ground: Ground) -> LivePermit:

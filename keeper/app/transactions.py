@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from keeper.app.ground import reached
 from keeper.app.keys import KeyRing
-from keeper.app.modes import effective_mode, permit_for, signer_of
+from keeper.app.modes import accounts_of, effective_mode, permit_for, signer_of
 from keeper.app.plan import RunPlan
 from keeper.app.replacing import replacing_for
 from keeper.core.errors import ConfigError
@@ -34,7 +34,7 @@ async def replace_transaction(settings: Settings, chain: str | None, nonce: int,
             )
         await permit_for(ground)
         _, signer = await signer_of(await stack.enter_async_context(KeyRing(Redactor())), ground)
-        sender = Sender(ground.rpc, signer, store, ground.chain_id)
+        sender = Sender(ground.rpc, signer, store, ground.chain_id, accounts=accounts_of(ground))
         await sender.start(ground.head)
         await sender.prepare(ground.head)
         replacing = replacing_for(name, ground.chain, ground.client, ground.block_s, sender, store)

@@ -58,6 +58,8 @@ def sent(chain: str, submission: Submission) -> Event:
             "expected_received_base": profit.received_base,
             "expected_repaid_base": profit.repaid_base,
             "expected_gas_base": profit.gas_base,
+            "expected_premium_base": profit.premium_base,
+            "expected_slippage_base": profit.slippage_base,
             "expected_net_base": profit.net_base,
             "health_simulated_wad": submission.simulation.health_factor_after_wad,
             "calls": [_sent_call(submission, transaction) for transaction in submission.transactions],
@@ -156,6 +158,8 @@ def _measured(chain: str, outcome: Outcome) -> Event:
             "received_base": profit.received_base if profit is not None else None,
             "repaid_base": profit.repaid_base if profit is not None else None,
             "gas_base": profit.gas_base if profit is not None else None,
+            "premium_base": profit.premium_base if profit is not None else None,
+            "slippage_base": profit.slippage_base if profit is not None else None,
             "net_base": profit.net_base if profit is not None else None,
             "liquidations": [_liquidation(event) for event in outcome.liquidations],
             "detail": outcome.detail,
@@ -204,7 +208,7 @@ def _planned_call(index: int, call: PlannedCall) -> Field:
 
 def _sent_call(submission: Submission, transaction: SentTransaction) -> Field:
     index, transaction_hash = transaction.call_index, transaction.transaction_hash
-    call = submission.order.plan.calls[index]
+    carried = submission.order.offer.carried[index]
     return {
         "call_index": index,
         "answer": transaction.answer.value,
@@ -212,9 +216,10 @@ def _sent_call(submission: Submission, transaction: SentTransaction) -> Field:
         "transaction_hash": to_hex(transaction_hash) if transaction_hash is not None else None,
         "nonce": transaction.nonce,
         "gas_limit": submission.order.gas_limits[index],
-        "collateral_asset": to_hex(call.pair.collateral_asset),
-        "debt_asset": to_hex(call.pair.debt_asset),
-        "debt_to_cover_raw": call.debt_to_cover_raw,
+        "collateral_asset": to_hex(carried[0].pair.collateral_asset),
+        "debt_asset": to_hex(carried[0].pair.debt_asset),
+        "debt_to_cover_raw": sum(call.debt_to_cover_raw for call in carried),
+        "liquidations": len(carried),
     }
 
 

@@ -6,7 +6,7 @@ is what is left after selling the collateral on the true curve, premium and gas 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,15 @@ def choose(objective: Objective, planner: Planner[Any, Any], position: Position,
 def choose_plan(objective: Restore | Solvency, plans: Sequence[Plan], terms: Terms) -> Dealt | Skip:
     """Of plans that restore, best for the borrower first: the first that loses nothing. A solvent market comes before money:
     where each of them loses, `Solvency` takes the one that loses least, if it may."""
+    return chosen(objective, (dealt(plan, terms) for plan in plans))
+
+
+def chosen(objective: Restore | Solvency, made: Iterable[Dealt | Skip]) -> Dealt | Skip:
+    """The same of deals that are made already, at least one."""
     refused: list[Skip] = []
     losing: list[Dealt] = []
     least_base = objective.least_net_base if isinstance(objective, Restore) else 0
-    for plan in plans:
-        found = dealt(plan, terms)
+    for found in made:
         if isinstance(found, Skip):
             refused.append(found)
         elif found.net_base >= least_base:

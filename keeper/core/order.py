@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.core.block import BlockRef, Call, Log, PendingTransaction
+from keeper.core.executor import Loan
 from keeper.core.ledger import CallValue, Stake, Swapped, Valuation
 from keeper.core.lending import LiquidationEvent
-from keeper.core.plan import Plan
+from keeper.core.plan import Plan, PlannedCall
+from keeper.core.profit_deal import Dealt
 from keeper.core.units import Address, Hash32
 
 
@@ -29,10 +31,14 @@ class Profit:
     received_base: int
     repaid_base: int
     gas_base: int
+    premium_base: int = 0
+    """What borrowed money cost."""
+    slippage_base: int = 0
+    """What selling cost against the oracle's prices; below 0 where the venues paid more."""
 
     @property
     def net_base(self) -> int:
-        return self.received_base - self.repaid_base - self.gas_base
+        return self.received_base - self.repaid_base - self.gas_base - self.premium_base - self.slippage_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,26 @@ class Offer:
 
     plan: Plan
     gas: tuple[int, ...]
-    """Gas per call: estimated at first, then simulated."""
+    """Gas per transaction: estimated at first, then simulated."""
     fees: FeeQuote
     profit: Profit
+    dealt: Dealt | None = None
+    """How the executor carries it; None: each call is a transaction of its own, from the signer's inventory."""
+
+    loan: Loan | None = None
+    """Who lends for it."""
+
+    @property
+    def carried(self) -> tuple[tuple[PlannedCall, ...], ...]:
+        """The planned calls by transaction."""
+        if self.dealt is None:
+            return tuple((call,) for call in self.plan.calls)
+        return tuple(deal.calls for deal in self.dealt.deals)
+
+    @property
+    def pulled_raw(self) -> Mapping[Address, int]:
+        """What it takes of the signer's own tokens, per debt asset."""
+        return self.plan.debts_raw if self.dealt is None else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +79,7 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Admitted: what will be simulated and sent. One transaction per call, in order, from one account."""
+    """Admitted: what will be simulated and sent. Its calls are transactions, in order, from one account."""
 
     attempt: str
     """Names the attempt in journal and explanations: head number, borrower's first bytes."""
@@ -71,6 +94,8 @@ class Order:
     """What it sells and buys on venues; empty for one that spends inventory and keeps what it receives."""
     behind: Behind | None = None
     """Where it is only right once somebody else's transaction was mined."""
+    executor: Address | None = None
+    """Whose balances change; None: the signer's own."""
 
     @property
     def plan(self) -> Plan:
@@ -79,6 +104,15 @@ class Order:
     @property
     def borrower(self) -> Address:
         return self.offer.plan.borrower
+
+    @property
+    def measured_assets(self) -> list[Address]:
+        """Those of which it is asked how much arrived, each once: what is seized; of the executor also what was owed, since it
+        keeps that."""
+        assets = [call.pair.collateral_asset for call in self.plan.calls]
+        if self.executor is not None:
+            assets += [call.pair.debt_asset for call in self.plan.calls]
+        return list(dict.fromkeys(assets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +129,7 @@ class Simulation:
     calls: tuple[SimulatedCall, ...]
     health_factor_after_wad: int
     gained_raw: Mapping[Address, int] | None = None
-    """What the liquidator's balance of each collateral asset gained over all calls (below 0: lost); None when not asked."""
+    """What the balance of each of the order's `measured_assets` gained over all calls (below 0: lost); None when not asked."""
 
 
 class Answer(StrEnum):

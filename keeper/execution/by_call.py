@@ -148,7 +148,9 @@ def _untriable(order: Order, dealt: Dealt) -> str | None:
     """Why an order cannot be tried at all."""
     if order.behind is not None:
         return "without eth_simulateV1 nothing can be tried behind a pending transaction"
-    missing = [to_hex(asset) for asset in order.plan.debts_raw if (asset, order.spender) in dealt.undealable]
+    if order.executor is not None:
+        return "without eth_simulateV1 what the executor does cannot be measured"
+    missing = [to_hex(asset) for asset in order.offer.pulled_raw if (asset, order.spender) in dealt.undealable]
     if missing:
         return f"no storage slot was found to deal {', '.join(missing)}"
     if any(call.pair.collateral_asset == call.pair.debt_asset for call in order.plan.calls):

@@ -96,10 +96,10 @@ class DealtFunding:
 
 
 def needs_of(orders: Sequence[Order]) -> Mapping[Spending, int]:
-    """What the calls of these orders may pull, together."""
+    """What the calls of these orders may pull from the signer's own account, together."""
     needs: dict[Spending, int] = {}
     for order in orders:
-        for asset, need_raw in order.plan.debts_raw.items():
+        for asset, need_raw in order.offer.pulled_raw.items():
             key = (asset, order.spender)
             needs[key] = needs.get(key, 0) + need_raw
     return needs

@@ -9,6 +9,7 @@ from typing import Any, Generic
 from keeper.core.errors import Defect
 from keeper.core.lending import LendingAdapter, Market, State
 from keeper.core.units import Address, to_hex
+from keeper.execution.executor_calls import explain_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,8 @@ def market_of(markets: Markets, address: Address) -> MarketHandle[Any, Any]:
         return markets[address]
     except KeyError:
         raise Defect(f"no market {to_hex(address)} was handed to execution") from None
+
+
+def revert_in_words(handle: MarketHandle[Any, Any], revert_data: bytes) -> str:
+    """The executor's own reason where it is one, else the market's."""
+    return explain_refusal(revert_data) or handle.adapter.decode_revert(handle.market, revert_data)

@@ -12,7 +12,7 @@ from keeper.core.intent import Intent
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Outcome, Profit
 from keeper.core.units import Address, Hash32
-from keeper.execution.markets import MarketHandle, Markets
+from keeper.execution.markets import MarketHandle, Markets, revert_in_words
 from keeper.execution.past import PastBlocks
 from keeper.execution.promise import is_kept
 from keeper.execution.receipts import Receipt, read_revert
@@ -92,7 +92,7 @@ class ReadBack:
         signed = decode_signed(intent.raw_transaction).fields
         parent = await self._past.header(self._rpc, block.parent_hash)
         found = await read_revert(self._rpc, signed.call, receipt, signed.gas_limit, parent, block)
-        return handle.adapter.decode_revert(handle.market, found.revert_data) if found.revert_data else found.note
+        return revert_in_words(handle, found.revert_data) if found.revert_data else found.note
 
 
 def _outcome(

@@ -15,7 +15,7 @@ from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Order, Outcome, Profit, Submission
 from keeper.core.profit import gas_cost_base
 from keeper.core.units import WAD, Address, Hash32
-from keeper.execution.markets import MarketHandle, Markets, market_of
+from keeper.execution.markets import MarketHandle, Markets, market_of, revert_in_words
 from keeper.execution.past import PastBlocks
 from keeper.execution.promise import keeps_promise
 from keeper.execution.receipts import Receipt, read_revert
@@ -66,7 +66,7 @@ class Reconciler:
                 replace(call, value=call_value(handle, reading.state, found))
                 for call, found in zip(own, by_call, strict=True)
             ]
-            ran = [order.plan.calls[call.call_index] for call in own if call.succeeded]
+            ran = [each for call in own if call.succeeded for each in order.offer.carried[call.call_index]]
             hashes = frozenset(call.transaction_hash for call in own)
             checks.append(verify_block(handle.adapter, handle.market, reading, ran, reported, hashes, order.borrower))
             events.extend(reported)
@@ -104,7 +104,7 @@ class Reconciler:
             parent = await self._past.header(self.rpc, block.parent_hash)
             found = await read_revert(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
             data = found.revert_data
-            revert = handle.adapter.decode_revert(handle.market, data) if data else found.note
+            revert = revert_in_words(handle, data) if data else found.note
         return MinedCall(
             call_index=index,
             transaction_hash=receipt.transaction_hash,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.concurrency import Group
@@ -75,14 +75,24 @@ class _Signed:
 class Sender:
     """One per (chain, signer); everything that the signer sends goes through it. `start` comes first."""
 
-    def __init__(self, rpc: Rpc, signer: Signer, intents: Intents, chain_id: int, *, patience_blocks: int = 3) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        signer: Signer,
+        intents: Intents,
+        chain_id: int,
+        *,
+        patience_blocks: int = 3,
+        accounts: Collection[Address] = (),
+    ) -> None:
+        """`accounts`: whose tokens are ours, too."""
         self._rpc = rpc
         self._signer = signer
         self._chain_id = chain_id
         self._turn = asyncio.Lock()
         self._counted: tuple[Hash32, int] | None = None
         self._started = False
-        self.following = Following(rpc, intents, signer.address, patience_blocks)
+        self.following = Following(rpc, intents, signer.address, patience_blocks, accounts)
 
     @property
     def address(self) -> Address:

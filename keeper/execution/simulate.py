@@ -28,7 +28,7 @@ from keeper.core.outcome import Reason, Skip
 from keeper.core.units import Address, to_hex
 from keeper.core.wire import decode_log
 from keeper.execution.funding import Dealt, DealtFunding, needs_of
-from keeper.execution.markets import Markets, market_of
+from keeper.execution.markets import Markets, market_of, revert_in_words
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_balance_of
 from keeper.execution.wire import pinned
@@ -64,7 +64,7 @@ class NodeSimulator:
             dealt = await self.dealt.deal(needs_of([*before, *orders]), block)
         ready = []
         for order in orders:
-            missing = [to_hex(asset) for asset in order.plan.debts_raw if (asset, order.spender) in dealt.undealable]
+            missing = [to_hex(asset) for asset in order.offer.pulled_raw if (asset, order.spender) in dealt.undealable]
             if missing:
                 answers[order.attempt] = _cannot(order, f"no storage slot was found to deal {', '.join(missing)}")
             else:
@@ -118,7 +118,8 @@ class NodeSimulator:
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
             health = handle.adapter.encode_health(handle.market, order.borrower)
-            balances = [self._entry(Call(asset, encode_balance_of(self.liquidator))) for asset in _seized(order)]
+            holder = order.executor or self.liquidator
+            balances = [self._entry(Call(asset, encode_balance_of(holder))) for asset in order.measured_assets]
             calls += balances
             calls += self._calls(order)
             calls.append(self._entry(health))
@@ -132,7 +133,7 @@ class NodeSimulator:
         results = []
         entries = entries[first:]
         for order in orders:
-            width = len(order.calls) + 1 + 2 * len(_seized(order))
+            width = len(order.calls) + 1 + 2 * len(order.measured_assets)
             own, entries = entries[:width], entries[width:]
             results.append(self._judge(order, [_decode_call(entry) for entry in own]))
         return results
@@ -148,14 +149,12 @@ class NodeSimulator:
 
     def _judge(self, order: Order, results: Sequence[_CallAnswer]) -> _Result:
         handle = market_of(self.markets, order.plan.market)
-        assets = _seized(order)
+        assets = order.measured_assets
         held, after_calls = results[: len(assets)], results[len(results) - len(assets) :]
         *calls, health = results[len(assets) : len(results) - len(assets)]
         for place, call in enumerate(calls):
             if not call.ok:
-                error = (
-                    handle.adapter.decode_revert(handle.market, call.returndata) if call.returndata else call.message
-                )
+                error = revert_in_words(handle, call.returndata) if call.returndata else call.message
                 where = f" (call {place + 1} of {len(calls)})" if len(calls) > 1 else ""
                 skip = Skip(Reason.SIMULATION_REVERTED, f"{error}{where}", order.plan.verdict)
                 return _Result(skip, halfway=any(before.ok for before in calls[:place]) or _any_ok(calls[place + 1 :]))
@@ -205,11 +204,6 @@ def _pending(behind: Behind) -> dict[str, str]:
         "gas": hex(pending.gas_limit),
     }
     return call if pending.to is None else call | {"to": to_hex(pending.to)}
-
-
-def _seized(order: Order) -> list[Address]:
-    """The assets that the order's calls pay out, each once."""
-    return list(dict.fromkeys(call.pair.collateral_asset for call in order.plan.calls))
 
 
 def _any_ok(calls: Sequence[_CallAnswer]) -> bool:

@@ -219,7 +219,7 @@ class Actor:
     async def _take(self, sick: Sick, decided: Candidate | Skip | Standing, turn: Turn) -> None:
         """Admit a candidate to the wave, which leaves when it is full; or write down how its borrower stands."""
         if isinstance(decided, Candidate):
-            calls = max(len(offer.plan.calls) for offer in decided.offers)
+            calls = max(len(offer.gas) for offer in decided.offers)
             admitted = self._full(turn, calls) or sick.desk.admit(decided, turn.budget)
             if not isinstance(admitted, Skip):
                 await self._order(sick, admitted, turn)
@@ -309,6 +309,8 @@ class Actor:
         """Nothing of the order is on its way: its money is free for the others."""
         sick.desk.free(order, turn.budget)
         self._rails.release(order)
+        if why.reason is Reason.SIMULATION_REVERTED:
+            sick.desk.carrier.failed(order)
         if why.reason is Reason.MARKET_UNVERIFIED:
             sick.desk.follower.read_again(sick.borrower)
         turn.result.standings[sick.key] = standing(why, sick.health_wad)

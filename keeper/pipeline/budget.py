@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keeper.core.decision import Promised
+from keeper.core.order import Offer
 from keeper.core.outcome import Reason, Skip
-from keeper.core.plan import Plan
 from keeper.core.standing import Funds
 from keeper.core.units import Address
 
@@ -28,9 +28,10 @@ class Budget:
     least_wei: int = 0
     """what must."""
 
-    def take(self, plan: Plan, spender: Address, gas_wei: int) -> Skip | None:
-        """Reserve what the plan needs; or why that is not possible."""
-        for asset, needed_raw in plan.debts_raw.items():
+    def take(self, offer: Offer, spender: Address, gas_wei: int) -> Skip | None:
+        """Reserve what the offer needs; or why that is not possible."""
+        plan = offer.plan
+        for asset, needed_raw in offer.pulled_raw.items():
             funds = self.funds.get((asset, spender))
             if funds is None:
                 return Skip(Reason.NO_INVENTORY, f"balance of 0x{asset.hex()} is not known", plan.verdict)
@@ -42,12 +43,12 @@ class Budget:
             beyond = f" beyond the {self.least_wei} that must stay" if self.least_wei else ""
             detail = f"gas may cost {gas_wei} wei, {self.gas_money_wei} are left{beyond}"
             return Skip(Reason.NO_INVENTORY, detail, plan.verdict)
-        self.reserve(plan, spender, gas_wei)
+        self.reserve(offer, spender, gas_wei)
         return None
 
-    def reserve(self, plan: Plan, spender: Address, gas_wei: int) -> None:
-        """Promise what the plan may pull, and its gas."""
-        self._promise(plan, spender, gas_wei, 1)
+    def reserve(self, offer: Offer, spender: Address, gas_wei: int) -> None:
+        """Promise what the offer may pull, and its gas."""
+        self._promise(offer, spender, gas_wei, 1)
 
     def set_aside(self, promised: Promised) -> None:
         """Promise what transactions of an earlier run may still take."""
@@ -56,12 +57,12 @@ class Budget:
         if self.gas_money_wei is not None:
             self.gas_money_wei -= promised.gas_wei
 
-    def release(self, plan: Plan, spender: Address, gas_wei: int) -> None:
-        """Take back what `take` promised: nothing of the plan is on its way."""
-        self._promise(plan, spender, gas_wei, -1)
+    def release(self, offer: Offer, spender: Address, gas_wei: int) -> None:
+        """Take back what `take` promised: nothing of the offer is on its way."""
+        self._promise(offer, spender, gas_wei, -1)
 
-    def _promise(self, plan: Plan, spender: Address, gas_wei: int, sign: int) -> None:
-        for asset, needed_raw in plan.debts_raw.items():
+    def _promise(self, offer: Offer, spender: Address, gas_wei: int, sign: int) -> None:
+        for asset, needed_raw in offer.pulled_raw.items():
             self.reserved_raw[asset, spender] = self.reserved_raw.get((asset, spender), 0) + sign * needed_raw
         if self.gas_money_wei is not None:
             self.gas_money_wei -= sign * gas_wei

@@ -18,15 +18,16 @@ from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy, Unfinished
 from keeper.core.prepared import Prepared
 from keeper.core.price_policy import Concern, PricePolicies
-from keeper.core.profit import gas_cost_base, price_plan
+from keeper.core.profit import gas_cost_base
 from keeper.core.screening import ScreenTerms
-from keeper.core.stakes import stakes_of
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import Budget, FundKey
+from keeper.pipeline.carrying import Carrier, Pricing
 from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
 from keeper.pipeline.ready import Ready
 from keeper.pipeline.round import Moment
+from keeper.ports import Chain
 
 SIMULATION_GAS = 3_000_000
 """What each call may burn in a simulation, or three times its estimate: a borrower may hold every asset there is. The gas
@@ -62,14 +63,15 @@ class Candidate:
 class Desk:
     """Decides for one market; keeps nothing between heads."""
 
-    def __init__(self, follower: MarketFollower[Any, Any], terms: Terms, chain_id: int, liquidator: Address) -> None:
+    def __init__(self, follower: MarketFollower[Any, Any], terms: Terms, chain_id: int, carrier: Carrier) -> None:
         self.follower = follower
         self.terms = terms
         self.prices = PriceJudge(terms.prices, follower.reader.watch)
         self.ready = Ready()
         """Plans for prices that are about to come."""
         self._chain_id = chain_id
-        self._liquidator = liquidator
+        self.carrier = carrier
+        follower.reader.carrier = carrier
 
     @property
     def market(self) -> Address:
@@ -143,10 +145,13 @@ class Desk:
         if doubted is not None:
             return doubted
         window, target = self.window(moment, since_s), self.terms.policy.target
-        ready = self.ready.find(adapter, state, position, moment.head, window, target)
-        if ready is not None:
-            return self._candidate(position, ready, moment.fees)
-        begun = self._planner(moment, since_s).begin(position, self._least_gain_base(position, moment.fees))
+        if self.carrier.takes_least:
+            ready = self.ready.find(adapter, state, position, moment.head, window, target)
+            if ready is not None:
+                return self._candidate(position, ready, moment.fees)
+        least_gain_base = self._least_gain_base(position, moment.fees)
+        planner = self._planner(moment, since_s)
+        begun = self.carrier.begin(planner, position, least_gain_base, self._pricing(moment.fees))
         return begun if isinstance(begun, Skip | Unfinished) else self._candidate(position, begun, moment.fees)
 
     def candidate_behind(self, prepared: Prepared, fees: FeeQuote) -> Candidate | Skip:
@@ -166,7 +171,7 @@ class Desk:
     def planner(self, state: Any, block: BlockRef, window: Window) -> Planner[Any, Any]:
         """Plans on a state that need not be the follower's."""
         adapter, policy = self.follower.adapter, self.terms.policy
-        return Planner(adapter, state, self.market, block, window, self._liquidator, policy)
+        return Planner(adapter, state, self.market, block, window, self.carrier.liquidator, policy)
 
     def _least_gain_base(self, position: Position, fees: FeeQuote) -> int | None:
         """What even the smallest order must bring: the gas of one call, and the profit asked for. None while the fees are
@@ -181,29 +186,18 @@ class Desk:
 
     def _candidate(self, position: Position, plans: Sequence[Plan], fees: FeeQuote) -> Candidate | Skip:
         """Those of the plans that pay."""
-        native_price_base = self._native_price_base()
-        if native_price_base is None:
+        pricing = self._pricing(fees)
+        if pricing is None:
             return Skip(Reason.UNPRICEABLE, "the native coin has no price: set wrapped_native to one of the reserves")
-        gas = self.follower.adapter.estimated_gas(position)
-        offers: list[Offer] = []
-        refusal: Skip | None = None
-        for plan in plans:
-            priced = self._price(plan, (gas,) * len(plan.calls), fees, native_price_base)
-            if isinstance(priced, Skip):
-                refusal = refusal or priced
-            else:
-                offers.append(priced)
-        if not offers:
-            assert refusal is not None, "a planned borrower has at least one plan"
-            return refusal
-        return Candidate(position, tuple(offers))
+        offers = self.carrier.offers(position, plans, pricing)
+        return offers if isinstance(offers, Skip) else Candidate(position, offers)
 
     def admit(self, candidate: Candidate, budget: Budget) -> Offer | Skip:
         """The first offer that the budget can pay for, its money reserved; or why the best one cannot be paid for."""
         spender = self.follower.adapter.spender(self.follower.market)
         refusal: Skip | None = None
         for offer in candidate.offers:
-            taken = budget.take(offer.plan, spender, self.gas_wei(offer))
+            taken = budget.take(offer, spender, self.gas_wei(offer))
             if taken is None:
                 return offer
             refusal = refusal or taken
@@ -212,38 +206,34 @@ class Desk:
 
     def order(self, offer: Offer, attempt: str, behind: Behind | None = None) -> Order:
         """The exact calls of an offer."""
-        adapter, market = self.follower.adapter, self.follower.market
-        plan = offer.plan
+        pricing = self._known_pricing(offer.fees)
+        position = self.follower.book.position(offer.plan.borrower)
         return Order(
             attempt=attempt,
             chain_id=self._chain_id,
             offer=offer,
-            spender=adapter.spender(market),
-            calls=tuple(
-                adapter.encode_liquidation(market, plan.borrower, call.pair, call.debt_to_cover_raw)
-                for call in plan.calls
-            ),
+            spender=self.follower.adapter.spender(self.follower.market),
+            calls=self.carrier.calls(offer, position, pricing),
             gas_limits=tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas),
+            swaps=self.carrier.swaps(offer, pricing),
             behind=behind,
+            executor=self.carrier.executor,
         )
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:
         """The order with its simulated gas: the same price function once more, and the gas limits."""
-        plan = order.plan
-        native_price_base = self._native_price_base()
-        assert native_price_base is not None, "an order was priced before"
-        mismatch = differs(plan, simulation)
-        if mismatch is not None:
-            return Skip(Reason.MARKET_UNVERIFIED, mismatch, plan.verdict)
-        gas = tuple(call.gas_used for call in simulation.calls)
-        priced = self._price(plan, gas, order.offer.fees, native_price_base)
+        pricing = self._known_pricing(order.offer.fees)
+        mismatch = differs(order.plan, simulation) or (order.executor is None and falls_short(order.plan, simulation))
+        if mismatch:
+            return Skip(Reason.MARKET_UNVERIFIED, mismatch, order.plan.verdict)
+        priced = self.carrier.measured(order, simulation, pricing)
         if isinstance(priced, Offer):
-            priced = self._price(plan, gas, self._bid(priced, native_price_base), native_price_base)
+            bid = self._bid(priced, pricing.native_price_base)
+            priced = self.carrier.measured(order, simulation, pricing.paying(bid))
         if isinstance(priced, Skip):
             return priced
-        limits = tuple(gas_limit(used) for used in gas)
-        base_unit = self.follower.adapter.base_unit(self.follower.market)
-        stakes = stakes_of(plan, limits, priced.fees.max_fee_wei, native_price_base, base_unit)
+        limits = tuple(gas_limit(used) for used in priced.gas)
+        stakes = self.carrier.stakes(order, priced, limits, pricing)
         return replace(order, offer=priced, gas_limits=limits, stakes=stakes)
 
     def _bid(self, offer: Offer, native_price_base: int) -> FeeQuote:
@@ -254,11 +244,11 @@ class Desk:
 
     def promise(self, order: Order, budget: Budget) -> None:
         """Set aside what an order may pull and burn."""
-        budget.reserve(order.plan, order.spender, self.gas_wei(order.offer))
+        budget.reserve(order.offer, order.spender, self.gas_wei(order.offer))
 
     def free(self, order: Order, budget: Budget) -> None:
         """Take that back."""
-        budget.release(order.plan, order.spender, self.gas_wei(order.offer))
+        budget.release(order.offer, order.spender, self.gas_wei(order.offer))
 
     def gas_wei(self, offer: Offer) -> int:
         """What a node wants to see in the account before it takes the order's transactions."""
@@ -268,12 +258,34 @@ class Desk:
         """Every asset that a plan of this market may repay, with who pulls it; none before the market is discovered."""
         if not self.follower.built:
             return []
-        adapter, market = self.follower.adapter, self.follower.market
-        spender = adapter.spender(market)
-        return [(asset, spender) for asset in adapter.assets(market)]
+        return self.carrier.fund_keys(self.follower.adapter, self.follower.market)
 
-    def _price(self, plan: Plan, gas: tuple[int, ...], fees: FeeQuote, native_price_base: int) -> Offer | Skip:
-        return price_plan(plan, gas, fees, native_price_base, self.terms.min_profit_base, self.terms.fee_cap_wei)
+    async def tend(self, chain: Chain) -> None:
+        """What no order waits for. Raises `ChainError`."""
+        block = self.follower.applied
+        if block is not None:
+            await self.carrier.tend(chain, self.follower.adapter, self.follower.market, block)
+
+    def _pricing(self, fees: FeeQuote) -> Pricing | None:
+        """None where nothing prices gas."""
+        native_price_base = self._native_price_base()
+        if native_price_base is None:
+            return None
+        follower, terms = self.follower, self.terms
+        return Pricing(
+            follower.adapter,
+            follower.market,
+            follower.state,
+            fees,
+            native_price_base,
+            terms.min_profit_base,
+            terms.fee_cap_wei,
+        )
+
+    def _known_pricing(self, fees: FeeQuote) -> Pricing:
+        pricing = self._pricing(fees)
+        assert pricing is not None, "an order was priced before"
+        return pricing
 
     def _native_price_base(self) -> int | None:
         if self.terms.wrapped_native is None:
@@ -310,6 +322,11 @@ def differs(plan: Plan, simulation: Simulation) -> str | None:
     expected_wad = plan.calls[-1].at_latest.health_after.health_factor_wad
     if simulation.health_factor_after_wad != expected_wad:
         return f"the simulation ends at health {simulation.health_factor_after_wad}, our arithmetic at {expected_wad}"
+    return None
+
+
+def falls_short(plan: Plan, simulation: Simulation) -> str | None:
+    """In words, where less of an asset arrives in our own account than the market pays out."""
     for asset, gained_raw in (simulation.gained_raw or {}).items():
         expected_raw = sum(
             call.at_latest.received_raw * (call.pair.collateral_asset == asset)

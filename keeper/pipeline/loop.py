@@ -244,6 +244,7 @@ class ChainLoop:
         try:
             mismatches = await desk.follower.audit(busy=bool(self.open))
             found = [event_build.mismatch(self.name, desk.market, each) for each in mismatches]
+            await desk.tend(self._chain)
         except (ChainError, TimeoutError, *UNFORESEEN) as error:
             found = [event_build.audit_blind(self.name, desk.market, error)]
         except Defect as defect:
@@ -278,7 +279,7 @@ class ChainLoop:
         if (desk.market, borrower) in self.open or borrower in moment.busy or len(prepared.plans[0].calls) != 1:
             return None
         candidate = desk.candidate_behind(prepared, moment.fees)
-        if isinstance(candidate, Skip) or any(len(offer.plan.calls) != 1 for offer in candidate.offers):
+        if isinstance(candidate, Skip) or any(len(offer.gas) != 1 for offer in candidate.offers):
             return None
         window = prepared.plans[0].window
         return Sick(desk, borrower, desk.health_of(borrower), window.earliest_s, prepared.prices_base), candidate

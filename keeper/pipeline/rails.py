@@ -130,6 +130,12 @@ class Rails:
     def ledger(self) -> Ledger:
         return self._purse.ledger
 
+    @property
+    def lost_wad(self) -> int:
+        """Of this signer within the last day; what is on its way, or let through, counts with the most that it can lose."""
+        me = self._levels[0]
+        return me.spent.day.loss_wad + me.spent.on_its_way.loss_wad + self._purse.reserved(me.scope).loss_wad
+
     # -- pauses ------------------------------------------------------------------------------------------------------
 
     async def look(self, head: BlockRef) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import QuoteError
+from keeper.core.lending import Reads
 from keeper.core.profit_deal import POOLS
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange
@@ -35,6 +36,9 @@ class PoolsVenue:
 
     def decode_quotes(self, results: Sequence[CallResult]) -> None:
         self.exchange = self.pools.decode(self._reads, results)
+
+    def discover(self, ends: Collection[Address]) -> Reads[None]:
+        return self.pools.discover(ends)
 
     async def quote(self, wish: Wish) -> Route:
         paths = self.exchange.paths(wish.token_in, wish.token_out)

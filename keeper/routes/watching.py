@@ -32,10 +32,19 @@ class PoolReads:
 class WatchedPools:
     """Follows price, liquidity and ticks of every pool between some tokens from batch to batch."""
 
-    def __init__(self, factories: Sequence[V3Factory | V2Factory], through: Collection[Address] = ()) -> None:
+    def __init__(
+        self,
+        factories: Sequence[V3Factory | V2Factory],
+        through: Collection[Address] = (),
+        only: Collection[Address] | None = None,
+    ) -> None:
+        self.only = only
+        """No pool but these; None: any that is found."""
         self._factories = tuple(factories)
         self._through = tuple(through)
         self._watches: dict[Address, Watch] = {}
+        self.found: tuple[Address, ...] = ()
+        """All pools that the factories name, those included that are not watched."""
         self.troubles: tuple[str, ...] = ()
         """Pools left out of the last exchange because of what they answered, one line each."""
 
@@ -43,7 +52,9 @@ class WatchedPools:
         """Find the pools between any two of `ends`, directly or through one other token. Raises `QuoteError` when a factory
         answers nonsense; what was known before is then kept."""
         found = yield from discover_pools(self._factories, ends, self._through)
-        self._watches = {watch.address: self._watches.get(watch.address, watch) for watch in found}
+        self.found = tuple(watch.address for watch in found)
+        watched = [watch for watch in found if self.only is None or watch.address in self.only]
+        self._watches = {watch.address: self._watches.get(watch.address, watch) for watch in watched}
 
     def warm(self, wanted: Collection[Couple]) -> Reads[Exchange]:
         """The exchange at once, in a few batches of one block, for couples that were not wanted before. Heads would get there

@@ -219,6 +219,15 @@ class Chain(_Model):
             self.relays.blocks_of(self.inclusion_blocks)
         return self
 
+    @property
+    def executor_address(self) -> Address | None:
+        return None if self.executor is None else to_address(self.executor)
+
+    @property
+    def carried_by_executor(self) -> bool:
+        """Otherwise the keeper repays from what the signer holds."""
+        return self.executor is not None and self.routes is not None
+
     def load_preset(self) -> Preset | None:
         return load_preset(self.preset) if self.preset is not None else None
 

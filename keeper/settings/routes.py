@@ -50,6 +50,10 @@ class Routes(BaseModel):
     """May always be lost against the quote; what the measured depth allows comes on top."""
     most_slippage_bps: int = Field(100, ge=0, lt=10_000)
     kyber: Kyber | None = None
+    morpho: AddressText | None = None
+    """Morpho Blue, which lends for nothing: asked first, where it has enough; else the market's own flash loan is taken."""
+    assert_health: bool = False
+    """Have the contract itself refuse what leaves a borrower below the target; costs about 30,000 gas."""
 
     @model_validator(mode="after")
     def _complete(self) -> Routes:

@@ -15,6 +15,7 @@ from keeper.core.rails import Limits
 from keeper.core.standing import Standing
 from keeper.core.units import RAY, Address
 from keeper.execution.dry import DrySubmitter
+from keeper.pipeline.carrying import ByInventory
 from keeper.pipeline.desk import Desk, Terms
 from keeper.pipeline.loop import ChainLoop, Round
 from keeper.pipeline.market import MarketFollower
@@ -197,7 +198,7 @@ class Scene:
         self.loop = ChainLoop(
             CHAIN,
             self.chain,
-            [Desk(follower, terms, 31_337, LIQUIDATOR) for follower in self.followers],
+            [Desk(follower, terms, 31_337, ByInventory(LIQUIDATOR)) for follower in self.followers],
             ToyFunding(self.world, self.faults, LIQUIDATOR, dealt),
             self.simulator,
             submitters[self.mode],

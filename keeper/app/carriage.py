@@ -1,0 +1,82 @@
+"""Who carries a chain's orders: the signer's own account, or the operator's executor contract with the pools it may use."""
+
+from __future__ import annotations
+
+from keeper.app.executor_check import usable_executor
+from keeper.app.modes import Carriage, Ground
+from keeper.app.venues import objective_of, pools_of, slippage_of
+from keeper.core.block import Call
+from keeper.core.errors import ConfigError
+from keeper.core.executor import ExecutorRole
+from keeper.core.objective import Objective
+from keeper.core.swap import Selling
+from keeper.core.units import WAD, Address, address_from_hex, to_hex
+from keeper.execution.executor_calls import encode_execute
+from keeper.execution.executor_state import ExecutorState
+from keeper.execution.tokens import encode_balance_of
+from keeper.pipeline.by_executor import ByExecutor, Lender, Trade
+from keeper.pipeline.carrying import ByInventory, Carrier
+from keeper.pipeline.rails import Rails
+from keeper.protocols.aave_v3.market import Market
+from keeper.routes.pools import PoolsVenue
+from keeper.settings.routes import Routes
+
+POOL_ROLES = ExecutorRole.POOL_V3 | ExecutorRole.PAIR_V2
+
+
+async def carriage_of(ground: Ground, named: Address | None, otherwise: Address) -> Carriage:
+    """`named`: who is to sign; where nobody is, in a rehearsal, it is whom the executor has as operator, or `otherwise`. Raises
+    `ConfigError` in one line when the executor cannot be used, and `ChainError`."""
+    routes, executor = ground.chain.routes, ground.chain.executor_address
+    operator = named or otherwise
+    if executor is None or (routes is None and named is None):
+        return Carriage(operator, lambda market, rails: ByInventory(operator))
+    needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
+    if routes is not None and routes.morpho is not None:
+        needed[address_from_hex(routes.morpho)] = ExecutorRole.MORPHO
+    state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
+    if routes is None:
+        return Carriage(operator, lambda market, rails: ByInventory(operator))
+    pools = {market.provider: await _pools(ground, routes, state, market) for market in ground.markets}
+
+    def carrier(market: Market, rails: Rails) -> Carrier:
+        trade = Trade(
+            lambda: _objective(ground, market, rails),
+            slippage_of(routes),
+            Selling(routes.sell),
+            asserts_health=routes.assert_health,
+        )
+        found = pools[market.provider]
+        return ByExecutor(executor, found, encode_execute, trade, ground.head.number, _morpho(routes))
+
+    return Carriage(named or state.operators[0], carrier)
+
+
+async def _pools(ground: Ground, routes: Routes, state: ExecutorState, market: Market) -> PoolsVenue:
+    """Those between the market's assets that the executor may use."""
+    where = f"chains.{ground.name}.routes"
+    if routes.venues != ["pools"]:
+        raise ConfigError(f'{where}.venues: the daemon sells in pools alone so far: write venues = ["pools"]')
+    venue = pools_of(routes, ground.wrapped_native)
+    venue.pools.only = frozenset(target for target, roles in state.roles.items() if roles & POOL_ROLES)
+    await ground.client.drive(venue.discover([reserve.asset for reserve in market.reserves]), ground.head)
+    if venue.pools.found and not venue.pools.pools:
+        one, executor = to_hex(venue.pools.found[0]), to_hex(state.identity.address)
+        raise ConfigError(
+            f"{where}: none of the {len(venue.pools.found)} pools found is on the list of executor {executor}: `keeper"
+            f" executor allow {one} --as pool` for one of them, with the owner's key"
+        )
+    return venue
+
+
+def _objective(ground: Ground, market: Market, rails: Rails) -> Objective:
+    """With what is left of the day's loss."""
+    unit = market.base_currency_unit
+    lost_base = -(-rails.lost_wad * unit // WAD)
+    return objective_of(ground.chain.objective, ground.chain.policy.min_profit, unit, lost_base)
+
+
+def _morpho(routes: Routes) -> Lender | None:
+    if routes.morpho is None:
+        return None
+    return Lender(address_from_hex(routes.morpho), lambda token, lender: Call(token, encode_balance_of(lender)))

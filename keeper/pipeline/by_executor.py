@@ -1,0 +1,358 @@
+"""All calls of a borrower that repay one asset are one transaction of the executor, which borrows that asset, sells what comes
+in and keeps what is left. The signer needs nothing but gas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keeper.core.bidding import first_cap_wei
+from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.errors import MalformedResponse, QuoteError
+from keeper.core.executor import ExecutorPlan, Loan, LoanSource
+from keeper.core.ledger import Stake, Swapped
+from keeper.core.lending import LendingAdapter, Position
+from keeper.core.objective import MaxProfit, Objective, Restore, Solvency, chosen, most_profitable
+from keeper.core.order import Offer, Order, Profit, Simulation
+from keeper.core.outcome import Reason, Skip
+from keeper.core.plan import Plan
+from keeper.core.planner import Planner
+from keeper.core.profit import gas_cost_base
+from keeper.core.profit_costs import AssetPrice, Costs
+from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
+from keeper.core.profit_order import executor_plan, least_gain_raw
+from keeper.core.slippage import SlippagePolicy
+from keeper.core.slippage_paths import Exchange
+from keeper.core.stakes import stake
+from keeper.core.swap import Selling
+from keeper.core.units import Address
+from keeper.pipeline.budget import FundKey
+from keeper.pipeline.carrying import Begun, Pricing
+from keeper.ports import Chain, Pools
+
+LOAN_GAS = 130_000
+"""What the executor and a flash loan take beside the liquidation, as measured: an estimate until the simulation."""
+DISCOVER_EVERY_BLOCKS = 300
+AVOIDED_BLOCKS = 20
+"""So long a pool is left out for a borrower whose order reverted with it."""
+
+Encode = Callable[[Address, ExecutorPlan], Call]
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """Somebody besides the market who lends for nothing: Morpho."""
+
+    address: Address
+    encode_held: Callable[[Address, Address], Call]
+    """What it has of a token: (token, lender)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What the operator wants of it."""
+
+    objective: Callable[[], Objective]
+    """As of now: what may still be lost changes."""
+    slippage: SlippagePolicy
+    selling: Selling = Selling.ALL
+    asserts_health: bool = False
+    """Whether the contract itself checks that the target was reached, for about 30,000 gas."""
+
+
+class ByExecutor:
+    """`keeper.pipeline.carrying.Carrier`."""
+
+    def __init__(
+        self,
+        executor: Address,
+        pools: Pools,
+        encode: Encode,
+        trade: Trade,
+        discovered_block: int,
+        morpho: Lender | None = None,
+    ) -> None:
+        self.executor: Address | None = executor
+        self.liquidator = executor
+        self._pools = pools
+        self._encode = encode
+        self._trade = trade
+        self._morpho = morpho
+        self._exchange = Exchange(())
+        self._premium: int | None = None
+        """The market's own; None while it is not known."""
+        self._morpho_raw: dict[Address, int] = {}
+        self._avoided: dict[Address, tuple[frozenset[Address], int]] = {}
+        """By borrower: pools with which an order reverted, and at which block the last did."""
+        self._discovered_block = discovered_block
+        self._asked = 0
+
+    @property
+    def takes_least(self) -> bool:
+        return not isinstance(self._trade.objective(), MaxProfit)
+
+    # -- what each head tells --------------------------------------------------------------------------------------
+
+    def encode_reads(self, adapter: LendingAdapter[Any, Any], market: Any) -> Sequence[Call]:
+        assets = adapter.assets(market)
+        quotes = self._pools.encode_quotes([(one, other) for one in assets for other in assets if one != other])
+        self._asked = len(quotes)
+        held = [self._morpho.encode_held(asset, self._morpho.address) for asset in assets] if self._morpho else []
+        return [*quotes, adapter.encode_flash_premium(market), *held]
+
+    def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
+        quotes, premium, held = results[: self._asked], results[self._asked], results[self._asked + 1 :]
+        self._pools.decode_quotes(quotes)
+        self._exchange = self._pools.exchange
+        try:
+            self._premium = adapter.decode_flash_premium(market, premium)
+        except MalformedResponse:
+            self._premium = None
+        self._morpho_raw = {
+            asset: int.from_bytes(answer.returndata)
+            for asset, answer in zip(adapter.assets(market), held, strict=False)
+            if answer.ok and len(answer.returndata) == 32
+        }
+
+    async def tend(self, chain: Chain, adapter: LendingAdapter[Any, Any], market: Any, head: BlockRef) -> None:
+        """Look for new pools. What answers nonsense leaves those that are known."""
+        if 0 <= head.number - self._discovered_block < DISCOVER_EVERY_BLOCKS:
+            return
+        self._discovered_block = head.number
+        steps = self._pools.discover(adapter.assets(market))
+        try:
+            calls = next(steps)
+            while True:
+                calls = steps.send(await chain.read(calls, head))
+        except (StopIteration, QuoteError):
+            return
+
+    # -- what a plan earns -----------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        planner: Planner[Any, Any],
+        position: Position,
+        least_gain_base: int | None,
+        pricing: Pricing | None,
+    ) -> Begun:
+        objective = self._trade.objective()
+        if isinstance(objective, MaxProfit) and pricing is not None:
+            terms = self._terms(position, pricing, self._premium or 0)
+            best = most_profitable(objective, planner, position, terms)
+            return best if isinstance(best, Skip) else (best.plan,)
+        return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
+
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+        loans: dict[int, Loan] = {}
+
+        def made(plan: Plan) -> Dealt | Skip:
+            lent = self._loan(plan, pricing)
+            if isinstance(lent, Skip):
+                return lent
+            premium, loans[id(plan)] = lent
+            refused = _untakable(plan)
+            return refused or dealt(plan, self._terms(position, pricing, premium))
+
+        best = chosen(self._choice(), (made(plan) for plan in plans))
+        if isinstance(best, Skip):
+            return best
+        gas = tuple(self._gas(deal, position, pricing) for deal in best.deals)
+        offer = _offer(best, gas, loans[id(best.plan)], pricing)
+        return offer if isinstance(offer, Skip) else (offer,)
+
+    def _choice(self) -> Restore | Solvency:
+        """Of plans that were made for the objective: which may be taken."""
+        objective = self._trade.objective()
+        return Restore(objective.least_net_base) if isinstance(objective, MaxProfit) else objective
+
+    def _terms(self, position: Position, pricing: Pricing, premium: int) -> Terms:
+        prices = prices_of(pricing.adapter, pricing.state, pricing.adapter.assets(pricing.market))
+        gas = pricing.adapter.estimated_gas(position)
+        costs = Costs(
+            gas=gas + LOAN_GAS,
+            more_gas=gas,
+            fee_per_gas_wei=_fee_per_gas_wei(pricing),
+            data_fee_wei=0,
+            premium=premium,
+            native=AssetPrice(pricing.native_price_base, 10**18),
+        )
+        exchange = self._exchange_for(position.borrower)
+        return Terms(exchange, prices, costs, self._trade.slippage, self._trade.selling)
+
+    def _exchange_for(self, borrower: Address) -> Exchange:
+        avoided, _ = self._avoided.get(borrower, (frozenset(), 0))
+        if not avoided:
+            return self._exchange
+        left = tuple(pool for pool in self._exchange.pools if pool.address not in avoided)
+        return replace(self._exchange, pools=left)
+
+    def _gas(self, deal: Deal, position: Position, pricing: Pricing) -> int:
+        each = pricing.adapter.estimated_gas(position)
+        return LOAN_GAS + each * len(deal.calls) + sum(route.gas for route in deal.routes)
+
+    def _loan(self, plan: Plan, pricing: Pricing) -> tuple[int, Loan] | Skip:
+        """The cheapest lender who has all of it, with its premium in millionths."""
+        needed_raw = plan.debts_raw
+        if self._morpho is not None and all(self._morpho_raw.get(asset, 0) >= raw for asset, raw in needed_raw.items()):
+            return 0, Loan(LoanSource.MORPHO, self._morpho.address)
+        if self._premium is None:
+            return Skip(Reason.NO_INVENTORY, "what the market asks for a flash loan cannot be read", plan.verdict)
+        for asset, raw in needed_raw.items():
+            there_raw = pricing.adapter.loanable_raw(pricing.state, asset)
+            if there_raw is None or there_raw < raw:
+                detail = f"nobody lends {raw} raw of 0x{asset.hex()}: the market has {there_raw}"
+                return Skip(Reason.NO_INVENTORY, detail, plan.verdict)
+        return self._premium, Loan(LoanSource.MARKET, pricing.adapter.spender(pricing.market))
+
+    # -- the order -------------------------------------------------------------------------------------------------
+
+    def calls(self, offer: Offer, position: Position, pricing: Pricing) -> tuple[Call, ...]:
+        assert offer.dealt is not None and offer.loan is not None, "the executor's offers are dealt"
+        adapter, market = pricing.adapter, pricing.market
+        self._exchange = _as_left(offer.dealt.exchange, self._exchange)
+        assert self.executor is not None
+        return tuple(
+            self._encode(
+                self.executor,
+                executor_plan(
+                    deal,
+                    position,
+                    adapter.spender(market),
+                    adapter.debt_token(market, deal.calls[0].pair.debt_id),
+                    offer.loan,
+                    offer.plan.window.latest_s,
+                    least_net_raw=self._least_net_raw(offer.dealt, deal),
+                    target_wad=offer.plan.target_wad if self._trade.asserts_health else 0,
+                ),
+            )
+            for deal in offer.dealt.deals
+        )
+
+    def _least_net_raw(self, of: Dealt, deal: Deal) -> int:
+        """What the contract must see left of the debt asset, gas paid. Where the whole may lose, or is several transactions of
+        which one may lose for the other, what is left at the limits of all steps."""
+        choice = self._choice()
+        if isinstance(choice, Solvency) or len(of.deals) > 1:
+            return deal.earnings.least_net_raw
+        price = deal.earnings.price
+        return -(-choice.least_net_base * price.unit_raw // price.price_base)
+
+    def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]:
+        assert offer.dealt is not None, "the executor's offers are dealt"
+        found = []
+        for deal in offer.dealt.deals:
+            for route in deal.routes:
+                sold = _price_of(route.token_in, pricing)
+                if route.steps and sold is not None:
+                    bought_base = deal.earnings.price.base_floor(route.amount_out_raw)
+                    found.append(Swapped(sold.base_floor(route.amount_in_raw), bought_base))
+        return tuple(found)
+
+    def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
+        assert order.offer.dealt is not None and order.offer.loan is not None, "the executor's orders are dealt"
+        gained_raw, deals = simulation.gained_raw or {}, []
+        fee_wei = _fee_per_gas_wei(pricing)
+        for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
+            kept_raw = 0
+            for route in deal.routes:
+                if route.token_in == deal.debt_asset:
+                    continue
+                price, left_raw = _price_of(route.token_in, pricing), gained_raw.get(route.token_in, 0)
+                if left_raw < 0 or price is None:
+                    detail = f"of 0x{route.token_in.hex()} the executor has {-left_raw} raw less than before"
+                    return Skip(Reason.MARKET_UNVERIFIED, detail, order.plan.verdict)
+                kept_raw += price.raw_in(deal.earnings.price, left_raw)
+            came_raw = gained_raw.get(deal.debt_asset, 0) + kept_raw
+            earnings = replace(
+                deal.earnings,
+                proceeds_raw=came_raw + deal.earnings.repaid_raw + deal.earnings.premium_raw,
+                gas_wei=call.gas_used * fee_wei + deal.earnings.data_fee_wei,
+            )
+            deals.append(replace(deal, earnings=earnings))
+        made = replace(order.offer.dealt, deals=tuple(deals))
+        best = chosen(self._choice(), [made])
+        if isinstance(best, Skip):
+            return best
+        return _offer(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
+
+    def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
+        """`order` is what its calls were made of: the contract holds each to its least gain, or reverts."""
+        assert order.offer.dealt is not None, "the executor's orders are dealt"
+        base_unit, fee_wei = pricing.adapter.base_unit(pricing.market), offer.fees.max_fee_wei
+        found = []
+        for deal, gas_limit in zip(order.offer.dealt.deals, gas_limits, strict=True):
+            least_raw = least_gain_raw(deal, self._least_net_raw(order.offer.dealt, deal))
+            lost_base = max(0, -deal.earnings.price.base_floor(least_raw))
+            found.append(stake(deal.calls, gas_limit, fee_wei, lost_base, pricing.native_price_base, base_unit))
+        return tuple(found)
+
+    def fund_keys(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[FundKey]:
+        return []
+
+    def failed(self, order: Order) -> None:
+        """Its pools are left out for this borrower: the next order goes another way, or there is none."""
+        assert order.offer.dealt is not None, "the executor's orders are dealt"
+        block = order.plan.block.number
+        used = {step.venue for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps}
+        self._avoided = {
+            borrower: (pools, since)
+            for borrower, (pools, since) in self._avoided.items()
+            if 0 <= block - since < AVOIDED_BLOCKS
+        }
+        before, _ = self._avoided.get(order.borrower, (frozenset(), 0))
+        self._avoided[order.borrower] = before | used, block
+
+
+def _untakable(plan: Plan) -> Skip | None:
+    """A transaction's debts are compared with those at the head: two apart that repay one asset cannot both be right."""
+    assets: list[Address] = []
+    for call in plan.calls:
+        asset = call.pair.debt_asset
+        if asset in assets and assets[-1] != asset:
+            return Skip(
+                Reason.NO_ROUTE, "its calls would be more than one transaction for one debt asset", plan.verdict
+            )
+        assets.append(asset)
+    return None
+
+
+def _as_left(after: Exchange, known: Exchange) -> Exchange:
+    """The pools as an order leaves them, with those that were left out for it as they were."""
+    moved: Mapping[Address, Any] = {pool.address: pool for pool in after.pools}
+    return replace(known, pools=tuple(moved.get(pool.address, pool) for pool in known.pools))
+
+
+def _price_of(asset: Address, pricing: Pricing) -> AssetPrice | None:
+    return prices_of(pricing.adapter, pricing.state, [asset]).get(asset)
+
+
+def _above_cap(pricing: Pricing) -> bool:
+    return pricing.fees.base_fee_wei + pricing.fees.priority_fee_wei > first_cap_wei(pricing.fee_cap_wei)
+
+
+def _fee_per_gas_wei(pricing: Pricing) -> int:
+    """The highest that may be paid. What would not pay at the cap either is unprofitable, not held back by the cap."""
+    return first_cap_wei(pricing.fee_cap_wei) if _above_cap(pricing) else pricing.fees.max_fee_wei
+
+
+def _offer(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) -> Offer | Skip:
+    """With its price tag: what it nets is the deals' own figure, so slippage is what the rest does not tell."""
+    fees = pricing.fees
+    if _above_cap(pricing):
+        return Skip(
+            Reason.FEE_CAP,
+            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is"
+            f" {pricing.fee_cap_wei} less what a replacement must bid more",
+            made.plan.verdict,
+        )
+    quotes = [call.at_latest for call in made.plan.calls]
+    known = Profit(
+        received_base=sum(quote.received_base for quote in quotes),
+        repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
+        gas_base=gas_cost_base(sum(gas), fees.max_fee_wei, pricing.native_price_base),
+        premium_base=sum(deal.earnings.price.base_floor(deal.earnings.premium_raw) + 1 for deal in made.deals),
+    )
+    profit = replace(known, slippage_base=known.net_base - made.net_base)
+    return Offer(made.plan, gas, fees, profit, made, loan)

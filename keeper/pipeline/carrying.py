@@ -1,0 +1,167 @@
+"""How orders are carried: what a plan earns that way, which transactions it makes, what these need, what must come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from keeper.core.block import BlockRef, Call, CallResult
+from keeper.core.ledger import Stake, Swapped
+from keeper.core.lending import LendingAdapter, Position
+from keeper.core.order import FeeQuote, Offer, Order, Simulation
+from keeper.core.outcome import Skip
+from keeper.core.plan import Plan
+from keeper.core.planner import Planner, Unfinished
+from keeper.core.profit import price_plan
+from keeper.core.stakes import stakes_of
+from keeper.core.units import Address
+from keeper.pipeline.budget import FundKey
+from keeper.ports import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What pricing the plans of one market at one head needs."""
+
+    adapter: LendingAdapter[Any, Any]
+    market: Any
+    state: Any
+    fees: FeeQuote
+    native_price_base: int
+    """Of one whole native coin."""
+    min_profit_base: int
+    fee_cap_wei: int
+
+    def paying(self, fees: FeeQuote) -> Pricing:
+        return replace(self, fees=fees)
+
+
+Begun = tuple[Plan, ...] | Skip | Unfinished
+
+
+class Carrier(Protocol):
+    """One market's. Pure but for `tend`; what it knows of a head comes with that head's reads."""
+
+    @property
+    def liquidator(self) -> Address:
+        """Whom the market sees."""
+        ...
+
+    @property
+    def executor(self) -> Address | None:
+        """The contract whose balances change; None: the signer's own."""
+        ...
+
+    @property
+    def takes_least(self) -> bool:
+        """Whether what it begins is the least that restores, so that a plan made ahead of its block may take its place."""
+        ...
+
+    def encode_reads(self, adapter: LendingAdapter[Any, Any], market: Any) -> Sequence[Call]:
+        """What it must know of each head, read with the market's own state."""
+        ...
+
+    def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None: ...
+
+    def begin(
+        self,
+        planner: Planner[Any, Any],
+        position: Position,
+        least_gain_base: int | None,
+        pricing: Pricing | None,
+    ) -> Begun:
+        """Plans of one call each, best first. `pricing` is None where nothing prices gas: then nothing is sold."""
+        ...
+
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+        """Those of the plans that pay, in their order; or why none does."""
+        ...
+
+    def calls(self, offer: Offer, position: Position, pricing: Pricing) -> tuple[Call, ...]:
+        """Its transactions, in order. Whoever is priced next at the same head finds the venues as these leave them."""
+        ...
+
+    def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]: ...
+
+    def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
+        """The order's offer as the simulation shows it; or what did not arrive, or that it does not pay any more."""
+        ...
+
+    def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
+        """What each transaction of the order can cost at worst."""
+        ...
+
+    def fund_keys(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[FundKey]:
+        """What must be known of the signer's own tokens."""
+        ...
+
+    def failed(self, order: Order) -> None:
+        """The order reverted in its simulation."""
+        ...
+
+    async def tend(self, chain: Chain, adapter: LendingAdapter[Any, Any], market: Any, head: BlockRef) -> None:
+        """What no order waits for. Raises `ChainError`."""
+        ...
+
+
+class ByInventory:
+    """Each call is a transaction that repays from the signer's own balance and keeps the collateral."""
+
+    executor: Address | None = None
+    takes_least = True
+
+    def __init__(self, liquidator: Address) -> None:
+        self.liquidator = liquidator
+
+    def encode_reads(self, adapter: LendingAdapter[Any, Any], market: Any) -> Sequence[Call]:
+        return ()
+
+    def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
+        return None
+
+    def begin(
+        self,
+        planner: Planner[Any, Any],
+        position: Position,
+        least_gain_base: int | None,
+        pricing: Pricing | None,
+    ) -> Begun:
+        return planner.begin(position, least_gain_base)
+
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+        gas = pricing.adapter.estimated_gas(position)
+        priced = [_priced(plan, (gas,) * len(plan.calls), pricing) for plan in plans]
+        found = tuple(each for each in priced if isinstance(each, Offer))
+        refusals = [each for each in priced if isinstance(each, Skip)]
+        return found or refusals[0]
+
+    def calls(self, offer: Offer, position: Position, pricing: Pricing) -> tuple[Call, ...]:
+        encode = pricing.adapter.encode_liquidation
+        return tuple(
+            encode(pricing.market, position.borrower, call.pair, call.debt_to_cover_raw) for call in offer.plan.calls
+        )
+
+    def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]:
+        return ()
+
+    def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
+        return _priced(order.plan, tuple(call.gas_used for call in simulation.calls), pricing)
+
+    def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
+        base_unit = pricing.adapter.base_unit(pricing.market)
+        return stakes_of(offer.plan, gas_limits, offer.fees.max_fee_wei, pricing.native_price_base, base_unit)
+
+    def fund_keys(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[FundKey]:
+        spender = adapter.spender(market)
+        return [(asset, spender) for asset in adapter.assets(market)]
+
+    def failed(self, order: Order) -> None:
+        return None
+
+    async def tend(self, chain: Chain, adapter: LendingAdapter[Any, Any], market: Any, head: BlockRef) -> None:
+        return None
+
+
+def _priced(plan: Plan, gas: tuple[int, ...], pricing: Pricing) -> Offer | Skip:
+    return price_plan(plan, gas, pricing.fees, pricing.native_price_base, pricing.min_profit_base, pricing.fee_cap_wei)
