@@ -195,7 +195,7 @@ async def _live(
     if ground.chain.carried_by_executor:
         debts = []  # nothing is repaid from the signer's own account
     route = await private_route(
-        ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number
+        ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number, rails.halted
     )
     sender = Sender(
         route or ground.rpc, key, GatedIntents(transactions, rails), ground.chain_id, accounts=accounts_of(ground)
@@ -206,7 +206,8 @@ async def _live(
     async def told(refused: Refused) -> None:
         await journal.record([event_build.trouble(ground.name, refused)])
 
-    replacing = replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal)
+    may_repeat = route.may_repeat if route is not None else None
+    replacing = replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal, may_repeat)
     allowances = Allowances(ground.rpc, sender, funding, told, replacing.tidy)
 
     async def replenish(head: BlockRef) -> None:

@@ -11,7 +11,7 @@ from keeper.core.errors import ConfigError
 from keeper.core.events import Severity
 from keeper.core.units import Address, to_hex
 from keeper.execution.relays.relay import Relay, RelayMethod
-from keeper.execution.relays.route import PrivateRoute, RelayTerms
+from keeper.execution.relays.route import Halted, PrivateRoute, RelayTerms
 from keeper.execution.rpc import Rpc
 from keeper.ports import Journal
 from keeper.settings import Chain
@@ -29,6 +29,7 @@ async def private_route(
     journal: Journal,
     stack: AsyncExitStack,
     head_number: int,
+    halted: Halted,
 ) -> PrivateRoute | None:
     """None where no relays are configured. It goes on offering until the stack is left. Raises `ConfigError`."""
     relays = chain.relays
@@ -52,4 +53,4 @@ async def private_route(
         await stack.enter_async_context(rpc)
         targets.append(Relay(rpc, rpc.label, RelayMethod(relays.method), key.address))
     terms = RelayTerms(relays.blocks_of(chain.inclusion_blocks), relays.fallback == "public")
-    return await stack.enter_async_context(PrivateRoute(node, targets, terms, told, head_number))
+    return await stack.enter_async_context(PrivateRoute(node, targets, terms, told, head_number, halted))

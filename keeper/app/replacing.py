@@ -8,14 +8,20 @@ from keeper.core import attempt_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import Refused
 from keeper.core.order import Answer
-from keeper.execution.replacing import Replaced, Replacing
+from keeper.execution.replacing import MayRepeat, Replaced, Replacing
 from keeper.execution.sender import Sender
 from keeper.ports import Journal
 from keeper.settings import Chain as ChainSettings
 
 
 def replacing_for(
-    name: str, chain: ChainSettings, client: ChainClient, block_s: float, sender: Sender, journal: Journal
+    name: str,
+    chain: ChainSettings,
+    client: ChainClient,
+    block_s: float,
+    sender: Sender,
+    journal: Journal,
+    may_repeat: MayRepeat | None = None,
 ) -> Replacing:
     """Journals what it does."""
 
@@ -41,7 +47,14 @@ def replacing_for(
             ]
         )
 
-    return Replacing(sender, client.fees, told, cap_wei=fee_cap_wei(chain), expiry_blocks=expiry_blocks(chain, block_s))
+    return Replacing(
+        sender,
+        client.fees,
+        told,
+        cap_wei=fee_cap_wei(chain),
+        expiry_blocks=expiry_blocks(chain, block_s),
+        may_repeat=may_repeat,
+    )
 
 
 def expiry_blocks(chain: ChainSettings, block_s: float) -> int:

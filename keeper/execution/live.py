@@ -72,7 +72,7 @@ class LiveSubmitter:
         earlier: Earlier | None = None,
         strangers: Strangers | None = None,
         on_head: Callable[[int, int], Sequence[Hash32]] | None = None,
-        stand_behind: Callable[[Call, bytes], None] | None = None,
+        stand_behind: Callable[[Call, bytes | None], None] | None = None,
     ) -> None:
         self._permit = permit
         self._upkeep = upkeep
@@ -84,7 +84,8 @@ class LiveSubmitter:
         """Told each head's number, and how many nonces are used there: for transactions that are offered anew at each. Returns
         those that are offered no more."""
         self._stand_behind = stand_behind
-        """Told of each call that must be mined right behind somebody else's transaction, before it is sent."""
+        """Told of each call that must be mined right behind somebody else's transaction, before it is sent; and of none once it
+        was, or was not."""
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
@@ -158,7 +159,12 @@ class LiveSubmitter:
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         """See `keeper.ports.Submitter`."""
-        sent = await self._sender.send_all([self._sendings(order) for order, _ in ready], head)
+        try:
+            sent = await self._sender.send_all([self._sendings(order) for order, _ in ready], head)
+        finally:
+            for order, _ in ready:
+                if order.behind is not None and self._stand_behind is not None:
+                    self._stand_behind(order.calls[0], None)
         return [
             self._submission(order, simulation, head, transactions)
             for (order, simulation), transactions in zip(ready, sent, strict=True)

@@ -32,6 +32,8 @@ class Replaced:
 
 
 Told = Callable[[Replaced, BlockRef], Awaitable[None]]
+MayRepeat = Callable[[bytes], bool]
+"""Whether these very bytes may be sent again, once they were lost."""
 
 
 class Replacing:
@@ -48,12 +50,14 @@ class Replacing:
         *,
         cap_wei: int,
         expiry_blocks: int,
+        may_repeat: MayRepeat | None = None,
     ) -> None:
         self._sender = sender
         self._quote = quote
         self._told = told
         self._cap_wei = cap_wei
         self._expiry_blocks = expiry_blocks
+        self._may_repeat = may_repeat
         self._holes: dict[int, int] = {}
         """Nonces at which nothing of ours is, with the head that showed it first: the next order takes one, if there is one."""
         self._failed: dict[int, str] = {}
@@ -119,7 +123,10 @@ class Replacing:
             return Replaced(case, fees, refused)
 
     def _check_alone(self, lost: Intent) -> None:
-        """Raises `Refused` when its borrower has another attempt that may be mined besides."""
+        """Raises `Refused` when it was good only where it was sent, or its borrower has another attempt that may be mined
+        besides."""
+        if self._may_repeat is not None and not self._may_repeat(lost.raw_transaction):
+            raise Refused(f"what is lost at nonce {lost.nonce} was good only where it was sent")
         if lost.borrower is not None:
             check_borrower(lost.nonce, lost.attempt, lost.borrower, self._sender.following.may_be_mined)
 

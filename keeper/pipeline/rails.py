@@ -143,11 +143,7 @@ class Rails:
         if self._measured is None:
             await self._measure(head.timestamp_s)
             self._purse.release_all(self._me)  # an earlier start's: by now the store tells of them
-        found = {each.id: each for each in await self._pauses.standing_pauses()}
-        found = {id_: each for id_, each in found.items() if each.pause.scope.covers(self._chain_id, self._signer)}
-        file = self.kill_file_stands()
-        if file is not None:
-            found[FILE_ID] = StandingPause(FILE_ID, Pause(EVERYBODY, KILL_FILE, file), "")
+        found = await self._found()
         before, self._standing = self._standing, found
         self.paused = "; ".join(words(each.pause) for each in found.values()) or None
         self.killed = any(each.pause.kills for each in found.values())
@@ -157,6 +153,18 @@ class Rails:
             await self._measure(head.timestamp_s)  # what was lifted is forgiven
         if news:
             await self._journal.record(news)
+
+    async def halted(self) -> bool:
+        """Whether a pause stands at this moment, for what goes on between the looks."""
+        return bool(await self._found())
+
+    async def _found(self) -> dict[int, StandingPause]:
+        found = {each.id: each for each in await self._pauses.standing_pauses()}
+        found = {id_: each for id_, each in found.items() if each.pause.scope.covers(self._chain_id, self._signer)}
+        file = self.kill_file_stands()
+        if file is not None:
+            found[FILE_ID] = StandingPause(FILE_ID, Pause(EVERYBODY, KILL_FILE, file), "")
+        return found
 
     def kill_file_stands(self) -> str | None:
         """While it does, not even a cancellation is sent."""

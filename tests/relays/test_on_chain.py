@@ -93,6 +93,9 @@ async def scene(
 
     async def untold(text: str) -> None: ...
 
+    async def never() -> bool:
+        return False
+
     async with (
         rigged(bed) as rig,
         Store.open(folder / "keeper.db") as store,
@@ -102,7 +105,7 @@ async def scene(
         await rig.fund(KEEPER)
         head = await rig.head()
         relays = [Relay(rpc, rpc.label, method, REPUTATION.address)]
-        async with PrivateRoute(rig.rpc, relays, RelayTerms(2, then_public), untold, head.number) as route:
+        async with PrivateRoute(rig.rpc, relays, RelayTerms(2, then_public), untold, head.number, never) as route:
             sender = Sender(route, rig.signer(folder), store, bed.deployment.chain_id)
             permit = may_go_live(bed.deployment.chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
             submitter = LiveSubmitter(permit, sender, rig.reconciler, on_head=route.on_head)

@@ -51,6 +51,7 @@ class Setting:
     sender: Sender
     store: MemoryIntents
     told: list[str] = field(default_factory=list)
+    paused: bool = False
 
     async def at(self, number: int) -> None:
         """A head arrives, and everything that the route does about it is done."""
@@ -79,13 +80,16 @@ async def setting(
     async def tell(text: str) -> None:
         told.append(text)
 
+    async def halted() -> bool:
+        return here.paused
+
     async with AsyncExitStack() as stack:
         targets = []
         for relay in relays:
             url = await stack.enter_async_context(relay.serving())
             rpc = await stack.enter_async_context(JsonRpc(url, timeout_s=timeout_s, headers_for=REPUTATION.headers))
             targets.append(Relay(rpc, rpc.label, method, REPUTATION.address))
-        route = await stack.enter_async_context(PrivateRoute(node, targets, terms, tell, 0))
+        route = await stack.enter_async_context(PrivateRoute(node, targets, terms, tell, 0, halted))
         sender = Sender(route, signer(), store, CHAIN_ID)
         await sender.start(head(1))
         here = Setting(node, route, sender, store, told)
@@ -169,10 +173,13 @@ async def test_what_breaks_in_the_background_ends_the_route_by_its_own_name() ->
     async def full_disk(text: str) -> None:
         raise StoreError("the disk is gone")
 
+    async def never() -> bool:
+        return False
+
     async def used() -> None:
         async with LocalRelay("refuses").serving() as url, JsonRpc(url, headers_for=REPUTATION.headers) as rpc:
             relays = [Relay(rpc, rpc.label, RelayMethod.BUNDLE, REPUTATION.address)]
-            async with PrivateRoute(node, relays, NEVER, full_disk, 1) as route:
+            async with PrivateRoute(node, relays, NEVER, full_disk, 1, never) as route:
                 sender = Sender(route, signer(), MemoryIntents(), CHAIN_ID)
                 await sender.start(head(1))
                 await sender.send(sending(), head(1))

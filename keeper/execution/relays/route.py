@@ -9,6 +9,8 @@ open intent holds its nonce whether the node counts it or not. While a transacti
 unless it was mined or published, it is lost at once: its nonce is taken by the next transaction, or cancelled in public,
 and of all transactions with one nonce at most one is mined, whatever a relay may still do with its bytes. After a restart
 nothing is on offer, no node knows what was, and so it is lost after some blocks.
+
+While a pause stands nothing is offered again nor published: what was on offer is dropped, and lost like that.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ many'th, with all below it: one that would revert spoils only the bundles that h
 
 Told = Callable[[str], Awaitable[None]]
 """One line about a relay that does not do its part, or about what became public."""
+Halted = Callable[[], Awaitable[bool]]
+"""Whether a pause stands at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,11 @@ class PrivateRoute:
     """`keeper.execution.rpc.Rpc` for one sender; an async context manager, inside which it goes on offering. `head_number`
     stands until `on_head` tells of another."""
 
-    def __init__(self, node: Rpc, relays: Sequence[Relay], terms: RelayTerms, told: Told, head_number: int) -> None:
+    def __init__(
+        self, node: Rpc, relays: Sequence[Relay], terms: RelayTerms, told: Told, head_number: int, halted: Halted
+    ) -> None:
         self._node = node
+        self._halted = halted
         self._relays = relays
         self._terms = terms
         self._told = told
@@ -78,6 +85,8 @@ class PrivateRoute:
         self._held: dict[int, _Held] = {}
         """By nonce."""
         self._behind: dict[Call, bytes] = {}
+        self._alone: dict[Hash32, int] = {}
+        """What was offered here and needs nothing right before it, with its nonce."""
         self._said: dict[Relay, str] = {}
         """What was told of each relay last; forgotten once it does its part."""
 
@@ -118,10 +127,19 @@ class PrivateRoute:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def stand_behind(self, call: Call, before: bytes) -> None:
+    def stand_behind(self, call: Call, before: bytes | None) -> None:
         """The next transaction that makes this call is offered right behind another, raw one, in one bundle for the next block
-        and for no other."""
-        self._behind[call] = before
+        and for no other; None when there will be none."""
+        if before is None:
+            self._behind.pop(call, None)
+        else:
+            self._behind[call] = before
+
+    def may_repeat(self, raw: bytes) -> bool:
+        """Whether a lost transaction may be sent once more. Not what was only good behind another one, and nothing of an
+        earlier run, of which that is not known."""
+        envelope = decode_signed(raw)
+        return _is_anybodys(envelope.fields) or envelope.hash in self._alone
 
     async def _send(self, raw: bytes) -> str:
         envelope = decode_signed(raw)
@@ -131,6 +149,8 @@ class PrivateRoute:
             answer: str = await self._node.request(SEND, [to_hex(raw)])
             return answer
         before = self._behind.pop(envelope.fields.call, None)
+        if before is None:
+            self._alone[envelope.hash] = nonce
         held = self._held[nonce] = _Held(raw, envelope.hash, nonce, self._head_number, before)
         refusals = await self._refusals(held)
         if refusals is not None and (before is not None or not self._terms.then_public):
@@ -189,7 +209,7 @@ class PrivateRoute:
         if number == self._head_number:
             return []
         self._head_number = number
-        self._behind.clear()
+        self._alone = {each: nonce for each, nonce in self._alone.items() if nonce >= used_nonces}
         for held in [each for each in self._held.values() if each.nonce < used_nonces]:
             self._drop(held)
         ours = [each for _, each in sorted(self._held.items())]
@@ -198,10 +218,15 @@ class PrivateRoute:
         given_up = [each for each in over if each not in published]
         for held in given_up:
             self._drop(held)
-        self._offer_anew([each for each in ours if each not in over])
-        if published:
-            self._spawn(self._publish_all(published))
+        self._spawn(self._go_on([each for each in ours if each not in over], published))
         return [each.hash for each in given_up]
+
+    async def _go_on(self, offered: Sequence[_Held], published: Sequence[_Held]) -> None:
+        if offered and await self._halted():
+            for held in offered:
+                self._drop(held)
+        self._offer_anew([each for each in offered if self._is_held(each)])
+        await self._publish_all(published)
 
     def _offer_anew(self, ours: Sequence[_Held]) -> None:
         for place, held in enumerate(ours):
@@ -212,7 +237,8 @@ class PrivateRoute:
     async def _publish_all(self, held: Sequence[_Held]) -> None:
         """By nonce."""
         for each in held:
-            await self._publish(each)
+            if self._is_held(each) and not await self._halted() and self._is_held(each):
+                await self._publish(each)
             self._drop(each)
 
     def _is_over(self, held: _Held, number: int) -> bool:
@@ -228,8 +254,12 @@ class PrivateRoute:
             text = f"{text}, but {error}"
         await self._told(text)
 
+    def _is_held(self, held: _Held) -> bool:
+        """Whether nothing took its place meanwhile."""
+        return self._held.get(held.nonce) is held
+
     def _drop(self, held: _Held) -> None:
-        if self._held.get(held.nonce) is held:
+        if self._is_held(held):
             del self._held[held.nonce]
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
