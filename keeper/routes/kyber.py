@@ -38,6 +38,8 @@ CHAIN_NAMES: Mapping[int, str] = {
 ABSURD_BPS = 1_000
 """An output so far above the oracle's worth is a wrong token or a lie, not luck."""
 _MOST_BODY_BYTES = 512 * 1024
+_MOST_OPENED = 5_000
+"""Lists and objects. However they are nested, reading them does not use up the stack."""
 _MOST_GAS = 10_000_000
 _AMOUNT = re.compile(r"[0-9]{1,78}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
@@ -194,6 +196,8 @@ class KyberVenue:
                 raise QuoteError(f"{self.name}: HTTP {response.status}")
         if len(body) > _MOST_BODY_BYTES:
             raise QuoteError(f"{self.name}: an answer of more than {_MOST_BODY_BYTES} bytes")
+        if body.count(b"[") + body.count(b"{") > _MOST_OPENED:
+            raise QuoteError(f"{self.name}: an answer of more than {_MOST_OPENED} lists and objects")
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
