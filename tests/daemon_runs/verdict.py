@@ -1,0 +1,88 @@
+"""What must be true once all is quiet: by the chain's word, and from the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from keeper.core.units import to_hex
+from tests.crash.killing import planned_calls
+from tests.daemon_runs.world import World
+from tests.devnet.accounts import Money, assert_adds_up
+from tests.devnet.chain_facts import below_one, mined_by, nonce
+from tests.devnet.daemons import CLOSED, LIQUIDATION_CALL
+from tests.devnet.keeping import Keeping
+
+SETTLED_BY = ("restored", "not_restored")
+
+
+async def at_rest(world: World, kept: Keeping) -> bool:
+    """Nothing that was signed may still be mined, all that was sent is told, and who is below 1 has a reason."""
+    if not kept.events("caught_up") or not set(kept.intents().values()) <= CLOSED:
+        return False
+    if not _told(kept) or await world.pooled():
+        return False
+    reasons = {row.borrower for row in kept.events("refused")}
+    sick = await below_one(world.bed, [opening.borrower for opening in world.bed.openings])
+    return all(to_hex(who) in reasons for who in sick)
+
+
+async def unrest(world: World, kept: Keeping) -> str:
+    """Why it does not come to rest."""
+    rows = [f"{row.kind} {row.block_number} {row.borrower} {dict(row.fields)}" for row in kept.events()[-8:]]
+    return "\n".join(
+        [
+            f"did not come to rest: intents {Counter(kept.intents().values())}, sent but untold {_untold(kept)},"
+            f" waiting {[int(each['nonce'], 16) for each in await world.pooled()]},"
+            f" nonce {await nonce(world.bed, world.keeper)}; at last",
+            *rows,
+        ]
+    )
+
+
+def _untold(kept: Keeping) -> set[str | None]:
+    told = {row.attempt for row in kept.events(*SETTLED_BY)}
+    return {row.attempt for row in kept.events("sent")} - told
+
+
+def _told(kept: Keeping) -> bool:
+    return not _untold(kept)
+
+
+async def problems_of(world: World, kept: Keeping, before: Money) -> list[str]:
+    """Never a double liquidation, never a hole among the nonces, never a rail passed, the report equal to the balances to
+    the wei."""
+    problems = [*await _doubles(world, kept, before), *await _holes(world, before)]
+    try:
+        await assert_adds_up(world.bed, kept, before)
+    except AssertionError as error:
+        problems.append(f"the accounts: {error}")
+    problems += [
+        f"a stranger where there is none: {row.fields['detail']}"
+        for row in kept.events("paused")
+        if row.fields["cause"] == "foreign_nonce"
+    ]
+    problems += [f"a defect: {row.fields}" for row in kept.events("trouble") if row.severity == "alert"]
+    return problems
+
+
+async def _doubles(world: World, kept: Keeping, before: Money) -> list[str]:
+    """Two of ours that are mined for one call of one plan; one that is not in the store."""
+    planned = planned_calls(kept)
+    mined = await mined_by(world.bed, world.keeper, world.floor_block)
+    unknown = [each.hash for each in mined if each.hash not in planned]
+    counted = Counter(
+        planned[each.hash] for each in mined if each.selector == LIQUIDATION_CALL and each.hash in planned
+    )
+    problems = [f"mined, but not in the store: {each}" for each in unknown]
+    return problems + [
+        f"call {call} of {attempt} mined {times} times" for (attempt, call), times in counted.items() if times > 1
+    ]
+
+
+async def _holes(world: World, before: Money) -> list[str]:
+    mined = await mined_by(world.bed, world.keeper, world.floor_block)
+    used = await nonce(world.bed, world.keeper)
+    if [each.nonce for each in mined] != list(range(before.nonce, used)):
+        return [f"nonces {[each.nonce for each in mined]} are mined, {used} are used"]
+    waiting = [int(each["nonce"], 16) for each in await world.pooled()]
+    return [f"nonces {waiting} still wait"] if waiting else []
