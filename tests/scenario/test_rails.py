@@ -138,6 +138,20 @@ async def test_too_many_reverts_pause_without_an_order_and_a_lift_forgives_them(
     assert len(scene.events(Kind.PAUSED)) == 1
 
 
+async def test_what_was_forgiven_does_not_pause_again_at_a_quiet_head() -> None:
+    scene = Scene()
+    scene.limits = Limits(reverts_in_a_row=1)
+    scene.start()
+    reverted = settled(1, scene, succeeded=False)
+    scene.ledger.becomes(Spending((reverted,), (), ()))
+    await scene.head()
+    assert len(scene.pauses.standing) == 1
+    await scene.pauses.lift(None, "keeper resume")
+    scene.ledger.spent = Spending((reverted,), (), (Lift(CHAIN_ID, LIQUIDATOR, 1),))  # another process lifted it
+    await scene.head()
+    assert scene.pauses.standing == []
+
+
 async def test_what_an_older_keeper_left_open_is_waited_for() -> None:
     scene = limited(notional_wad=Limit(per_day=10**6 * WAD))
     scene.ledger.becomes(Spending((), (OnItsWay(CHAIN_ID, LIQUIDATOR, 3, "9-b0b0b0b0", None),), ()))
