@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -14,8 +15,8 @@ async def main(seeds: list[int]) -> int:
     """Exit code 1 when a run had a problem."""
     bad = 0
     for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            run = await play(seed, Path(folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"daemon-run-{seed}-"))
+        run = await play(seed, folder)
         bad += bool(run.problems)
         sys.stdout.write(
             f"seed {seed}: {'bad' if run.problems else 'good'} · {run.orders} orders · {dict(run.happened)} ·"
@@ -23,6 +24,10 @@ async def main(seeds: list[int]) -> int:
         )
         for problem in run.problems:
             sys.stdout.write(f"  {problem}\n")
+        if run.problems:
+            sys.stdout.write(f"  the keeper's files are left in {folder}\n")
+        else:
+            await asyncio.to_thread(shutil.rmtree, folder)
     return int(bad > 0)
 
 

@@ -65,7 +65,7 @@ async def play(seed: int, folder: Path) -> DaemonRun:
         await bed.chain.rpc.request("evm_setAutomine", [False])
         floor_block = await bed.chain.block_number()
         world = World(rng, bed, between, kept.account.address, relay, floor_block)
-        run = _Run(rng, world, kept, before, stack)
+        run = _Run(seed, rng, world, kept, before, stack)
         problems = await run.to_its_end()
         orders = len(kept.events("sent"))
     return DaemonRun(seed, tuple(problems), orders, world.happened, time.monotonic() - began_s)
@@ -101,6 +101,7 @@ async def _relay(rng: random.Random, kept: Keeping, bed: Bed, stack: AsyncExitSt
 
 @dataclass
 class _Run:
+    seed: int
     rng: random.Random
     world: World
     kept: Keeping
@@ -113,7 +114,9 @@ class _Run:
         if self.rng.random() < 0.8:
             await self._caught_up()
         await self.world.move_price("WETH", self.rng.randint(80, 95))
-        for _ in range(BLOCKS):
+        for block in range(BLOCKS):
+            # However much the blocks before drew: a replay meets the same kinds of trouble at the same blocks.
+            self.rng.seed(f"daemon run {self.seed}, block {block}")
             await self._trouble()
             await self.world.mine()
             await self._heard()
@@ -123,8 +126,11 @@ class _Run:
         while not await at_rest(self.world, self.kept):
             if time.monotonic() > deadline_s:
                 return [await unrest(self.world, self.kept)]
-            if not self._alive:
-                return [f"the keeper ended by itself: {self._errors()}"]
+            if self.daemon is not None and not self.daemon.alive:
+                code = (await self.daemon.ended()).code
+                if code != -signal.SIGKILL:
+                    return [f"the keeper ended by itself with {code}: {self.daemon.errors[-800:]}"]
+                await self._start_with(None)
             await self.world.mine()
             await self._heard()
         assert self.daemon is not None
@@ -139,8 +145,8 @@ class _Run:
 
     async def _start(self) -> None:
         """At times it is to die after some write to its store."""
-        dies = self.rng.random() < 0.1
-        await self._start_with(partial(die_after_write, self.rng.randint(2, 25)) if dies else None)
+        dies, at = self.rng.random() < 0.1, self.rng.randint(2, 25)
+        await self._start_with(partial(die_after_write, at) if dies else None)
 
     async def _start_with(self, first: partial[None] | None) -> None:
         if first is not None:
@@ -156,7 +162,7 @@ class _Run:
             await asyncio.sleep(0.2)
 
     async def _ensure_alive(self) -> None:
-        """Whatever was to kill it is off; one that was killed is back."""
+        """No request is to kill it any more; one that was killed is back."""
         if not self._alive:
             await self._start_with(None)
         assert self.daemon is not None
@@ -171,16 +177,12 @@ class _Run:
     def _judged(self, head: int) -> bool:
         return bool(self.kept.events("caught_up")) and self.kept.judged_block() >= head
 
-    def _errors(self) -> str:
-        return self.daemon.errors[-800:] if self.daemon is not None else "it was never started"
-
     # -- the troubles ----------------------------------------------------------------------------------------------------
     async def _trouble(self) -> None:
         rng, world = self.rng, self.world
         if rng.random() < 0.5:
             await world.move_price(rng.choice(("WETH", "WBTC")), rng.randint(84, 103))
-        if not self._alive and rng.random() < 0.7:
-            await self._start()
+        back = rng.random() < 0.7
         if rng.random() < 0.25:
             world.change_manners(rng.choice(MANNERS))
         elif rng.random() < 0.5:
@@ -189,6 +191,8 @@ class _Run:
         if rng.random() < 0.3:
             world.change_relay()
         pick = rng.random()
+        if back and not self._alive:
+            await self._start()
         if pick < 0.12:
             await world.reorganise()
         elif pick < 0.24:

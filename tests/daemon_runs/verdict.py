@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 
 from keeper.core.units import to_hex
@@ -55,7 +56,8 @@ async def problems_of(world: World, kept: Keeping, before: Money) -> list[str]:
     try:
         await assert_adds_up(world.bed, kept, before)
     except AssertionError as error:
-        problems.append(f"the accounts: {error}")
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        problems.append(f"the accounts: {error} in {where.name}: {where.line}")
     problems += [
         f"a stranger where there is none: {row.fields['detail']}"
         for row in kept.events("paused")
