@@ -65,6 +65,7 @@ class CallValue:
     """What a mined liquidation was worth at its block's prices, rounded against us. A reverted one brought and repaid 0."""
 
     received_base: int
+    """Where the executor sold it: what was left, with what was repaid."""
     repaid_base: int
     native_price_base: int
     """Of one whole native coin."""

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from keeper.core.ledger import CallValue, Valuation
+from keeper.core.block import Log
+from keeper.core.ledger import CallValue, Valuation, movements_of
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall
-from keeper.core.units import WAD
+from keeper.core.units import WAD, Address
 from keeper.execution.markets import MarketHandle
 
 
-def call_value(handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent]) -> CallValue | None:
-    """`events`: what the call liquidated; none where it reverted. `state`: the market's, in the call's block. Rounded against
-    us; None when one of the prices is missing."""
+def call_value(
+    handle: MarketHandle[Any, Any],
+    state: Any,
+    events: Sequence[LiquidationEvent],
+    logs: Sequence[Log] = (),
+    executor: Address | None = None,
+) -> CallValue | None:
+    """`events`: what the call liquidated; none where it reverted. `state`: the market's, in the call's block. With an
+    `executor` only what it kept counts as received beyond what was repaid, by the `logs` of the transaction: selling and
+    borrowing cost something. Rounded against us; None when one of the prices is missing."""
+    seized = _seized_value(handle, state, events)
+    if seized is None or executor is None:
+        return seized
+    kept_base = moved_base(handle, state, logs, executor)
+    return None if kept_base is None else replace(seized, received_base=seized.repaid_base + kept_base)
+
+
+def moved_base(handle: MarketHandle[Any, Any], state: Any, logs: Sequence[Log], account: Address) -> int | None:
+    """What an account's tokens are worth more after a transaction, rounded against us. What comes in without a price counts as
+    nothing; None where something without a price went out."""
+    total_base = 0
+    for movement in movements_of(logs, {account}):
+        worth_base = handle.adapter.value_base_floor(state, movement.token, movement.change_raw)
+        if worth_base is None and movement.change_raw < 0:
+            return None
+        total_base += worth_base or 0
+    return total_base
+
+
+def _seized_value(handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent]) -> CallValue | None:
     if handle.wrapped_native is None:
         return None
     value = handle.adapter.value_base_floor

@@ -14,6 +14,7 @@ from keeper.core.units import Address, to_hex
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.devnet.throwaway import write_throwaway
 from keeper.execution.executor_calls import EXECUTE
+from keeper.store import StoreReader
 from tests.contracts.world import World, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
 from tests.devnet.keeping import Keeping, keeping
@@ -61,6 +62,13 @@ def executor_of(kept: Keeping) -> Address:
     return Address(bytes.fromhex(kept.chain["executor"][2:]))
 
 
+def ledger_base(kept: Keeping) -> int:
+    """What all that was mined brought by the ledger, gas aside: what the limits on losses count with."""
+    with StoreReader.open(kept.store) as reader:
+        values = [account.value for account in reader.accounts() if account.value is not None]
+    return sum(value.received_base - value.repaid_base for value in values)
+
+
 async def holds_raw(world: World, account: Address) -> Mapping[Address, int]:
     return {
         asset.token: await world.balance_raw(asset.token, account) for asset in world.bed.deployment.assets.values()
@@ -91,3 +99,5 @@ async def test_a_crash_is_worked_off_with_gas_alone(world: World, kept: Keeping)
     gained_raw = {token: after_raw[token] - raw for token, raw in before_raw.items() if after_raw[token] != raw}
     assert gained_raw.keys() == {world.usdc} and gained_raw[world.usdc] > 0
     assert not any((await holds_raw(world, me)).values())
+    kept_base = gained_raw[world.usdc] * await world.bed.price_base("USDC") // 10**6
+    assert kept_base - len(sick) <= ledger_base(kept) <= kept_base, "what is left counts, not what was seized"
