@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 
 from keeper.core.units import to_hex
 from tests.crash.killing import planned_calls
 from tests.daemon_runs.world import World
 from tests.devnet.accounts import Money, assert_adds_up
-from tests.devnet.chain_facts import below_one, mined_by, nonce
+from tests.devnet.chain_facts import Mined, below_one, mined_by, nonce
 from tests.devnet.daemons import CLOSED, LIQUIDATION_CALL
 from tests.devnet.keeping import Keeping
 
@@ -52,7 +53,8 @@ def _told(kept: Keeping) -> bool:
 async def problems_of(world: World, kept: Keeping, before: Money) -> list[str]:
     """Never a double liquidation, never a hole among the nonces, never a rail passed, the report equal to the balances to
     the wei."""
-    problems = [*await _doubles(world, kept, before), *await _holes(world, before)]
+    mined = await mined_by(world.bed, world.keeper, world.floor_block)
+    problems = [*_doubles(mined, kept), *await _holes(mined, world, before)]
     try:
         await assert_adds_up(world.bed, kept, before)
     except AssertionError as error:
@@ -67,10 +69,9 @@ async def problems_of(world: World, kept: Keeping, before: Money) -> list[str]:
     return problems
 
 
-async def _doubles(world: World, kept: Keeping, before: Money) -> list[str]:
+def _doubles(mined: Sequence[Mined], kept: Keeping) -> list[str]:
     """Two of ours that are mined for one call of one plan; one that is not in the store."""
     planned = planned_calls(kept)
-    mined = await mined_by(world.bed, world.keeper, world.floor_block)
     unknown = [each.hash for each in mined if each.hash not in planned]
     counted = Counter(
         planned[each.hash] for each in mined if each.selector == LIQUIDATION_CALL and each.hash in planned
@@ -81,8 +82,7 @@ async def _doubles(world: World, kept: Keeping, before: Money) -> list[str]:
     ]
 
 
-async def _holes(world: World, before: Money) -> list[str]:
-    mined = await mined_by(world.bed, world.keeper, world.floor_block)
+async def _holes(mined: Sequence[Mined], world: World, before: Money) -> list[str]:
     used = await nonce(world.bed, world.keeper)
     if [each.nonce for each in mined] != list(range(before.nonce, used)):
         return [f"nonces {[each.nonce for each in mined]} are mined, {used} are used"]

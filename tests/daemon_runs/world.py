@@ -10,6 +10,7 @@ from typing import Any
 
 from keeper.core.errors import RpcFailure
 from keeper.core.units import UINT256_MAX, Address, to_hex
+from keeper.devnet.bulk import send_together
 from keeper.devnet.chain import Tx, salted_address, tx_body
 from keeper.devnet.market import ADMIN, Bed
 from tests.daemon_runs.between import Between, offered
@@ -140,6 +141,6 @@ class World:
 async def prepare_competitor(bed: Bed) -> None:
     """Money and allowances for all there is."""
     await fund(bed, COMPETITOR)
-    for asset in bed.deployment.assets.values():
-        tx = bed.call_tx(COMPETITOR, asset.token, "Token", "approve", bed.deployment.pool, UINT256_MAX)
-        await bed.chain.transact(tx)
+    tokens = [asset.token for asset in bed.deployment.assets.values()]
+    approvals = [bed.call_tx(COMPETITOR, each, "Token", "approve", bed.deployment.pool, UINT256_MAX) for each in tokens]
+    await send_together(bed.chain, approvals, "the competitor's approvals")
