@@ -116,8 +116,9 @@ class Lineage:
             try:
                 ended = await victim.ended(within_s)
             except AssertionError:
-                assert (await victim.stopped()).code == 0
-                return False
+                ended = await victim.stopped(within_s=PATIENCE_S)
+                assert ended.code in (0, -signal.SIGKILL), (ended.code, ended.err[-2_000:])
+                return ended.code != 0  # it may write as it stops
         assert ended.code == -signal.SIGKILL, ended.err
         return True
 
@@ -137,7 +138,8 @@ class Lineage:
                 await happens(self._at_rest)
             except AssertionError as error:
                 raise AssertionError(f"{error}: {self._tale()}") from None
-            assert (await daemon.stopped(within_s=PATIENCE_S)).code == 0
+            ended = await daemon.stopped(within_s=PATIENCE_S)
+            assert ended.code == 0, (ended.code, ended.err[-2_000:])
 
     def _at_rest(self) -> bool:
         return set(self.kept.intents().values()) <= CLOSED and self._all_told()
