@@ -124,11 +124,15 @@ async def test_relays_are_not_told_the_signers_own_key(tmp_path: Path, ring: Key
         with pytest.raises(
             ConfigError, match=f"chains.devnet.relays.keystore holds the signer's own key {to_hex(ADDRESS)}"
         ):
-            await private_route("devnet", chain, ring, ADDRESS, Nowhere(), Untold(), stack, 1)
+            await private_route("devnet", chain, ring, ADDRESS, Nowhere(), Untold(), stack, 1, never)
         other = address_from_hex(OTHER_ADDRESS)
-        assert await private_route("devnet", chain, ring, other, Nowhere(), Untold(), stack, 1) is not None
+        assert await private_route("devnet", chain, ring, other, Nowhere(), Untold(), stack, 1, never) is not None
         without = chain.model_copy(update={"relays": None})
-        assert await private_route("devnet", without, ring, ADDRESS, Nowhere(), Untold(), stack, 1) is None
+        assert await private_route("devnet", without, ring, ADDRESS, Nowhere(), Untold(), stack, 1, never) is None
+
+
+async def never() -> bool:
+    return False
 
 
 class Nowhere:
