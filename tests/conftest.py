@@ -11,7 +11,15 @@ pytest_plugins = ["tests.devnet_fixtures"]
 
 WORKERS_A_CORE = 2
 """A test with a chain waits for half of its time."""
-_LONGEST_FIRST = ("tests/rehearsal", "tests/protocols", "tests/devnet", "tests/fault_runs", "tests/property")
+_LONGEST_FIRST = (
+    "tests/rehearsal",
+    "tests/protocols",
+    "tests/devnet",
+    "tests/parity",
+    "tests/daemon_runs",
+    "tests/fault_runs",
+    "tests/property",
+)
 """What starts last should be short: a long test that is left alone at the end keeps every other core waiting."""
 _TOGETHER = ("tests/architecture/test_wheel.py", "tests/contracts/")
 """Where the tests of a module share what takes seconds to set up."""
