@@ -11,7 +11,7 @@ from keeper.core.executor import ExecutorRole
 from keeper.core.objective import Objective
 from keeper.core.swap import Selling
 from keeper.core.units import WAD, Address, address_from_hex, to_hex
-from keeper.execution.executor_calls import encode_execute
+from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
 from keeper.pipeline.by_executor import ByExecutor, Lender, Trade
@@ -47,7 +47,7 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
             asserts_health=routes.assert_health,
         )
         found = pools[market.provider]
-        return ByExecutor(executor, found, encode_execute, trade, ground.head.number, _morpho(routes))
+        return ByExecutor(executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes))
 
     return Carriage(named or state.operators[0], carrier)
 

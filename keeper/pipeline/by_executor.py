@@ -38,6 +38,8 @@ AVOIDED_BLOCKS = 20
 """So long a pool is left out for a borrower whose order reverted with it."""
 
 Encode = Callable[[Address, ExecutorPlan], Call]
+Decode = Callable[[bytes], ExecutorPlan]
+"""The way back, of calldata that was encoded here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class ByExecutor:
         executor: Address,
         pools: Pools,
         encode: Encode,
+        decode: Decode,
         trade: Trade,
         discovered_block: int,
         morpho: Lender | None = None,
@@ -77,6 +80,7 @@ class ByExecutor:
         self.liquidator = executor
         self._pools = pools
         self._encode = encode
+        self._decode = decode
         self._trade = trade
         self._morpho = morpho
         self._exchange = Exchange(())
@@ -276,6 +280,20 @@ class ByExecutor:
         if isinstance(best, Skip):
             return best
         return _offer(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
+
+    def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
+        """Its one call holds the contract to the gas that was measured, at the fees of the offer: never to more than was seen
+        to be gained. Where the whole may lose, or several transactions share the gain, the limits of the swaps stand."""
+        assert offer.dealt is not None and self.executor is not None, "the executor's offers are dealt"
+        if isinstance(self._choice(), Solvency) or len(offer.dealt.deals) > 1:
+            return order.calls
+        [deal], [call] = offer.dealt.deals, order.calls
+        plan = self._decode(call.calldata)
+        gained_raw = (simulation.gained_raw or {}).get(deal.debt_asset, plan.least_gain_raw)
+        wanted_raw = min(gained_raw, least_gain_raw(deal, self._least_net_raw(offer.dealt, deal)))
+        if wanted_raw <= plan.least_gain_raw:
+            return order.calls
+        return (self._encode(self.executor, replace(plan, least_gain_raw=wanted_raw)),)
 
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
         """`order` is what its calls were made of: the contract holds each to its least gain, or reverts."""

@@ -88,6 +88,10 @@ class Carrier(Protocol):
         """The order's offer as the simulation shows it; or what did not arrive, or that it does not pay any more."""
         ...
 
+    def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
+        """The order's, asking the contract for as much as the offer needs by now. They do what was simulated, or revert."""
+        ...
+
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
         """What each transaction of the order can cost at worst."""
         ...
@@ -147,6 +151,9 @@ class ByInventory:
 
     def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
         return _priced(order.plan, tuple(call.gas_used for call in simulation.calls), pricing)
+
+    def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
+        return order.calls
 
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
         base_unit = pricing.adapter.base_unit(pricing.market)

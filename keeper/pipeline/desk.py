@@ -234,7 +234,8 @@ class Desk:
             return priced
         limits = tuple(gas_limit(used) for used in priced.gas)
         stakes = self.carrier.stakes(order, priced, limits, pricing)
-        return replace(order, offer=priced, gas_limits=limits, stakes=stakes)
+        calls = self.carrier.final_calls(order, priced, simulation)
+        return replace(order, offer=priced, calls=calls, gas_limits=limits, stakes=stakes)
 
     def _bid(self, offer: Offer, native_price_base: int) -> FeeQuote:
         """With the operator's share of what the offer earns above the least."""

@@ -13,7 +13,7 @@ from keeper.core.executor import ExecutorRole
 from keeper.core.units import Address, to_hex
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.devnet.throwaway import write_throwaway
-from keeper.execution.executor_calls import EXECUTE
+from keeper.execution.executor_calls import EXECUTE, decode_execute
 from keeper.store import StoreReader
 from tests.contracts.world import World, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
@@ -75,12 +75,19 @@ async def holds_raw(world: World, account: Address) -> Mapping[Address, int]:
     }
 
 
+async def calldata_of(world: World, transaction: str) -> bytes:
+    body = await world.bed.chain.rpc.request("eth_getTransactionByHash", [transaction])
+    return bytes.fromhex(body["input"][2:])
+
+
 async def test_a_crash_is_worked_off_with_gas_alone(world: World, kept: Keeping) -> None:
     me, mine = signer(kept), executor_of(kept)
     sick = await below_one(world.bed, world.borrowers)
     assert len(sick) == len(world.borrowers)
     first_block, used = await world.bed.chain.block_number() + 1, await nonce(world.bed, me)
     before_raw, before_wei = await holds_raw(world, mine), await coins_wei(world.bed, me)
+    made = kept.tables.setdefault("fees", {})
+    made["priority_profit_share"] = "0.5"
     assert not any((await holds_raw(world, me)).values())
 
     ended = await kept.run_once("--live", fresh=True)
@@ -95,6 +102,11 @@ async def test_a_crash_is_worked_off_with_gas_alone(world: World, kept: Keeping)
     assert [each.nonce for each in mined] == list(range(used, used + len(sick)))
     assert all(each.succeeded and each.selector == "0x" + EXECUTE.hex() for each in mined)
     assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)
+    weth_base, usdc_base = await world.bed.price_base("WETH"), await world.bed.price_base("USDC")
+    for each in mined:
+        asked_raw = decode_execute(await calldata_of(world, each.hash)).least_gain_raw
+        gas_raw = each.cost_wei * weth_base * 10**6 // (usdc_base * 10**18)
+        assert asked_raw >= gas_raw, "whatever becomes of the pools on the way, its gas is paid for"
     after_raw = await holds_raw(world, mine)
     gained_raw = {token: after_raw[token] - raw for token, raw in before_raw.items() if after_raw[token] != raw}
     assert gained_raw.keys() == {world.usdc} and gained_raw[world.usdc] > 0
