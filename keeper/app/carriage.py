@@ -14,13 +14,16 @@ from keeper.core.units import WAD, Address, address_from_hex, to_hex
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
-from keeper.pipeline.by_executor import ByExecutor, Lender, Trade
+from keeper.pipeline.by_executor import ByExecutor, DataFee, Lender, Trade
 from keeper.pipeline.carrying import ByInventory, Carrier
 from keeper.pipeline.rails import Rails
 from keeper.protocols.aave_v3.market import Market
+from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, found_oracle
 from keeper.routes.pools import PoolsVenue
 from keeper.settings.routes import Routes
 
+CALLDATA_BYTES = 2_600
+"""More than an order of the executor with one borrower, three calls and five swaps has, envelope and signature included."""
 POOL_ROLES = ExecutorRole.POOL_V3 | ExecutorRole.PAIR_V2
 
 
@@ -37,6 +40,7 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
     state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
     if routes is None:
         return Carriage(operator, lambda market, rails: ByInventory(operator))
+    data_fee = await _data_fee(ground)
     pools = {market.provider: await _pools(ground, routes, state, market) for market in ground.markets}
 
     def carrier(market: Market, rails: Rails) -> Carrier:
@@ -47,7 +51,9 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
             asserts_health=routes.assert_health,
         )
         found = pools[market.provider]
-        return ByExecutor(executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes))
+        return ByExecutor(
+            executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes), data_fee
+        )
 
     return Carriage(named or state.operators[0], carrier)
 
@@ -74,6 +80,13 @@ def _objective(ground: Ground, market: Market, rails: Rails) -> Objective:
     unit = market.base_currency_unit
     lost_base = -(-rails.lost_wad * unit // WAD)
     return objective_of(ground.chain.objective, ground.chain.policy.min_profit, unit, lost_base)
+
+
+async def _data_fee(ground: Ground) -> DataFee | None:
+    """None where the chain has none of its own."""
+    answers = await ground.client.read([encode_data_fee(oracle, CALLDATA_BYTES) for oracle in ORACLES], ground.head)
+    oracle = found_oracle(answers)
+    return None if oracle is None else DataFee(encode_data_fee(oracle, CALLDATA_BYTES), decode_data_fee)
 
 
 def _morpho(routes: Routes) -> Lender | None:

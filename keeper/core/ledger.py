@@ -65,19 +65,27 @@ class CallValue:
     """What a mined liquidation was worth at its block's prices, rounded against us. A reverted one brought and repaid 0."""
 
     received_base: int
-    """Where the executor sold it: what was left, with what was repaid."""
     repaid_base: int
     native_price_base: int
     """Of one whole native coin."""
     base_unit: int
     """One whole unit of the base currency."""
+    premium_base: int = 0
+    """What borrowed money cost."""
+    slippage_base: int = 0
+    """What became of the collateral beyond its price: received − repaid − premium − what our tokens are worth more."""
+
+    @property
+    def kept_base(self) -> int:
+        """By so much our tokens are worth more."""
+        return self.received_base - self.repaid_base - self.premium_base - self.slippage_base
 
     def gas_base(self, cost_wei: int) -> int:
         """Rounded up."""
         return -(-cost_wei * self.native_price_base // WAD)
 
     def net_base(self, cost_wei: int) -> int:
-        return self.received_base - self.repaid_base - self.gas_base(cost_wei)
+        return self.kept_base - self.gas_base(cost_wei)
 
     def notional_wad(self) -> int:
         return base_to_wad_ceil(self.repaid_base, self.base_unit)

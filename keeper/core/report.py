@@ -26,9 +26,11 @@ class Worth:
     repaid_wei: int
     gas_wei: int
     premium_wad: int = 0
-    """What was paid for borrowed money: nothing, since it was our own."""
+    """What was paid for borrowed money."""
     slippage_wad: int = 0
-    """What was lost in swaps: nothing was swapped."""
+    """What was lost in swaps against the oracle's prices; below 0 where the venues paid more."""
+    premium_wei: int = 0
+    slippage_wei: int = 0
 
     @property
     def revenue_wad(self) -> int:
@@ -40,7 +42,7 @@ class Worth:
 
     @property
     def net_wei(self) -> int:
-        return self.received_wei - self.repaid_wei - self.gas_wei
+        return self.received_wei - self.repaid_wei - self.gas_wei - self.premium_wei - self.slippage_wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def moved_raw(booked: Iterable[Booked]) -> dict[Address, int]:
 
 
 def worth_of(entry: Entry, value: CallValue) -> Worth:
-    """Received rounded down, repaid and gas up."""
+    """Received rounded down, all that is spent up."""
     price_base, unit = value.native_price_base, value.base_unit
     return Worth(
         received_wad=value.received_base * WAD // unit,
@@ -104,6 +106,10 @@ def worth_of(entry: Entry, value: CallValue) -> Worth:
         received_wei=value.received_base * WAD // price_base,
         repaid_wei=-(-value.repaid_base * WAD // price_base),
         gas_wei=entry.cost_wei,
+        premium_wad=-(-value.premium_base * WAD // unit),
+        slippage_wad=-(-value.slippage_base * WAD // unit),
+        premium_wei=-(-value.premium_base * WAD // price_base),
+        slippage_wei=-(-value.slippage_base * WAD // price_base),
     )
 
 

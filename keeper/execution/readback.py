@@ -57,14 +57,14 @@ class ReadBack:
         adapter, market = handle.adapter, handle.market
         health_call = adapter.encode_health(market, decision.borrower)
         *rows, health = await self._past.results(self._world, (*adapter.encode_state(market), health_call), last)
-        target = decode_signed(sent[0].raw_transaction).fields.call.target
-        executor = None if target == adapter.spender(market) else target
+        targets = {each.transaction_hash: decode_signed(each.raw_transaction).fields.call.target for each in sent}
         valued: list[MinedCall] = []
         events: list[LiquidationEvent] = []
         for call in mined:
             found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
             state = await self._past.results(self._world, tuple(adapter.encode_state(market)), call.block)
-            value = call_value(handle, adapter.decode_state(market, call.block, state), found, call.logs, executor)
+            target = targets[call.transaction_hash]
+            value = call_value(handle, adapter.decode_state(market, call.block, state), found, target, call.logs)
             valued.append(replace(call, value=value))
             events += found
         reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
@@ -73,9 +73,7 @@ class ReadBack:
             mined=valued,
             events=events,
             health_after_wad=adapter.decode_health(market, health).health_factor_wad,
-            profit=realised_profit(
-                handle, adapter.decode_state(market, last, rows), events, receipts.values(), executor
-            ),
+            profit=realised_profit(handle, adapter.decode_state(market, last, rows), events, receipts.values(), valued),
             detail="; ".join(part for part in (detail, *reverts) if part),
         )
 

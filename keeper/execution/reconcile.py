@@ -21,7 +21,7 @@ from keeper.execution.promise import keeps_promise
 from keeper.execution.receipts import Receipt, read_revert
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
-from keeper.execution.valuing import call_value, moved_base
+from keeper.execution.valuing import call_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ class Reconciler:
             by_call = [_liquidations(handle, order, [call]) for call in own]
             reported = [event for found in by_call for event in found]
             valued += [
-                replace(call, value=call_value(handle, reading.state, found, call.logs, order.executor))
+                replace(
+                    call, value=call_value(handle, reading.state, found, order.calls[call.call_index].target, call.logs)
+                )
                 for call, found in zip(own, by_call, strict=True)
             ]
             ran = [each for call in own if call.succeeded for each in order.offer.carried[call.call_index]]
@@ -88,7 +90,7 @@ class Reconciler:
             amounts_match=_all_match(checks),
             disturbed=any(check.disturbed for check in checks),
             restored=keeps_promise(order.plan, after_wad),
-            profit=realised_profit(handle, last.state, events, receipts.values(), order.executor),
+            profit=realised_profit(handle, last.state, events, receipts.values(), valued),
             detail="; ".join([part for part in (detail, *reverts) if part]),
         )
 
@@ -173,11 +175,10 @@ def realised_profit(
     state: Any,
     events: Sequence[LiquidationEvent],
     receipts: Iterable[Receipt],
-    executor: Address | None = None,
+    mined: Sequence[MinedCall],
 ) -> Profit | None:
-    """At the last inclusion block's prices, rounded against us; None when one of the prices is missing. What an `executor` did
-    not keep of what it earned went for selling and borrowing."""
-    receipts = list(receipts)
+    """At the last inclusion block's prices, premium and slippage at each block's own, rounded against us; None when one
+    is missing."""
     if handle.wrapped_native is None:
         return None
     value = handle.adapter.value_base_floor
@@ -189,18 +190,13 @@ def realised_profit(
     if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
         return None
     cost_wei = sum(receipt.cost_wei for receipt in receipts)
-    profit = Profit(
+    return Profit(
         received_base=sum(known_received),
         repaid_base=sum(base + 1 for base in known_repaid),
         gas_base=gas_cost_base(cost_wei, 1, native_price_base),
+        premium_base=sum(call.value.premium_base for call in mined if call.value is not None),
+        slippage_base=sum(call.value.slippage_base for call in mined if call.value is not None),
     )
-    if executor is None:
-        return profit
-    kept = [moved_base(handle, state, receipt.logs, executor) for receipt in receipts]
-    known_kept = [base for base in kept if base is not None]
-    if len(known_kept) < len(kept):
-        return None
-    return replace(profit, slippage_base=profit.received_base - profit.repaid_base - sum(known_kept))
 
 
 def not_mined(order: Order, detail: str) -> Outcome:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keeper.core.block import Log
@@ -15,35 +14,11 @@ from keeper.execution.markets import MarketHandle
 
 
 def call_value(
-    handle: MarketHandle[Any, Any],
-    state: Any,
-    events: Sequence[LiquidationEvent],
-    logs: Sequence[Log] = (),
-    executor: Address | None = None,
+    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], target: Address, logs: Sequence[Log]
 ) -> CallValue | None:
-    """`events`: what the call liquidated; none where it reverted. `state`: the market's, in the call's block. With an
-    `executor` only what it kept counts as received beyond what was repaid, by the `logs` of the transaction: selling and
-    borrowing cost something. Rounded against us; None when one of the prices is missing."""
-    seized = _seized_value(handle, state, events)
-    if seized is None or executor is None:
-        return seized
-    kept_base = moved_base(handle, state, logs, executor)
-    return None if kept_base is None else replace(seized, received_base=seized.repaid_base + kept_base)
-
-
-def moved_base(handle: MarketHandle[Any, Any], state: Any, logs: Sequence[Log], account: Address) -> int | None:
-    """What an account's tokens are worth more after a transaction, rounded against us. What comes in without a price counts as
-    nothing; None where something without a price went out."""
-    total_base = 0
-    for movement in movements_of(logs, {account}):
-        worth_base = handle.adapter.value_base_floor(state, movement.token, movement.change_raw)
-        if worth_base is None and movement.change_raw < 0:
-            return None
-        total_base += worth_base or 0
-    return total_base
-
-
-def _seized_value(handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent]) -> CallValue | None:
+    """`events`: what the call liquidated; none where it reverted. `target`: whom it called, with which logs: who liquidates
+    itself is our executor, and its tokens are ours. `state`: the market's, in the call's block. Rounded against us; None when
+    one of the prices is missing."""
     if handle.wrapped_native is None:
         return None
     value = handle.adapter.value_base_floor
@@ -54,12 +29,34 @@ def _seized_value(handle: MarketHandle[Any, Any], state: Any, events: Sequence[L
     known_repaid = [base for base in repaid if base is not None]
     if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
         return None
+    received_base, repaid_base = sum(known_received), sum(base + 1 for base in known_repaid)
+    premium_base = slippage_base = 0
+    if any(event.liquidator == target for event in events):
+        premium = _worth(handle, state, handle.adapter.decode_flash_premiums(handle.market, logs))
+        kept = _worth(handle, state, {each.token: -each.change_raw for each in movements_of(logs, {target})})
+        if premium is None or kept is None:
+            return None
+        premium_base, slippage_base = premium, received_base - repaid_base - premium + kept
     return CallValue(
-        received_base=sum(known_received),
-        repaid_base=sum(base + 1 for base in known_repaid),
+        received_base=received_base,
+        repaid_base=repaid_base,
         native_price_base=native_price_base,
         base_unit=handle.adapter.base_unit(handle.market),
+        premium_base=premium_base,
+        slippage_base=slippage_base,
     )
+
+
+def _worth(handle: MarketHandle[Any, Any], state: Any, spent_raw: Mapping[Address, int]) -> int | None:
+    """What was spent of some tokens, below 0 what came in: rounded up. What comes in without a price counts as
+    nothing; None where something without a price went out."""
+    total_base = 0
+    for token, raw in spent_raw.items():
+        base = handle.adapter.value_base_floor(state, token, abs(raw))
+        if base is None and raw > 0:
+            return None
+        total_base += (base or 0) + 1 if raw > 0 else -(base or 0)
+    return total_base
 
 
 def valuations_of(mined: Sequence[MinedCall]) -> list[Valuation]:

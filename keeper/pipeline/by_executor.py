@@ -52,6 +52,15 @@ class Lender:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFee:
+    """What a rollup asks for posting a transaction on its parent chain, where that is not in its gas."""
+
+    call: Call
+    decode: Callable[[CallResult], int]
+    """Wei. Raises `QuoteError`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     """What the operator wants of it."""
 
@@ -75,6 +84,7 @@ class ByExecutor:
         trade: Trade,
         discovered_block: int,
         morpho: Lender | None = None,
+        data_fee: DataFee | None = None,
     ) -> None:
         self.executor: Address | None = executor
         self.liquidator = executor
@@ -83,6 +93,9 @@ class ByExecutor:
         self._decode = decode
         self._trade = trade
         self._morpho = morpho
+        self._data_fee = data_fee
+        self._data_fee_wei: int | None = 0 if data_fee is None else None
+        """None while it is not known: then nothing can be priced."""
         self._exchange = Exchange(())
         self._premium: int | None = None
         """The market's own; None while it is not known."""
@@ -103,10 +116,17 @@ class ByExecutor:
         quotes = self._pools.encode_quotes([(one, other) for one in assets for other in assets if one != other])
         self._asked = len(quotes)
         held = [self._morpho.encode_held(asset, self._morpho.address) for asset in assets] if self._morpho else []
-        return [*quotes, adapter.encode_flash_premium(market), *held]
+        posting = [self._data_fee.call] if self._data_fee is not None else []
+        return [*quotes, adapter.encode_flash_premium(market), *posting, *held]
 
     def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
         quotes, premium, held = results[: self._asked], results[self._asked], results[self._asked + 1 :]
+        if self._data_fee is not None:
+            posting, held = held[0], held[1:]
+            try:
+                self._data_fee_wei = self._data_fee.decode(posting)
+            except QuoteError:
+                self._data_fee_wei = None
         self._pools.decode_quotes(quotes)
         self._exchange = self._pools.exchange
         try:
@@ -149,6 +169,8 @@ class ByExecutor:
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
     def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+        if self._data_fee_wei is None:
+            return Skip(Reason.UNPRICEABLE, "the rollup's data fee cannot be read")
         loans: dict[int, Loan] = {}
 
         def made(plan: Plan) -> Dealt | Skip:
@@ -178,7 +200,7 @@ class ByExecutor:
             gas=gas + LOAN_GAS,
             more_gas=gas,
             fee_per_gas_wei=_fee_per_gas_wei(pricing),
-            data_fee_wei=0,
+            data_fee_wei=self._data_fee_wei or 0,
             premium=premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
         )
@@ -369,8 +391,12 @@ def _offer(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) -> O
     known = Profit(
         received_base=sum(quote.received_base for quote in quotes),
         repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
-        gas_base=gas_cost_base(sum(gas), fees.max_fee_wei, pricing.native_price_base),
-        premium_base=sum(deal.earnings.price.base_floor(deal.earnings.premium_raw) + 1 for deal in made.deals),
+        gas_base=sum(gas_cost_base(1, deal.earnings.gas_wei, pricing.native_price_base) for deal in made.deals),
+        premium_base=sum(
+            deal.earnings.price.base_floor(deal.earnings.premium_raw) + 1
+            for deal in made.deals
+            if deal.earnings.premium_raw
+        ),
     )
     profit = replace(known, slippage_base=known.net_base - made.net_base)
     return Offer(made.plan, gas, fees, profit, made, loan)

@@ -39,6 +39,8 @@ _VALUE = (
         repaid_base=bindparam("repaid"),
         native_price_base=bindparam("native_price"),
         base_unit=bindparam("unit"),
+        premium_base=bindparam("premium"),
+        slippage_base=bindparam("slippage"),
     )
 )
 
@@ -81,6 +83,8 @@ def value_step(valuations: Sequence[Valuation]) -> Step:
             "repaid": str(each.value.repaid_base),
             "native_price": str(each.value.native_price_base),
             "unit": str(each.value.base_unit),
+            "premium": str(each.value.premium_base),
+            "slippage": str(each.value.slippage_base),
         }
         for each in valuations
     ]
@@ -174,7 +178,14 @@ def lift_from_row(row: Any) -> Lift:
 def value_from_row(row: Any) -> CallValue | None:
     if row.base_unit is None:
         return None
-    return CallValue(int(row.received_base), int(row.repaid_base), int(row.native_price_base), int(row.base_unit))
+    return CallValue(
+        int(row.received_base),
+        int(row.repaid_base),
+        int(row.native_price_base),
+        int(row.base_unit),
+        int(row.premium_base or 0),
+        int(row.slippage_base or 0),
+    )
 
 
 def entry_from_row(row: Any, movements: Sequence[Movement]) -> Entry:

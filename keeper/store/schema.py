@@ -55,7 +55,10 @@ def prepare(connection: Connection, path: Path) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if version == 1:
             _migrate_saved_books(connection)
-        _migrate_to_ledger(connection)
+        if version == 3:
+            _migrate_to_premiums(connection)
+        else:
+            _migrate_to_ledger(connection)
         _note_version(connection)
         connection.exec_driver_sql("COMMIT")
 
@@ -92,6 +95,12 @@ def _migrate_to_ledger(connection: Connection) -> None:
         table.create(connection)
     for trigger in PAUSES_KEPT:
         connection.exec_driver_sql(trigger)
+
+
+def _migrate_to_premiums(connection: Connection) -> None:
+    """Version 3 knew neither what loans nor what swaps cost: its orders had none."""
+    for name in ("premium_base", "slippage_base"):
+        connection.exec_driver_sql(f"ALTER TABLE ledger ADD COLUMN {name} TEXT")
 
 
 def check_version(connection: Connection, path: Path, *, oldest: int = SCHEMA_VERSION) -> None:

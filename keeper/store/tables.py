@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -181,6 +181,9 @@ ledger = Table(
     Column("repaid_base", Text),
     Column("native_price_base", Text),
     Column("base_unit", Text),
+    # Null in rows from before orders borrowed and sold: then there was neither.
+    Column("premium_base", Text),
+    Column("slippage_base", Text),
 )
 Index("ledger_in_force", ledger.c.transaction_hash, unique=True, sqlite_where=ledger.c.taken_back_at.is_(None))
 Index("ledger_by_time", ledger.c.timestamp_s)

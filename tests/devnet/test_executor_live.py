@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ import pytest_asyncio
 
 from keeper.app import executor
 from keeper.core.executor import ExecutorRole
-from keeper.core.units import Address, to_hex
+from keeper.core.units import WAD, Address, to_hex
 from keeper.devnet.state import fresh_snapshot, revert_to
-from keeper.devnet.throwaway import write_throwaway
+from keeper.devnet.throwaway import Throwaway, write_throwaway
+from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
 from keeper.store import StoreReader
 from tests.contracts.world import World, started_world
@@ -22,94 +25,161 @@ from tests.devnet.keeping import Keeping, keeping
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The world with a key that has gas alone, and its executor, as the command makes it."""
+
+    world: World
+    account: Throwaway
+    executor: Address
+
+    async def kept(self, folder: Path, **routes: object) -> Keeping:
+        made = await keeping(self.world.bed, folder)
+        made.account = self.account
+        made.chain["executor"] = to_hex(self.executor)
+        made.tables["routes"] = {"v3_factories": [to_hex(self.world.uniswap.v3_factory)], **routes}
+        return made
+
+    async def allow(self, target: Address, role: ExecutorRole) -> None:
+        """As the owner."""
+        contract = self.world.contract
+        await self.world.bed.chain.send(self.account.address, self.executor, contract, "allow", target, role)
+
+    async def calldata(self, transaction: str) -> bytes:
+        body = await self.world.bed.chain.rpc.request("eth_getTransactionByHash", [transaction])
+        return bytes.fromhex(body["input"][2:])
+
+    async def holds_raw(self, account: Address) -> Mapping[Address, int]:
+        tokens = [asset.token for asset in self.world.bed.deployment.assets.values()]
+        return {token: await self.world.balance_raw(token, account) for token in tokens}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def deployed() -> AsyncIterator[World]:
+async def built(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     async with started_world() as world:
-        yield world
+        folder = tmp_path_factory.mktemp("owner")
+        kept = await keeping(world.bed, folder)
+        kept.account = account = write_throwaway(folder)
+        await world.bed.chain.fund([account.address])
+        done = await executor.deploy(kept.settings(mode="live"), None, None, None, live=True)
+        assert done.executor is not None
+        stage = Stage(world, account, done.executor)
+        await world.bed.chain.send(
+            account.address, done.executor, world.contract, "set_operator", account.address, True
+        )
+        await stage.allow(world.market, ExecutorRole.MARKET)
+        await stage.allow(world.morpho.address, ExecutorRole.MORPHO)
+        await stage.allow(world.pool, ExecutorRole.POOL_V3)
+        yield stage
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(deployed: World) -> AsyncIterator[World]:
-    snapshot = await fresh_snapshot(deployed.bed)
-    yield deployed
-    await revert_to(deployed.bed, snapshot)
+async def stage(built: Stage) -> AsyncIterator[Stage]:
+    snapshot = await fresh_snapshot(built.world.bed)
+    yield built
+    await revert_to(built.world.bed, snapshot)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def kept(world: World, tmp_path: Path) -> Keeping:
-    """A key with gas alone, and an executor of its own that may use the market and the pools."""
-    made = await keeping(world.bed, tmp_path)
-    made.account = write_throwaway(tmp_path)
-    await world.bed.chain.fund([made.account.address])
-    done = await executor.deploy(made.settings(mode="live"), None, None, None, live=True)
-    assert done.executor is not None
-    made.chain["executor"] = to_hex(done.executor)
-    roles = {world.market: ExecutorRole.MARKET, world.morpho.address: ExecutorRole.MORPHO}
-    roles |= dict.fromkeys((world.pool, world.other_pool), ExecutorRole.POOL_V3)
-    for target, role in roles.items():
-        await executor.allow(made.settings(mode="live"), None, target, role, None, live=True)
-    await executor.allow(made.settings(mode="live"), None, made.account.address, None, True, live=True)
-    made.tables["routes"] = {"v3_factories": [to_hex(world.uniswap.v3_factory)]}
-    return made
-
-
-def signer(kept: Keeping) -> Address:
-    assert kept.account is not None
-    return kept.account.address
-
-
-def executor_of(kept: Keeping) -> Address:
-    return Address(bytes.fromhex(kept.chain["executor"][2:]))
-
-
-def ledger_base(kept: Keeping) -> int:
-    """What all that was mined brought by the ledger, gas aside: what the limits on losses count with."""
-    with StoreReader.open(kept.store) as reader:
-        values = [account.value for account in reader.accounts() if account.value is not None]
-    return sum(value.received_base - value.repaid_base for value in values)
-
-
-async def holds_raw(world: World, account: Address) -> Mapping[Address, int]:
-    return {
-        asset.token: await world.balance_raw(asset.token, account) for asset in world.bed.deployment.assets.values()
-    }
-
-
-async def calldata_of(world: World, transaction: str) -> bytes:
-    body = await world.bed.chain.rpc.request("eth_getTransactionByHash", [transaction])
-    return bytes.fromhex(body["input"][2:])
-
-
-async def test_a_crash_is_worked_off_with_gas_alone(world: World, kept: Keeping) -> None:
-    me, mine = signer(kept), executor_of(kept)
+async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path) -> None:
+    world, me, kept = stage.world, stage.account.address, await stage.kept(tmp_path)
+    kept.tables["fees"] = {"priority_profit_share": "0.5"}
     sick = await below_one(world.bed, world.borrowers)
     assert len(sick) == len(world.borrowers)
     first_block, used = await world.bed.chain.block_number() + 1, await nonce(world.bed, me)
-    before_raw, before_wei = await holds_raw(world, mine), await coins_wei(world.bed, me)
-    made = kept.tables.setdefault("fees", {})
-    made["priority_profit_share"] = "0.5"
-    assert not any((await holds_raw(world, me)).values())
+    before_raw, before_wei = await stage.holds_raw(stage.executor), await coins_wei(world.bed, me)
+    assert not any((await stage.holds_raw(me)).values())
 
     ended = await kept.run_once("--live", fresh=True)
 
-    assert ended.code == 0, ended.err + str([row.fields for row in kept.events()])
+    assert ended.code == 0, ended.err
     assert kept.events("not_restored", "reverted", "alert", "trouble") == []
     restored = kept.events("restored")
     assert {row.borrower for row in restored} == {to_hex(each) for each in sick}
     assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
     assert not await below_one(world.bed, world.borrowers)
+
+    # Nobody twice, no nonce left out, nothing but the executor called.
     mined = await mined_by(world.bed, me, first_block)
     assert [each.nonce for each in mined] == list(range(used, used + len(sick)))
     assert all(each.succeeded and each.selector == "0x" + EXECUTE.hex() for each in mined)
-    assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)
+
+    # Each was to earn its gas, whatever becomes of the pools on the way.
     weth_base, usdc_base = await world.bed.price_base("WETH"), await world.bed.price_base("USDC")
     for each in mined:
-        asked_raw = decode_execute(await calldata_of(world, each.hash)).least_gain_raw
-        gas_raw = each.cost_wei * weth_base * 10**6 // (usdc_base * 10**18)
-        assert asked_raw >= gas_raw, "whatever becomes of the pools on the way, its gas is paid for"
-    after_raw = await holds_raw(world, mine)
+        asked_raw = decode_execute(await stage.calldata(each.hash)).least_gain_raw
+        assert asked_raw >= each.cost_wei * weth_base * 10**6 // (usdc_base * WAD)
+
+    # To the wei: the signer paid gas, the executor has gained the debt asset and holds nothing else.
+    assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)
+    after_raw = await stage.holds_raw(stage.executor)
     gained_raw = {token: after_raw[token] - raw for token, raw in before_raw.items() if after_raw[token] != raw}
     assert gained_raw.keys() == {world.usdc} and gained_raw[world.usdc] > 0
-    assert not any((await holds_raw(world, me)).values())
-    kept_base = gained_raw[world.usdc] * await world.bed.price_base("USDC") // 10**6
-    assert kept_base - len(sick) <= ledger_base(kept) <= kept_base, "what is left counts, not what was seized"
+    assert not any((await stage.holds_raw(me)).values())
+    report = json.loads((await kept.run("report", "--format", "json", "--store", str(kept.store))).out)
+    [account] = report["accounts"]
+    assert {token.lower(): int(raw) for token, raw in account["tokens"].items()} == {
+        to_hex(token): raw for token, raw in gained_raw.items()
+    }
+    assert int(account["native_change_wei"]) == await coins_wei(world.bed, me) - before_wei
+
+    # The limits on losses count what was kept, not what was seized.
+    with StoreReader.open(kept.store) as reader:
+        kept_base = sum(each.value.kept_base for each in reader.accounts() if each.value is not None)
+    gained_base = gained_raw[world.usdc] * await world.bed.price_base("USDC") // 10**6
+    assert gained_base - len(sick) <= kept_base <= gained_base
+
+    # What each brought adds up to what came in: a dollar is a dollar here. Aave's premium is 5 bps.
+    assert sum(int(each["revenue_wad"]) for each in report["days"]) > 0
+    [day] = report["days"]
+    revenue, premium, slippage, gas, net = (
+        int(day[name]) for name in ("revenue_wad", "premium_wad", "slippage_wad", "gas_wad", "net_wad")
+    )
+    assert revenue - premium - slippage - gas == net
+    assert abs(revenue - premium - slippage - gained_raw[world.usdc] * WAD // 10**6) < len(sick) * WAD // 10**6
+    repaid_raw = sum(int(each["repaid_raw"]) for row in restored for each in row.fields["liquidations"])
+    assert abs(premium - repaid_raw * 5 * WAD // 10**10) < len(sick) * WAD // 10**5
+    assert all(int(row.fields["net_base"]) > 0 for row in restored)
+    for row in kept.events("sent"):
+        [done] = [each for each in restored if each.attempt == row.attempt]
+        least = int(row.fields["expected_net_base"]) - 10**7
+        assert int(done.fields["net_base"]) >= least, "at most a dime less than the simulation showed"
+
+
+async def test_the_most_profit_with_a_free_loan_in_a_rehearsal(stage: Stage, tmp_path: Path) -> None:
+    used = await nonce(stage.world.bed, stage.account.address)
+
+    async def expected_base(kind: str) -> dict[str | None, int]:
+        """By borrower, what its simulated order would net."""
+        folder = tmp_path / kind
+        folder.mkdir()
+        kept = await stage.kept(folder, morpho=to_hex(stage.world.morpho.address), assert_health=kind == "restore")
+        kept.account, kept.tables["objective"] = None, {"kind": kind}
+        assert (await kept.run_once()).code == 3, "nothing is proven by what was only simulated"
+        sent = kept.events("sent")
+        assert {row.fields["expected_premium_base"] for row in sent} == {"0"}
+        return {row.borrower: int(row.fields["expected_net_base"]) for row in sent}
+
+    least_base, most_base = await expected_base("restore"), await expected_base("max_profit")
+    assert least_base.keys() == most_base.keys() == {to_hex(each) for each in stage.world.borrowers}
+    assert all(most_base[borrower] > net_base for borrower, net_base in least_base.items())
+    assert await nonce(stage.world.bed, stage.account.address) == used
+
+
+async def test_a_thin_pool_is_refused_with_figures_and_one_that_is_not_allowed_is_left_out(
+    stage: Stage, tmp_path: Path
+) -> None:
+    world = stage.world
+    used = await nonce(world.bed, stage.account.address)
+    await stage.allow(world.pool, ExecutorRole(0))
+    kept = await stage.kept(tmp_path)
+    ended = await kept.run_once("--live")
+    assert ended.code == 2 and "as pool" in ended.err and ended.err.count("\n") == 1, ended.err
+
+    thin = await open_v3_pool(world.bed, world.uniswap, "WETH", "USDC", 10_000, 200_000)
+    await stage.allow(thin, ExecutorRole.POOL_V3)
+    assert (await kept.run_once("--live")).code == 0
+    refused = kept.events("refused")
+    assert {row.borrower for row in refused} == {to_hex(each) for each in world.borrowers}
+    assert {row.fields["reason"] for row in refused} <= {"unprofitable", "no_route"}
+    assert any("brings" in str(row.fields["detail"]) and "premium" in str(row.fields["detail"]) for row in refused)
+    assert await nonce(world.bed, stage.account.address) == used + 2, "the owner's two orders"

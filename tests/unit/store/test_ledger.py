@@ -120,7 +120,7 @@ async def test_what_was_never_recorded_enters_no_ledger(path: Path) -> None:
 
 
 async def test_a_value_belongs_to_the_block_that_it_was_read_in(path: Path) -> None:
-    value = CallValue(2**80, 2**79, 2_000 * 10**8, 10**8)
+    value = CallValue(2**80, 2**79, 2_000 * 10**8, 10**8, 2**70, -(2**71))
     async with Store.open(path) as store:
         await store.record_intents([intent(1)])
         await store.mark_intents([mined(intent(1), 50)])
@@ -240,3 +240,20 @@ async def test_a_store_of_version_2_keeps_its_intents_and_learns_the_rest(path: 
     async with Store.open(path) as store:
         assert len((await store.spending(0)).settled) == 1
         assert len(await store.standing_pauses()) == 1
+
+
+async def test_a_store_of_version_3_learns_what_loans_and_swaps_cost(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.record_intents([intent(1)])
+        await store.mark_intents([mined(intent(1), 50)])
+    with closing(sqlite3.connect(path)) as connection:
+        for name in ("premium_base", "slippage_base"):
+            connection.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
+        connection.execute("UPDATE keeper_schema SET version = 3")
+        connection.commit()
+    async with Store.open(path) as store:
+        [settled] = (await store.spending(0)).settled
+        assert settled.value is None
+        value = CallValue(9, 5, 1, 1, 2, 1)
+        await store.value([Valuation(intent(1).transaction_hash, Hash32(bytes([50]) * 32), value)])
+        assert (await store.spending(0)).settled[0].value == value

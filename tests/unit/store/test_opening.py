@@ -14,6 +14,7 @@ from keeper.core import event_build
 from keeper.core.errors import StoreError
 from keeper.core.events import Event
 from keeper.store import Store, StoreReader
+from keeper.store.tables import SCHEMA_VERSION
 from tests.unit.store.facts import BORROWER, CHAIN, MARKET
 
 
@@ -73,7 +74,7 @@ def test_a_store_of_a_newer_keeper_is_refused_and_left_alone(path: Path) -> None
     asyncio.run(opened(path))
     alter(path, "UPDATE keeper_schema SET version = 99")
     before = path.read_bytes()
-    assert "newer keeper (version 99, this one knows 3): upgrade" in refusal(path)
+    assert f"newer keeper (version 99, this one knows {SCHEMA_VERSION}): upgrade" in refusal(path)
     assert "newer keeper" in reading_refusal(path)
     assert path.read_bytes() == before
 
