@@ -136,8 +136,9 @@ class Keeping:
 
     def judged_block(self) -> int:
         """The newest block that was judged; 0 before the first."""
-        with StoreReader.open(self.store) as reader:
-            return max((watch.last_block for watch in reader.watches()), default=0)
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
+            (block_number,) = connection.execute("SELECT max(last_block) FROM watches").fetchone()
+        return block_number or 0
 
     def kinds(self) -> list[str]:
         return [row.kind for row in self.events()]
