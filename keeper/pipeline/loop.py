@@ -322,17 +322,18 @@ class ChainLoop:
 
     async def _settle(self, head: BlockRef, trouble: list[Exception]) -> set[Key]:
         """After acting: what became of earlier orders is told, but nobody waits for it with an order."""
+        before = len(trouble)
         try:
             await self._attempts.tell_others(await self._submitter.follow_up(head), head)
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
-            return set()
+        untold = len(trouble) > before
         try:
             if self._rails.killed:
                 await self._submitter.cancel_open(head)
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
-        return await self._attempts.settle(head, self._block_s, trouble)
+        return set() if untold else await self._attempts.settle(head, self._block_s, trouble)
 
     async def _act_again(self, ready: Sequence[Desk], turn: Turn, freed: set[Key], trouble: list[Exception]) -> None:
         """Whoever is free again and still below 1 gets its next order at this very head, unless it was given one already (a

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keeper.core.errors import Refused
+from keeper.core.errors import BlockUnavailable, Refused
 from keeper.core.events import Kind
 from keeper.core.ledger import Stake
 from keeper.core.pauses import BY_PERSON, EVERYBODY, KILL, Pause, Scope
@@ -215,6 +215,16 @@ async def test_a_kill_cancels_at_every_head_while_it_stands() -> None:
     await scene.pauses.lift(None, "keeper resume")
     await scene.head(include=False)
     assert len(scene.live.cancelled) == 2
+
+
+async def test_a_kill_cancels_though_nobody_can_tell_what_became_of_the_orders() -> None:
+    scene = Scene()
+    await fallen(scene)
+    await scene.pauses.pause(replace(PAUSE, reason=KILL))
+    scene.faults.fail = lambda _, name: BlockUnavailable("a block is unknown") if name == "follow_up" else None
+    with pytest.raises(BlockUnavailable):
+        await scene.head(include=False)
+    assert scene.live.cancelled == [scene.tip.number]
 
 
 async def test_while_the_kill_file_exists_nothing_is_sent(tmp_path: Path) -> None:
