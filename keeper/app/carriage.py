@@ -14,9 +14,10 @@ from keeper.core.units import WAD, Address, address_from_hex, to_hex
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
-from keeper.pipeline.by_executor import ByExecutor, DataFee, Lender, Trade
+from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import ByInventory, Carrier
 from keeper.pipeline.rails import Rails
+from keeper.pipeline.trade import DataFee, Lender, Trade
 from keeper.protocols.aave_v3.market import Market
 from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, found_oracle
 from keeper.routes.pools import PoolsVenue

@@ -3,32 +3,30 @@ in and keeps what is left. The signer needs nothing but gas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from keeper.core.bidding import first_cap_wei
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import MalformedResponse, QuoteError
 from keeper.core.executor import ExecutorPlan, Loan, LoanSource
 from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
-from keeper.core.objective import MaxProfit, Objective, Restore, Solvency, chosen, most_profitable
-from keeper.core.order import Offer, Order, Profit, Simulation
+from keeper.core.objective import MaxProfit, Restore, Solvency, chosen, most_profitable
+from keeper.core.order import Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
-from keeper.core.profit import gas_cost_base
 from keeper.core.profit_costs import AssetPrice, Costs
 from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
 from keeper.core.profit_order import executor_plan, least_gain_raw
-from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import stake
-from keeper.core.swap import Selling
 from keeper.core.units import Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
+from keeper.pipeline.executor_offer import as_left, fee_per_gas_wei, offer_of, price_of, untakable
+from keeper.pipeline.trade import DataFee, Lender, Trade
 from keeper.ports import Chain, Pools
 
 LOAN_GAS = 130_000
@@ -40,36 +38,6 @@ AVOIDED_BLOCKS = 20
 Encode = Callable[[Address, ExecutorPlan], Call]
 Decode = Callable[[bytes], ExecutorPlan]
 """The way back, of calldata that was encoded here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lender:
-    """Somebody besides the market who lends for nothing: Morpho."""
-
-    address: Address
-    encode_held: Callable[[Address, Address], Call]
-    """What it has of a token: (token, lender)."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataFee:
-    """What a rollup asks for posting a transaction on its parent chain, where that is not in its gas."""
-
-    call: Call
-    decode: Callable[[CallResult], int]
-    """Wei. Raises `QuoteError`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """What the operator wants of it."""
-
-    objective: Callable[[], Objective]
-    """As of now: what may still be lost changes."""
-    slippage: SlippagePolicy
-    selling: Selling = Selling.ALL
-    asserts_health: bool = False
-    """Whether the contract itself checks that the target was reached, for about 30,000 gas."""
 
 
 class ByExecutor:
@@ -178,14 +146,14 @@ class ByExecutor:
             if isinstance(lent, Skip):
                 return lent
             premium, loans[id(plan)] = lent
-            refused = _untakable(plan)
+            refused = untakable(plan)
             return refused or dealt(plan, self._terms(position, pricing, premium))
 
         best = chosen(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip):
             return best
         gas = tuple(self._gas(deal, position, pricing) for deal in best.deals)
-        offer = _offer(best, gas, loans[id(best.plan)], pricing)
+        offer = offer_of(best, gas, loans[id(best.plan)], pricing)
         return offer if isinstance(offer, Skip) else (offer,)
 
     def _choice(self) -> Restore | Solvency:
@@ -199,7 +167,7 @@ class ByExecutor:
         costs = Costs(
             gas=gas + LOAN_GAS,
             more_gas=gas,
-            fee_per_gas_wei=_fee_per_gas_wei(pricing),
+            fee_per_gas_wei=fee_per_gas_wei(pricing),
             data_fee_wei=self._data_fee_wei or 0,
             premium=premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
@@ -237,7 +205,7 @@ class ByExecutor:
     def calls(self, offer: Offer, position: Position, pricing: Pricing) -> tuple[Call, ...]:
         assert offer.dealt is not None and offer.loan is not None, "the executor's offers are dealt"
         adapter, market = pricing.adapter, pricing.market
-        self._exchange = _as_left(offer.dealt.exchange, self._exchange)
+        self._exchange = as_left(offer.dealt.exchange, self._exchange)
         assert self.executor is not None
         return tuple(
             self._encode(
@@ -270,7 +238,7 @@ class ByExecutor:
         found = []
         for deal in offer.dealt.deals:
             for route in deal.routes:
-                sold = _price_of(route.token_in, pricing)
+                sold = price_of(route.token_in, pricing)
                 if route.steps and sold is not None:
                     bought_base = deal.earnings.price.base_floor(route.amount_out_raw)
                     found.append(Swapped(sold.base_floor(route.amount_in_raw), bought_base))
@@ -279,13 +247,13 @@ class ByExecutor:
     def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
         assert order.offer.dealt is not None and order.offer.loan is not None, "the executor's orders are dealt"
         gained_raw, deals = simulation.gained_raw or {}, []
-        fee_wei = _fee_per_gas_wei(pricing)
+        fee_wei = fee_per_gas_wei(pricing)
         for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
             kept_raw = 0
             for route in deal.routes:
                 if route.token_in == deal.debt_asset:
                     continue
-                price, left_raw = _price_of(route.token_in, pricing), gained_raw.get(route.token_in, 0)
+                price, left_raw = price_of(route.token_in, pricing), gained_raw.get(route.token_in, 0)
                 if left_raw < 0 or price is None:
                     detail = f"of 0x{route.token_in.hex()} the executor has {-left_raw} raw less than before"
                     return Skip(Reason.MARKET_UNVERIFIED, detail, order.plan.verdict)
@@ -301,7 +269,7 @@ class ByExecutor:
         best = chosen(self._choice(), [made])
         if isinstance(best, Skip):
             return best
-        return _offer(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
+        return offer_of(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
 
     def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
         """Its one call holds the contract to the gas that was measured, at the fees of the offer: never to more than was seen
@@ -343,60 +311,3 @@ class ByExecutor:
         }
         before, _ = self._avoided.get(order.borrower, (frozenset(), 0))
         self._avoided[order.borrower] = before | used, block
-
-
-def _untakable(plan: Plan) -> Skip | None:
-    """A transaction's debts are compared with those at the head: two apart that repay one asset cannot both be right."""
-    assets: list[Address] = []
-    for call in plan.calls:
-        asset = call.pair.debt_asset
-        if asset in assets and assets[-1] != asset:
-            return Skip(
-                Reason.NO_ROUTE, "its calls would be more than one transaction for one debt asset", plan.verdict
-            )
-        assets.append(asset)
-    return None
-
-
-def _as_left(after: Exchange, known: Exchange) -> Exchange:
-    """The pools as an order leaves them, with those that were left out for it as they were."""
-    moved: Mapping[Address, Any] = {pool.address: pool for pool in after.pools}
-    return replace(known, pools=tuple(moved.get(pool.address, pool) for pool in known.pools))
-
-
-def _price_of(asset: Address, pricing: Pricing) -> AssetPrice | None:
-    return prices_of(pricing.adapter, pricing.state, [asset]).get(asset)
-
-
-def _above_cap(pricing: Pricing) -> bool:
-    return pricing.fees.base_fee_wei + pricing.fees.priority_fee_wei > first_cap_wei(pricing.fee_cap_wei)
-
-
-def _fee_per_gas_wei(pricing: Pricing) -> int:
-    """The highest that may be paid. What would not pay at the cap either is unprofitable, not held back by the cap."""
-    return first_cap_wei(pricing.fee_cap_wei) if _above_cap(pricing) else pricing.fees.max_fee_wei
-
-
-def _offer(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) -> Offer | Skip:
-    """With its price tag: what it nets is the deals' own figure, so slippage is what the rest does not tell."""
-    fees = pricing.fees
-    if _above_cap(pricing):
-        return Skip(
-            Reason.FEE_CAP,
-            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is"
-            f" {pricing.fee_cap_wei} less what a replacement must bid more",
-            made.plan.verdict,
-        )
-    quotes = [call.at_latest for call in made.plan.calls]
-    known = Profit(
-        received_base=sum(quote.received_base for quote in quotes),
-        repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
-        gas_base=sum(gas_cost_base(1, deal.earnings.gas_wei, pricing.native_price_base) for deal in made.deals),
-        premium_base=sum(
-            deal.earnings.price.base_floor(deal.earnings.premium_raw) + 1
-            for deal in made.deals
-            if deal.earnings.premium_raw
-        ),
-    )
-    profit = replace(known, slippage_base=known.net_base - made.net_base)
-    return Offer(made.plan, gas, fees, profit, made, loan)
