@@ -131,8 +131,9 @@ class ByExecutor:
     ) -> Begun:
         objective = self._trade.objective()
         if isinstance(objective, MaxProfit) and pricing is not None:
-            terms = self._terms(position, pricing, self._premium or 0)
-            best = most_profitable(objective, planner, position, terms)
+            best = most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
+            if isinstance(best, Skip) and self._takes_all_again(position):
+                best = most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
             return best if isinstance(best, Skip) else (best.plan,)
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
@@ -150,6 +151,8 @@ class ByExecutor:
             return refused or dealt(plan, self._terms(position, pricing, premium))
 
         best = chosen(self._choice(), (made(plan) for plan in plans))
+        if isinstance(best, Skip) and self._takes_all_again(position):
+            best = chosen(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip):
             return best
         gas = tuple(self._gas(deal, position, pricing) for deal in best.deals)
@@ -174,6 +177,11 @@ class ByExecutor:
         )
         exchange = self._exchange_for(position.borrower)
         return Terms(exchange, prices, costs, self._trade.slippage, self._trade.selling)
+
+    def _takes_all_again(self, position: Position) -> bool:
+        """Whether pools were left out for a borrower, for whom there is no other way: then they are tried once more. What
+        reverted need not have been their fault, and nobody is locked out."""
+        return self._avoided.pop(position.borrower, None) is not None
 
     def _exchange_for(self, borrower: Address) -> Exchange:
         avoided, _ = self._avoided.get(borrower, (frozenset(), 0))
@@ -300,7 +308,7 @@ class ByExecutor:
         return []
 
     def failed(self, order: Order) -> None:
-        """Its pools are left out for this borrower: the next order goes another way, or there is none."""
+        """Its pools are left out for this borrower, as long as there is another way."""
         assert order.offer.dealt is not None, "the executor's orders are dealt"
         block = order.plan.block.number
         used = {step.venue for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps}
