@@ -114,11 +114,6 @@ async def updating(
         "block_time_s": BLOCK_S,
         "inclusion_blocks": INCLUSION_BLOCKS,
     }
-    unlimited = dict.fromkeys(
-        ("per_transaction", "per_hour", "per_day"), "off"
-    )  # some debts are above the usual limits
-    kept.tables["rails.notional"] = unlimited
-    kept.top |= {f"rails.notional.{name}": each for name, each in unlimited.items()}
     if relays is not None:
         kept.tables["relays"] = dict(relays)
     pushed = await push_root(bed, "WETH", forwarded=forwarded, transmitter=transmitter)
