@@ -164,7 +164,8 @@ def _deal(
         if route is not None:
             one = _elsewhere(route, amount_raw)
         else:
-            one = _sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, most_legs, cover_raw)
+            cover = None if cover_raw is None else (cover_raw, len(calls))
+            one = _sell(terms, exchange, collateral, debt_asset, amount_raw, gas_price_wad, most_legs, cover)
         if one is None:
             detail = f"{amount_raw} of 0x{collateral.hex()} for 0x{debt_asset.hex()}: no venue takes it"
             return Skip(Reason.NO_ROUTE, detail, plan.verdict)
@@ -200,18 +201,19 @@ def _sell(
     amount_raw: int,
     gas_price_wad: int,
     most_legs: int,
-    cover_raw: int | None,
+    cover: tuple[int, int] | None,
 ) -> _Sold | None:
-    """What an amount of collateral brings: all of it sold, or so much of it that `cover_raw` of the debt asset comes out where
-    that is given and can be, or none. None where the pools do not take it."""
+    """What an amount of collateral brings: all of it sold, or so much of it that what `cover` says of the debt asset comes out
+    where that is given (beside the number of calls that share the gas) and can be, or none. None where the pools do not take
+    it."""
     worth_raw = terms.prices[collateral].raw_in(terms.prices[debt_asset], amount_raw)
     if collateral == debt_asset:
         return _unsold(terms.selling, collateral, debt_asset, amount_raw, amount_raw)
     if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN):
         return _unsold(terms.selling, collateral, debt_asset, amount_raw, worth_raw)
     paths = exchange.paths(collateral, debt_asset)
-    if cover_raw is not None:
-        covered = _covered(terms, paths, collateral, debt_asset, amount_raw, cover_raw)
+    if cover is not None:
+        covered = _covered(terms, paths, collateral, debt_asset, amount_raw, *cover)
         if covered is not None:
             return covered
     sale = best_sale(paths, amount_raw, gas_price_wad, most_legs)
@@ -228,13 +230,22 @@ def _unsold(selling: Selling, collateral: Address, debt_asset: Address, amount_r
 
 
 def _covered(
-    terms: Terms, paths: Sequence[Path], collateral: Address, debt_asset: Address, amount_raw: int, cover_raw: int
+    terms: Terms,
+    paths: Sequence[Path],
+    collateral: Address,
+    debt_asset: Address,
+    amount_raw: int,
+    cover_raw: int,
+    calls: int,
 ) -> _Sold | None:
+    """The contract sees no profit in it, so the swap may take no more than leaves what the gas costs, unless it does anyhow."""
     price_in, price_out = terms.prices[collateral], terms.prices[debt_asset]
     leg = best_purchase(paths, cover_raw, terms.costs.gas_price_wad(price_in))
     if leg is None:
         return None
-    bought = route_of_purchase(POOLS, collateral, debt_asset, leg, amount_raw, terms.slippage)
+    gas_raw = terms.costs.native.raw_in_ceil(price_in, terms.costs.gas_wei(calls, leg.gas))
+    bought = route_of_purchase(POOLS, collateral, debt_asset, leg, amount_raw - gas_raw, terms.slippage)
+    bought = bought or route_of_purchase(POOLS, collateral, debt_asset, leg, amount_raw, terms.slippage)
     if bought is None:
         return None
     route, fills = bought
