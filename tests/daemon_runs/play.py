@@ -28,6 +28,7 @@ from tests.relays.local_relay import LocalRelay
 BORROWERS = 24
 BLOCKS = 10
 EARLIER_BLOCKS = 3
+CALM_BLOCKS = 2
 HEARD_WITHIN_S = 1.0
 """So long a block waits for the keeper to judge the one before; a keeper that is down keeps nobody waiting."""
 LOOK_EVERY_S = 0.04
@@ -125,7 +126,7 @@ class _Run:
         await self.world.calm()
         await self._ensure_alive()
         deadline_s = time.monotonic() + PATIENCE_S
-        while not await at_rest(self.world, self.kept):
+        while not await self._settled():
             if time.monotonic() > deadline_s:
                 return [await unrest(self.world, self.kept)]
             if self.daemon is not None and not self.daemon.alive:
@@ -139,6 +140,17 @@ class _Run:
         ended = await self.daemon.stopped()
         problems = [] if ended.code == 0 else [f"the keeper ended with {ended.code}: {ended.err[-500:]}"]
         return problems + await problems_of(self.world, self.kept, self.before)
+
+    async def _settled(self) -> bool:
+        """At rest, and still so once two more blocks were judged: a builder tries blocks that it takes back, and the keeper may
+        have settled something by one of those."""
+        for _ in range(CALM_BLOCKS):
+            if not await at_rest(self.world, self.kept):
+                return False
+            await self.world.bed.chain.mine()
+            await self._heard()
+        head = await self.world.bed.chain.block_number()
+        return self._alive and self._judged(head) and await at_rest(self.world, self.kept)
 
     # -- the keeper ----------------------------------------------------------------------------------------------------
     @property
