@@ -11,7 +11,7 @@ from typing import Protocol
 
 from keeper.core import event_build
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError
+from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError, StoreError
 from keeper.core.events import Severity
 from keeper.core.order import Outcome
 from keeper.core.units import to_hex
@@ -34,7 +34,8 @@ class Watcher(Protocol):
 
 
 async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher: Watcher, progress: Progress) -> None:
-    """Every head, for ever. Trouble with the world backs off and goes on; only a configuration error ends it."""
+    """Every head, for ever. Trouble with the world backs off and goes on; an error of the configuration ends it, and one of the
+    store: nothing may happen that cannot be written down."""
     failures = 0
     async for head in chain.heads():
         failures = await _round_for_ever(loop, head, chain, journal, watcher, progress, failures)
@@ -60,7 +61,7 @@ async def _round_for_ever(
     try:
         head = head or await _newest(loop, chain)
         watcher.on_round(loop, await loop.on_head(head, progress))
-    except ConfigError:
+    except (ConfigError, StoreError):
         raise
     except (KeeperError, *OUR_FAULT) as error:
         # A market that reached the head must not wait for another that never does.
