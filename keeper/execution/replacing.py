@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from keeper.core.bidding import replacement_bid
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import Refused
-from keeper.core.intent import Intent
+from keeper.core.intent import Intent, IntentStatus
 from keeper.core.ledger import Purpose
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address
@@ -114,6 +114,9 @@ class Replacing:
             except Refused:
                 case = replace(case, remedy=Remedy.CANCEL)
         fees = self._bid(case.there, asked)
+        lost = [each for each in case.there if each.status is IntentStatus.LOST and each.purpose is Purpose.CANCEL]
+        if fees is None and lost and case.remedy is Remedy.CANCEL:
+            return await self._resent(replace(case, remedy=Remedy.RESEND), lost[-1])
         if fees is None:
             return Replaced(case, None, Refused(f"a higher fee is above the cap of {self._cap_wei} wei per gas"))
         sending = self._sending(case, fees)
@@ -121,6 +124,14 @@ class Replacing:
             return Replaced(case, fees, await self._sender.replace(case.nonce, sending, head, case.there))
         except Refused as refused:
             return Replaced(case, fees, refused)
+
+    async def _resent(self, case: Overdue, cancellation: Intent) -> Replaced:
+        """A lost cancellation above which no bid is left. It is as right as on the first day, and without it what waits above
+        its nonce waits for ever."""
+        try:
+            return Replaced(case, None, await self._sender.resend(cancellation))
+        except Refused as refused:
+            return Replaced(case, None, refused)
 
     def _check_alone(self, lost: Intent) -> None:
         """Raises `Refused` when it was good only where it was sent, or its borrower has another attempt that may be mined

@@ -162,6 +162,24 @@ async def test_a_failure_is_tried_again_and_told_once() -> None:
 
 
 class TestHoles:
+    async def test_a_lost_cancellation_that_bids_the_cap_is_sent_again_byte_for_byte(self) -> None:
+        """A higher bid is not allowed, and what waits above its nonce would wait for ever."""
+        bench = await Bench(cap_wei=24).start()
+        await bench.sender.send_all([[sending()], [sending(OTHER_BORROWER, "1-b1", tag=1)]], head(1))
+        await bench.at(6)
+        cancellation = bench.in_pool(0)
+        assert [bench.is_cancel(nonce) for nonce in (0, 1)] == [True, True]
+        assert decode_signed(cancellation).fields.max_fee_wei == 24
+        del bench.node.pool[0]
+        for number in range(7, 13):
+            await bench.at(number)
+        assert bench.in_pool(0) == cancellation
+        assert bench.remedies == [Remedy.CANCEL, Remedy.CANCEL, Remedy.RESEND]
+        for nonce in (0, 1):
+            bench.node.mine(nonce, 13)
+        await bench.at(13)
+        assert bench.store.statuses() == [(0, "dropped"), (0, "mined"), (1, "dropped"), (1, "mined")]
+
     async def two_sent_the_first_lost(self, at: int = 1) -> Bench:
         bench = await Bench().start(at)
         await bench.sender.send_all([[sending()], [sending(OTHER_BORROWER, "1-b1", tag=1)]], head(at))
