@@ -16,8 +16,8 @@ The rule, for one signer on one chain, of which we are the only sender:
 * What waits longer than it was planned for is replaced on its own nonce (`overdue`): an order by a cancellation, since its
   prices are gone; what depends on no price (an approval, a cancellation) by itself with a higher fee, when that is what it
   lacks. A hole under what still waits is filled: by the lost bytes while they are young, else by a cancellation. A lost one
-  with nothing above it stays free for the next order while it is young, and is cancelled then: its signature never expires. A lost
-  cancellation above which the cap leaves no bid is sent again as it is.
+  with nothing above it stays free for the next order while it is young, and is cancelled then: its signature never expires.
+  A lost cancellation above which the cap leaves no bid is sent again as it is.
 """
 
 from __future__ import annotations
