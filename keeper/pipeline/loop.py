@@ -147,7 +147,8 @@ class ChainLoop:
         if turn is not None:
             await self._act_again(ready, turn, freed, trouble)
         self._turn = turn
-        await self._rails.refresh(head)
+        async with self._spending:  # else what is under way behind an update would lose its reservation
+            await self._rails.refresh(head)
         for desk in ready:
             if turn is not None and desk.market not in self.stopped:
                 await self._standings.record(desk.market, head, result)
