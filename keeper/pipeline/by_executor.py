@@ -14,7 +14,7 @@ from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
 from keeper.core.objective import MaxProfit, Restore, Solvency, chosen, most_profitable
 from keeper.core.order import Offer, Order, Simulation
-from keeper.core.outcome import Reason, Skip
+from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
 from keeper.core.profit_costs import AssetPrice, Costs
@@ -22,10 +22,10 @@ from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
 from keeper.core.profit_order import executor_plan, least_gain_raw
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import stake
-from keeper.core.units import Address
+from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
-from keeper.pipeline.executor_offer import as_left, fee_per_gas_wei, offer_of, price_of, untakable
+from keeper.pipeline.executor_offer import as_left, fee_per_gas_wei, offer_of, price_of, suspects, untakable
 from keeper.pipeline.trade import DataFee, Lender, Trade
 from keeper.ports import Chain, Pools
 
@@ -68,8 +68,8 @@ class ByExecutor:
         self._premium: int | None = None
         """The market's own; None while it is not known."""
         self._morpho_raw: dict[Address, int] = {}
-        self._avoided: dict[Address, tuple[frozenset[Address], int]] = {}
-        """By borrower: pools with which an order reverted, and at which block the last did."""
+        self._failed: dict[Address, tuple[tuple[tuple[Address, ...], ...], int]] = {}
+        """By borrower: the pools of each order that reverted, and at which block the last did."""
         self._discovered_block = discovered_block
         self._asked = 0
 
@@ -181,12 +181,13 @@ class ByExecutor:
     def _takes_all_again(self, position: Position) -> bool:
         """Whether pools were left out for a borrower, for whom there is no other way: then they are tried once more. What
         reverted need not have been their fault, and nobody is locked out."""
-        return self._avoided.pop(position.borrower, None) is not None
+        return self._failed.pop(position.borrower, None) is not None
 
     def _exchange_for(self, borrower: Address) -> Exchange:
-        avoided, _ = self._avoided.get(borrower, (frozenset(), 0))
-        if not avoided:
+        failed, _ = self._failed.get(borrower, ((), 0))
+        if not failed:
             return self._exchange
+        avoided = suspects(failed)
         left = tuple(pool for pool in self._exchange.pools if pool.address not in avoided)
         return replace(self._exchange, pools=left)
 
@@ -226,7 +227,7 @@ class ByExecutor:
                     offer.loan,
                     offer.plan.window.latest_s,
                     least_net_raw=self._least_net_raw(offer.dealt, deal),
-                    target_wad=offer.plan.target_wad if self._trade.asserts_health else 0,
+                    target_wad=_promised_wad(offer.plan) if self._trade.asserts_health else 0,
                 ),
             )
             for deal in offer.dealt.deals
@@ -311,11 +312,19 @@ class ByExecutor:
         """Its pools are left out for this borrower, as long as there is another way."""
         assert order.offer.dealt is not None, "the executor's orders are dealt"
         block = order.plan.block.number
-        used = {step.venue for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps}
-        self._avoided = {
-            borrower: (pools, since)
-            for borrower, (pools, since) in self._avoided.items()
+        steps = [step for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps]
+        used = tuple(dict.fromkeys(step.venue for step in steps))
+        self._failed = {
+            borrower: (failed, since)
+            for borrower, (failed, since) in self._failed.items()
             if 0 <= block - since < AVOIDED_BLOCKS
         }
-        before, _ = self._avoided.get(order.borrower, (frozenset(), 0))
-        self._avoided[order.borrower] = before | used, block
+        before, _ = self._failed.get(order.borrower, ((), 0))
+        self._failed[order.borrower] = (*before, used), block
+
+
+def _promised_wad(plan: Plan) -> int:
+    """The health that its verdict promises; 0: none that a contract could be held to."""
+    if plan.verdict is Verdict.REACHES_TARGET:
+        return plan.target_wad
+    return HEALTH_ONE_WAD if plan.verdict is Verdict.REACHES_SAFETY else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,13 @@ def untakable(plan: Plan) -> Skip | None:
             )
         assets.append(asset)
     return None
+
+
+def suspects(failed: Sequence[Sequence[Address]]) -> frozenset[Address]:
+    """Pools to go around, by the pools of each order that reverted: those that failed alone, and of several that failed
+    together the first, until one of them has failed alone."""
+    alone = {pools[0] for pools in failed if len(pools) == 1}
+    return frozenset(alone | {pools[0] for pools in failed if pools and alone.isdisjoint(pools)})
 
 
 def as_left(after: Exchange, known: Exchange) -> Exchange:

@@ -11,13 +11,17 @@ import pytest
 import pytest_asyncio
 
 from keeper.app import executor
+from keeper.app.build import built_chain
+from keeper.app.keys import KeyRing
+from keeper.app.modes import Acting
 from keeper.core.executor import ExecutorRole
 from keeper.core.units import WAD, Address, to_hex
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.devnet.throwaway import Throwaway, write_throwaway
 from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
-from keeper.store import StoreReader
+from keeper.store import Store, StoreReader
+from keeper.telemetry.redact import Redactor
 from tests.contracts.world import World, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
 from tests.devnet.keeping import Keeping, keeping
@@ -107,7 +111,8 @@ async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path
     weth_base, usdc_base = await world.bed.price_base("WETH"), await world.bed.price_base("USDC")
     for each in mined:
         asked_raw = decode_execute(await stage.calldata(each.hash)).least_gain_raw
-        assert asked_raw >= each.cost_wei * weth_base * 10**6 // (usdc_base * WAD)
+        gas_raw = each.cost_wei * weth_base * 10**6 // (usdc_base * WAD)
+        assert asked_raw >= gas_raw * 9 // 10, "mined in a block of its own it burns a little more than behind others"
 
     # To the wei: the signer paid gas, the executor has gained the debt asset and holds nothing else.
     assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)
@@ -163,6 +168,66 @@ async def test_the_most_profit_with_a_free_loan_in_a_rehearsal(stage: Stage, tmp
     assert least_base.keys() == most_base.keys() == {to_hex(each) for each in stage.world.borrowers}
     assert all(most_base[borrower] > net_base for borrower, net_base in least_base.items())
     assert await nonce(stage.world.bed, stage.account.address) == used
+
+
+async def test_what_reverts_in_one_pool_goes_through_another_at_the_next_head(stage: Stage, tmp_path: Path) -> None:
+    world = stage.world
+    await stage.allow(world.other_pool, ExecutorRole.POOL_V3)
+    kept = await stage.kept(tmp_path)
+    kept.account = None
+    settings = kept.settings()
+    acting = Acting("dry", KeyRing(Redactor()))
+    async with (
+        Store.open(tmp_path / "keeper.db") as store,
+        built_chain("devnet", settings, settings.chains["devnet"], acting, store, store, store) as (ground, _, loop),
+    ):
+        await stage.allow(world.pool, ExecutorRole(0))
+        first = await loop.on_head(await ground.client.latest())
+        assert {each.reason for each in first.standings.values()} == {"simulation_reverted"}
+        assert all("not on the executor's list" in each.detail for each in first.standings.values())
+        for _ in range(3):  # where several pools failed together the wrong one may be suspected first
+            await world.bed.chain.rpc.request("evm_mine", [])
+            await loop.on_head(await ground.client.latest())
+    sent = {row.borrower for row in kept.events("sent")}
+    assert sent == {to_hex(each) for each in world.borrowers}, "sent is what the simulation confirmed"
+
+
+@pytest.mark.long
+async def test_solvency_restores_at_a_loss_until_the_days_allowance_is_used_up(stage: Stage, tmp_path: Path) -> None:
+    world, inventory_raw = stage.world, 20_000 * 10**6
+    await stage.allow(world.pool, ExecutorRole(0))
+    await stage.allow(
+        await open_v3_pool(world.bed, world.uniswap, "WETH", "USDC", 10_000, 600_000), ExecutorRole.POOL_V3
+    )
+    await world.give(world.usdc, inventory_raw, stage.executor)
+    owner, contract = stage.account.address, world.contract
+    await world.bed.chain.send(owner, stage.executor, contract, "set_loss_left", world.usdc, inventory_raw)
+    kept = await stage.kept(tmp_path)
+    kept.tables |= {
+        "objective": {"kind": "solvency", "most_loss_per_day": 20_000},
+        "rails": {"price_deviation_percent": 50},
+    }
+    before_raw = await world.balance_raw(world.usdc, stage.executor)
+
+    await kept.run_once("--live")
+
+    lost_base = [-int(row.fields["net_base"]) for row in kept.events("restored")]
+    assert len(lost_base) >= 2 and all(each > 0 for each in lost_base)
+    assert sum(lost_base) <= 20_000 * 10**8
+    assert len(lost_base) < len(world.borrowers)
+    spent_raw = before_raw - await world.balance_raw(world.usdc, stage.executor)
+    assert 0 < spent_raw * 100 <= sum(lost_base), "gas comes on top"
+
+
+@pytest.mark.long
+async def test_a_fork_does_what_the_chain_would(stage: Stage, tmp_path: Path) -> None:
+    kept = await stage.kept(tmp_path)
+    kept.account = None
+    assert (await kept.run_once("--fork")).code == 0
+    restored = kept.events("restored")
+    assert {row.borrower for row in restored} == {to_hex(each) for each in stage.world.borrowers}
+    assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
+    assert all(int(row.fields["premium_base"]) > 0 < int(row.fields["net_base"]) for row in restored)
 
 
 async def test_a_thin_pool_is_refused_with_figures_and_one_that_is_not_allowed_is_left_out(
