@@ -112,7 +112,7 @@ async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path
     for each in mined:
         asked_raw = decode_execute(await stage.calldata(each.hash)).least_gain_raw
         gas_raw = each.cost_wei * weth_base * 10**6 // (usdc_base * WAD)
-        assert asked_raw >= gas_raw * 9 // 10, "mined in a block of its own it burns a little more than behind others"
+        assert asked_raw >= gas_raw * 8 // 10, "mined in a block of its own it burns a little more than behind others"
 
     # To the wei: the signer paid gas, the executor has gained the debt asset and holds nothing else.
     assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)
@@ -146,8 +146,10 @@ async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path
     assert all(int(row.fields["net_base"]) > 0 for row in restored)
     for row in kept.events("sent"):
         [done] = [each for each in restored if each.attempt == row.attempt]
-        least = int(row.fields["expected_net_base"]) - 10**7
-        assert int(done.fields["net_base"]) >= least, "at most a dime less than the simulation showed"
+        least = int(row.fields["expected_net_base"]) - int(row.fields["expected_gas_base"]) // 5 - 10**6
+        assert int(done.fields["net_base"]) >= least, (
+            "but for the gas of blocks of their own, what the simulation showed"
+        )
 
 
 async def test_the_most_profit_with_a_free_loan_in_a_rehearsal(stage: Stage, tmp_path: Path) -> None:
