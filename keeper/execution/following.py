@@ -206,7 +206,9 @@ class Following:
         }
         known = {each for each, answer in zip(open_, answers[len(mined) :], strict=True) if answer is not None}
         ours = {self._tracked[each].nonce for each, receipt in receipts.items() if receipt.block_number <= head.number}
-        ours |= {intent.nonce for intent, _ in self._mined.values() if intent.nonce < mined_count}
+        # What is asked for proves nothing by what it was before: a reorg may be under way.
+        others = [intent for each, (intent, _) in self._mined.items() if each not in asked]
+        ours |= {intent.nonce for intent in others if intent.nonce < mined_count}
         marks = [
             self._judge(each, receipts.get(each), each in known, self._tracked[each].nonce < mined_count, head, ours)
             for each in asked

@@ -190,3 +190,21 @@ async def test_an_allowance_is_held_to_the_limits_too() -> None:
         Stake((500_000 - tag) * FEES.max_fee_wei, 0, 0) for tag in range(2)
     ]
     assert {row.status for row in store.rows.values()} == {IntentStatus.SENT}
+
+
+async def test_a_receipt_that_is_gone_while_a_reorg_is_under_way_proves_nothing() -> None:
+    """The count is pinned to the old head, the receipt is asked of a node that has left it: the one that was mined is no proof
+    that another took its place."""
+    node, store = MemoryNode(), MemoryIntents()
+    sender = await started_on(node, store)
+    sent = await sender.send(sending(), head(1))
+    assert sent.transaction_hash is not None
+    node.mine(0, 2)
+    assert (await sender.following.follow(sent.transaction_hash, head(2))).intent.status is IntentStatus.MINED
+    receipt = node.receipts.pop(sent.transaction_hash)
+    followed = await sender.following.follow(sent.transaction_hash, head(3))
+    assert followed.intent.status is not IntentStatus.DROPPED
+    node.receipts[sent.transaction_hash] = receipt
+    await sender.following.follow_open(head(4))
+    assert store.statuses() == [(0, "mined")]
+    assert sent.transaction_hash in store.entries
