@@ -17,7 +17,7 @@ from keeper.app.signals import PauseSignals
 from keeper.app.terms import advance_within_s
 from keeper.concurrency import Group
 from keeper.core import event_build
-from keeper.core.errors import ConfigError, KeeperError, StoreError
+from keeper.core.errors import ConfigError, KeeperError, StoreBusy, StoreError
 from keeper.core.events import Severity
 from keeper.core.units import Address
 from keeper.pipeline.backrun import UpdateWatch, watching
@@ -80,6 +80,8 @@ class ChainRun:
         while True:
             try:
                 await self._once_started()
+            except StoreBusy as error:
+                await self._note(error)
             except (ConfigError, StoreError):
                 raise
             except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain starts anew

@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 
+from keeper.core.errors import StoreBusy
 from keeper.core.pauses import BY_PERSON, EVERYBODY, Pause
 from keeper.ports import Pauses
 
 REPEAT_S = 1.0
 """A second signal within this time is the same wish: a terminal, `timeout` and some supervisors signal a process twice."""
+TRY_AGAIN_S = 0.5
 
 
 class StopSignals:
@@ -66,7 +68,16 @@ class PauseSignals:
         """For ever. What was heard is durable before the next is looked at."""
         while True:
             number = await self._heard.get()
+            while not await self._obeyed(number):  # noqa: ASYNC110 - a store has no event for this
+                await asyncio.sleep(TRY_AGAIN_S)
+
+    async def _obeyed(self, number: signal.Signals) -> bool:
+        """False while the store takes nothing: then nothing is sent either."""
+        try:
             if number == signal.SIGUSR1:
                 await self._pauses.pause(Pause(EVERYBODY, BY_PERSON, "by SIGUSR1"))
             else:
                 await self._pauses.lift(None, "SIGUSR2")
+        except StoreBusy:
+            return False
+        return True

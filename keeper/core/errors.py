@@ -19,6 +19,7 @@
     ├── MarketError        this market cannot be trusted (unknown revision, stable debt, failed verification)
     │   └── NoMarket           there is no such market at the address
     ├── StoreError         the store cannot be used (newer version, held by another keeper)
+    │   └── StoreBusy          not now (full disk, another program): later it may
     ├── QuoteError         this venue only; try the next
     └── SubmitError
         ├── Refused            proven not accepted; the nonce is free
@@ -106,6 +107,10 @@ class NoMarket(MarketError):
 
 class StoreError(KeeperError):
     """The store cannot be used as it is."""
+
+
+class StoreBusy(StoreError):
+    """The store takes nothing now: the disk is full, or another program holds it. Later it may."""
 
 
 class QuoteError(KeeperError):

@@ -9,7 +9,7 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from keeper.chain.jsonrpc import JsonRpc
-from keeper.core.errors import ChainError, RpcFailure
+from keeper.core.errors import ChainError, RpcFailure, RpcTimeout
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.devnet.artifacts import Artifact
 from keeper.devnet.errors import DevnetError, Reverted
@@ -78,11 +78,22 @@ class DevChain:
 
     async def _send_and_wait(self, body: dict[str, Any], what: str) -> dict[str, Any]:
         if self.was_reverted:
-            body |= {"nonce": await self.rpc.request("eth_getTransactionCount", [body["from"], "latest"])}
-        receipt: dict[str, Any] = await self.rpc.request("eth_sendTransactionSync", [body])
+            body |= {"nonce": await self._used_nonces(body)}
+        try:
+            receipt: dict[str, Any] = await self.rpc.request("eth_sendTransactionSync", [body])
+        except RpcTimeout:
+            # After going back anvil may leave one in its pool. It is dropped, and sent once more if it never was mined.
+            if not self.was_reverted or await self._used_nonces(body) != body["nonce"]:
+                raise
+            await self.rpc.request("anvil_dropAllTransactions")
+            receipt = await self.rpc.request("eth_sendTransactionSync", [body])
         if int(receipt["status"], 16) != 1:
             raise Reverted(f"{what} reverted", await self._revert_data(body, receipt))
         return receipt
+
+    async def _used_nonces(self, body: dict[str, Any]) -> str:
+        used: str = await self.rpc.request("eth_getTransactionCount", [body["from"], "latest"])
+        return used
 
     async def _revert_data(self, body: dict[str, Any], receipt: dict[str, Any]) -> bytes:
         """What the same call answers on the state before the block."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from keeper.core import event_build
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError, StoreError
+from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError, StoreBusy, StoreError
 from keeper.core.events import Severity
 from keeper.core.order import Outcome
 from keeper.core.units import to_hex
@@ -35,7 +35,7 @@ class Watcher(Protocol):
 
 async def follow_chain(loop: ChainLoop, chain: Chain, journal: Journal, watcher: Watcher, progress: Progress) -> None:
     """Every head, for ever. Trouble with the world backs off and goes on; an error of the configuration ends it, and one of the
-    store: nothing may happen that cannot be written down."""
+    store, unless it is only busy: nothing may happen that cannot be written down."""
     failures = 0
     async for head in chain.heads():
         failures = await _round_for_ever(loop, head, chain, journal, watcher, progress, failures)
@@ -61,9 +61,9 @@ async def _round_for_ever(
     try:
         head = head or await _newest(loop, chain)
         watcher.on_round(loop, await loop.on_head(head, progress))
-    except (ConfigError, StoreError):
-        raise
     except (KeeperError, *OUR_FAULT) as error:
+        if isinstance(error, ConfigError | StoreError) and not isinstance(error, StoreBusy):
+            raise
         # A market that reached the head must not wait for another that never does.
         failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
         watcher.on_error(loop, error)

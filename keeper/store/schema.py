@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, inspect, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from keeper.core.errors import StoreError
+from keeper.core.errors import StoreBusy, StoreError
 from keeper.store.encoding import utc_now, utc_text
 from keeper.store.tables import (
     APPEND_ONLY,
@@ -129,6 +129,8 @@ def store_errors(path: Path) -> Iterator[None]:
     """Turn the database's errors into one clear line."""
     try:
         yield
+    except (OperationalError, sqlite3.OperationalError) as error:
+        raise StoreBusy(database_trouble(path, error)) from None
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise StoreError(database_trouble(path, error)) from None
 

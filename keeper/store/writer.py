@@ -16,7 +16,7 @@ from sqlalchemy import Executable, Select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keeper.core.errors import Defect, StoreError
+from keeper.core.errors import Defect, StoreBusy, StoreError
 from keeper.store.encoding import Row
 from keeper.store.schema import database_trouble
 
@@ -94,10 +94,10 @@ class Writer:
         await self._enqueue(Write(steps))
 
     async def write_through(self, *steps: Step, must_match: str = "", gate: Gate | None = None) -> None:
-        """The same, and return when it is on the disk. Raises `StoreError` when it is not (then it is not retried), and what
+        """The same, and return when it is on the disk. Raises `StoreBusy` when it is not (then it is not retried), and what
         the gate says."""
         if self.trouble is not None:
-            raise StoreError(self.trouble)
+            raise StoreBusy(self.trouble)
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._enqueue(Write(steps, written, must_match, gate))
         await written
@@ -192,7 +192,7 @@ class Writer:
         self.trouble = database_trouble(self._path, error)
         refused = [write for write in self._waiting if write.written is not None]
         self._forget(refused)
-        self._release(refused, StoreError(self.trouble))
+        self._release(refused, StoreBusy(self.trouble))
         if self._closing.is_set() and self._waiting:
             lost = self._waiting_rows
             self._ended = StoreError(f"{self.trouble} ({lost} journal rows could not be written)")

@@ -8,8 +8,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+import keeper.app.signals
 from keeper.app.signals import PauseSignals
 from keeper.concurrency import Group
+from keeper.core.errors import StoreBusy
 from keeper.core.pauses import BY_PERSON, EVERYBODY, Pause
 from keeper.store import Store
 
@@ -33,3 +37,24 @@ async def test_one_pauses_and_the_other_lifts(tmp_path: Path) -> None:
                 await until(lambda count: count == 0, store)
                 obeying.cancel()
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+async def test_a_store_that_takes_nothing_now_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Store.open(tmp_path / "keeper.db") as store:
+        refusals = [StoreBusy("the disk is full"), StoreBusy("the disk is full")]
+        pause = store.pause
+
+        async def full_at_first(asked: Pause) -> None:
+            if refusals:
+                raise refusals.pop()
+            await pause(asked)
+
+        monkeypatch.setattr(store, "pause", full_at_first)
+        monkeypatch.setattr(keeper.app.signals, "TRY_AGAIN_S", 0.01)
+        with PauseSignals(store) as signals:
+            async with Group() as group:
+                obeying = group.create_task(signals.obey())
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await until(lambda count: count == 1, store)
+                obeying.cancel()
+    assert refusals == []
