@@ -13,7 +13,7 @@ from keeper.book.snapshot import load_packed, pack_book
 from keeper.core.block import BlockRef
 from keeper.core.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Stage
 from keeper.core.differences import Difference, in_words
-from keeper.core.errors import Defect, MalformedResponse
+from keeper.core.errors import BlockUnavailable, Defect, MalformedResponse
 from keeper.core.lending import BalanceChange, LendingAdapter
 from keeper.core.units import Address, address_from_hex, to_hex
 from keeper.pipeline.audit import compare
@@ -22,6 +22,10 @@ from keeper.ports import Chain, Checkpoints
 Market = TypeVar("Market")
 State = TypeVar("State")
 
+FEW_BLOCKS = 16
+MOST_WAITS = 8
+"""A node may be behind the one that was read before a restart. A book that is so far ahead is waited for at so many heads:
+building another takes longer."""
 SAMPLE = 500
 """Random rows of a saved book that must equal the chain's, besides all indexes and totals."""
 ADDRESS_BYTES = 20
@@ -57,6 +61,7 @@ class Shelf(Generic[Market, State]):
     ) -> None:
         self.known: set[Address] = set()
         """Accounts of books that could not be used: they stay known."""
+        self._waits_left = MOST_WAITS
         self._chain = chain
         self._adapter = adapter
         self._checkpoints = checkpoints
@@ -71,10 +76,16 @@ class Shelf(Generic[Market, State]):
 
     async def take_book(self, book: Book, head: BlockRef) -> Checkpoint | None:
         """Load the newest saved book whose block is on the chain of `head`; None when there is none. Not yet to be believed:
-        see `refutation`."""
+        see `refutation`. Raises `BlockUnavailable` while the node is a few blocks behind it."""
         for checkpoint in await self._fitting():
             if checkpoint.stage is not Stage.BOOK:
                 continue
+            ahead = checkpoint.block.number - head.number
+            if 0 < ahead <= FEW_BLOCKS and self._waits_left:
+                self._waits_left -= 1
+                raise BlockUnavailable(
+                    f"the book was saved at block {checkpoint.block.number}, the node is {ahead} behind"
+                )
             there = await self._is_below(head, checkpoint.block)
             # A book that is not used must not touch the other, which a back-fill may be half way through.
             loaded = book if there else Book(_follows_nothing)

@@ -160,7 +160,11 @@ class Lineage:
         await assert_nothing_twice(self.bed, self.kept, self.first_block)
         await self._assert_one_call_for_each_planned()
         audit = await self.kept.run("audit", "--config", str(self.kept.config))
-        assert audit.code == 0, audit.out
+        for _ in range(3):
+            if "at another block" not in audit.err:  # a chain that mines meanwhile may have answered of the next one
+                break
+            audit = await self.kept.run("audit", "--config", str(self.kept.config))
+        assert audit.code == 0, (audit.out, audit.err)
 
     async def _assert_one_call_for_each_planned(self) -> None:
         """No two of our calls are mined for one call of one plan."""
