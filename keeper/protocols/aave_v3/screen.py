@@ -57,7 +57,8 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn], until: Accrued | 
         key = (reserve_id, category if reserve_id in inside else 0)
         pair = known.get(key)
         if pair is None:
-            first, last = _leg(at, key), _leg(until, key)
+            first = _leg(at, key)
+            last = first if until is at else _leg(until, key)
             pair = known[key] = (None, None) if first is None or last is None else _pair(first, last, floored)
             most_bps = max(most_bps, BPS if first is None else threshold_bps(*first))
         weights.append(pair[side is debt_side])
@@ -91,8 +92,11 @@ def _pair(first: Leg, last: Leg, floored: bool) -> tuple[Fraction | None, Fracti
     leg, emode = first
     whole_ray = RAY * leg.unit
     share_bps = threshold_bps(leg, emode)
-    price_base = _both(min, price_of(*first), price_of(*last))
-    owed = _worth(last[0].debt_index_ray, _both(max, debt_price_of(*first), debt_price_of(*last)), whole_ray, BPS)
+    price_base, debt_price_base = price_of(*first), debt_price_of(*first)
+    if last is not first:
+        price_base = _both(min, price_base, price_of(*last))
+        debt_price_base = _both(max, debt_price_base, debt_price_of(*last))
+    owed = _worth(last[0].debt_index_ray, debt_price_base, whole_ray, BPS)
     if price_base is not None and not leg.counts:
         return (0, 1), owed
     if floored and not share_bps:
