@@ -16,6 +16,7 @@ from keeper.execution.readback import ReadBack
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
 from keeper.execution.signing.envelope import decode_signed
+from keeper.execution.wire import all_answers
 from keeper.ports import Decisions
 
 MOST_AT_ONCE = 4
@@ -121,14 +122,10 @@ class Earlier:
 
     async def _receipts(self, mined: Sequence[Intent], head: BlockRef) -> Mapping[Hash32, Receipt] | None:
         """None while one of them is in no block up to `head`: a reorg took it back."""
-        if not mined:
-            return {}
         hashes = [intent.transaction_hash for intent in mined]
-        answers = await self._rpc.batch([("eth_getTransactionReceipt", [to_hex(each)]) for each in hashes])
+        asked = [("eth_getTransactionReceipt", [to_hex(each)]) for each in hashes]
         receipts: dict[Hash32, Receipt] = {}
-        for transaction_hash, answer in zip(hashes, answers, strict=True):
-            if isinstance(answer, ChainError):
-                raise answer
+        for transaction_hash, answer in zip(hashes, await all_answers(self._rpc, asked), strict=True):
             receipt = decode_receipt(answer) if answer is not None else None
             if receipt is None or receipt.block_number > head.number:
                 return None

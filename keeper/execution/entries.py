@@ -6,13 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import BlockUnavailable, ChainError
 from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.ledger import Entry, movements_of
 from keeper.core.units import Address, Hash32, to_hex
-from keeper.core.wire import decode_block
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
+from keeper.execution.wire import all_answers, read_blocks
 
 HEADERS_KEPT = 256
 
@@ -70,7 +69,7 @@ class Entries:
             self._head = head
             return []
         asked = list(self._mined_in)
-        answers = await self._all([("eth_getTransactionReceipt", [to_hex(each)]) for each in asked])
+        answers = await all_answers(self._rpc, [("eth_getTransactionReceipt", [to_hex(each)]) for each in asked])
         receipts: dict[Hash32, Receipt] = {}
         marks = []
         for transaction_hash, answer in zip(asked, answers, strict=True):
@@ -107,21 +106,10 @@ class Entries:
 
     async def _read_times(self, block_hashes: Collection[Hash32]) -> None:
         unread = sorted(each for each in block_hashes if each not in self._times_s)
-        answers = await self._all([("eth_getBlockByHash", [to_hex(each), False]) for each in unread])
-        for block_hash, answer in zip(unread, answers, strict=True):
-            if answer is None:
-                raise BlockUnavailable(f"block {to_hex(block_hash)} is unknown to the node")
-            self._times_s[block_hash] = decode_block(answer, f"block {to_hex(block_hash)}").timestamp_s
+        for block_hash, block in zip(unread, await read_blocks(self._rpc, unread), strict=True):
+            self._times_s[block_hash] = block.timestamp_s
         while len(self._times_s) > HEADERS_KEPT:
             del self._times_s[next(iter(self._times_s))]
-
-    async def _all(self, entries: Sequence[tuple[str, Sequence[object]]]) -> list[object]:
-        """The answers of one exchange; raises the first member's error."""
-        answers = list(await self._rpc.batch(entries)) if entries else []
-        for answer in answers:
-            if isinstance(answer, ChainError):
-                raise answer
-        return answers
 
 
 def mined_status(receipt: Receipt) -> IntentStatus:

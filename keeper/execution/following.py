@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError
 from keeper.core.hexdata import decode_quantity
 from keeper.core.intent import IN_A_BLOCK, OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.units import Address, Hash32, to_hex
@@ -15,7 +13,7 @@ from keeper.execution.entries import Entries, mined_status
 from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt, decode_receipt
 from keeper.execution.rpc import Rpc
-from keeper.execution.wire import pinned
+from keeper.execution.wire import all_answers, pinned
 from keeper.ports import Intents
 
 REORG_BLOCKS = 64
@@ -88,11 +86,12 @@ class Following:
         """How many nonces are used at `head`, and how many with those that the node has in its mempool, by one exchange.
         Returns the latter."""
         account = to_hex(self._signer)
-        used, pending = await self._all(
+        used, pending = await all_answers(
+            self._rpc,
             [
                 ("eth_getTransactionCount", [account, pinned(head)]),
                 ("eth_getTransactionCount", [account, "pending"]),
-            ]
+            ],
         )
         self._used = head.hash, decode_quantity(used, "the nonce")
         await self._reopen(head)
@@ -182,7 +181,9 @@ class Following:
 
     async def knows(self, transaction_hashes: Sequence[Hash32]) -> list[bool]:
         """Whether the node has each of them, in its mempool or in a block."""
-        answers = await self._all([("eth_getTransactionByHash", [to_hex(each)]) for each in transaction_hashes])
+        answers = await all_answers(
+            self._rpc, [("eth_getTransactionByHash", [to_hex(each)]) for each in transaction_hashes]
+        )
         return [answer is not None for answer in answers]
 
     async def _look(self, hashes: Sequence[Hash32], head: BlockRef) -> None:
@@ -195,11 +196,12 @@ class Following:
         mined_count = await self._used_nonces(head)
         mined = [each for each in asked if self._tracked[each].nonce < mined_count]
         open_ = [each for each in asked if self._tracked[each].nonce >= mined_count]
-        answers = await self._all(
+        answers = await all_answers(
+            self._rpc,
             [
                 *(("eth_getTransactionReceipt", [to_hex(each)]) for each in mined),
                 *(("eth_getTransactionByHash", [to_hex(each)]) for each in open_),
-            ]
+            ],
         )
         receipts = {
             each: decode_receipt(answer) for each, answer in zip(mined, answers, strict=False) if answer is not None
@@ -222,7 +224,7 @@ class Following:
 
     async def _used_nonces(self, head: BlockRef) -> int:
         if self._used is None or self._used[0] != head.hash:
-            [used] = await self._all([("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])])
+            [used] = await all_answers(self._rpc, [("eth_getTransactionCount", [to_hex(self._signer), pinned(head)])])
             self._used = head.hash, decode_quantity(used, "the nonce")
         return self._used[1]
 
@@ -268,11 +270,3 @@ class Following:
         if head.number < since + self._patience_blocks:
             return None
         return Mark(transaction_hash, IntentStatus.DROPPED if nonce_used else IntentStatus.LOST)
-
-    async def _all(self, entries: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        """The answers of one exchange; raises the first member's error."""
-        answers = list(await self._rpc.batch(entries)) if entries else []
-        for answer in answers:
-            if isinstance(answer, ChainError):
-                raise answer
-        return answers
