@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from keeper.core.block import BlockRef
 from keeper.core.decision import Decision
 from keeper.core.intent import Intent
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Outcome, Profit
 from keeper.core.units import Address, Hash32
-from keeper.execution.markets import MarketHandle, Markets, revert_in_words
+from keeper.execution.markets import Markets
 from keeper.execution.past import PastBlocks
 from keeper.execution.promise import is_kept
-from keeper.execution.receipts import Receipt, read_revert
-from keeper.execution.reconcile import realised_profit
+from keeper.execution.receipts import Receipt, mined_call
 from keeper.execution.rpc import Rpc, World
 from keeper.execution.signing.envelope import decode_signed
-from keeper.execution.valuing import call_value
+from keeper.execution.valuing import call_value, realised_profit
 
 
 class ReadBack:
@@ -46,24 +43,25 @@ class ReadBack:
         """`receipts` of those that were mined, of a market that is followed. That the chain agrees with our arithmetic is left
         unsaid: the plan to replay is gone. Raises `ChainError` when something cannot be read; asking again is safe."""
         handle = self._markets[decision.market]
-        mined = [
-            await self._mined(handle, intent, receipts[intent.transaction_hash])
-            for intent in sorted(sent, key=lambda intent: intent.call_index)
-            if intent.transaction_hash in receipts
-        ]
+        signed = {each.transaction_hash: decode_signed(each.raw_transaction).fields for each in sent}
+        mined = []
+        for intent in sorted(sent, key=lambda intent: intent.call_index):
+            if intent.transaction_hash in receipts:
+                fields, receipt = signed[intent.transaction_hash], receipts[intent.transaction_hash]
+                index, limit = intent.call_index, fields.gas_limit
+                mined.append(await mined_call(self._rpc, self._past, handle, index, fields.call, limit, receipt))
         if not mined:
             return _outcome(decision, detail=detail)
         last = max((call.block for call in mined), key=lambda block: block.number)
         adapter, market = handle.adapter, handle.market
         health_call = adapter.encode_health(market, decision.borrower)
         *rows, health = await self._past.results(self._world, (*adapter.encode_state(market), health_call), last)
-        targets = {each.transaction_hash: decode_signed(each.raw_transaction).fields.call.target for each in sent}
         valued: list[MinedCall] = []
         events: list[LiquidationEvent] = []
         for call in mined:
             found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
             state = await self._past.results(self._world, tuple(adapter.encode_state(market)), call.block)
-            target = targets[call.transaction_hash]
+            target = signed[call.transaction_hash].call.target
             value = call_value(handle, adapter.decode_state(market, call.block, state), found, target, call.logs)
             valued.append(replace(call, value=value))
             events += found
@@ -76,25 +74,6 @@ class ReadBack:
             profit=realised_profit(handle, adapter.decode_state(market, last, rows), events, receipts.values(), valued),
             detail="; ".join(part for part in (detail, *reverts) if part),
         )
-
-    async def _mined(self, handle: MarketHandle[Any, Any], intent: Intent, receipt: Receipt) -> MinedCall:
-        block = await self._past.header(self._rpc, receipt.block_hash)
-        return MinedCall(
-            call_index=intent.call_index,
-            transaction_hash=receipt.transaction_hash,
-            block=block,
-            succeeded=receipt.succeeded,
-            gas_used=receipt.gas_used,
-            effective_gas_price_wei=receipt.effective_gas_price_wei,
-            logs=receipt.logs,
-            revert=None if receipt.succeeded else await self._revert(handle, intent, receipt, block),
-        )
-
-    async def _revert(self, handle: MarketHandle[Any, Any], intent: Intent, receipt: Receipt, block: BlockRef) -> str:
-        signed = decode_signed(intent.raw_transaction).fields
-        parent = await self._past.header(self._rpc, block.parent_hash)
-        found = await read_revert(self._rpc, signed.call, receipt, signed.gas_limit, parent, block)
-        return revert_in_words(handle, found.revert_data) if found.revert_data else found.note
 
 
 def _outcome(

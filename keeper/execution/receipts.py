@@ -1,4 +1,4 @@
-"""Receipts, and why a mined transaction reverted."""
+"""Receipts, and what they say of our calls: why one reverted, too."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 from keeper.core.block import BlockRef, Call, Log
 from keeper.core.errors import MalformedResponse, MethodUnavailable, RpcFailure
 from keeper.core.hexdata import decode_address, decode_bytes, decode_hash, decode_list, decode_object, decode_quantity
+from keeper.core.order import MinedCall
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.core.wire import decode_log
+from keeper.execution.markets import MarketHandle, revert_in_words
+from keeper.execution.past import PastBlocks
 from keeper.execution.rpc import Rpc
 from keeper.execution.wire import pinned
 
@@ -55,6 +58,27 @@ async def read_receipt(rpc: Rpc, transaction_hash: Hash32) -> Receipt | None:
     """None while the transaction is not in a block."""
     answer = await rpc.request("eth_getTransactionReceipt", [to_hex(transaction_hash)])
     return None if answer is None else decode_receipt(answer)
+
+
+async def mined_call(
+    rpc: Rpc, past: PastBlocks, handle: MarketHandle[Any, Any], index: int, call: Call, gas_limit: int, receipt: Receipt
+) -> MinedCall:
+    """What became of the order's call of this index, not valued yet. Raises `ChainError` while its block cannot be read."""
+    block, revert = await past.header(rpc, receipt.block_hash), None
+    if not receipt.succeeded:
+        parent = await past.header(rpc, block.parent_hash)
+        found = await read_revert(rpc, call, receipt, gas_limit, parent, block)
+        revert = revert_in_words(handle, found.revert_data) if found.revert_data else found.note
+    return MinedCall(
+        call_index=index,
+        transaction_hash=receipt.transaction_hash,
+        block=block,
+        succeeded=receipt.succeeded,
+        gas_used=receipt.gas_used,
+        effective_gas_price_wei=receipt.effective_gas_price_wei,
+        logs=receipt.logs,
+        revert=revert,
+    )
 
 
 @dataclass(frozen=True, slots=True)

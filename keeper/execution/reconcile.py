@@ -6,22 +6,21 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call
 from keeper.core.lending import LiquidationEvent
-from keeper.core.order import MinedCall, Order, Outcome, Profit, Submission
-from keeper.core.profit import gas_cost_base
-from keeper.core.units import WAD, Address, Hash32
-from keeper.execution.markets import MarketHandle, Markets, market_of, revert_in_words
+from keeper.core.order import MinedCall, Order, Outcome, Submission
+from keeper.core.units import Address, Hash32
+from keeper.execution.markets import MarketHandle, Markets, market_of
 from keeper.execution.past import PastBlocks
 from keeper.execution.promise import keeps_promise
-from keeper.execution.receipts import Receipt, read_revert
+from keeper.execution.receipts import Receipt, mined_call
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
-from keeper.execution.valuing import call_value
+from keeper.execution.valuing import call_value, realised_profit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +47,15 @@ class Reconciler:
         if not receipts:
             return not_mined(order, detail)
         handle = market_of(self.markets, order.plan.market)
-        blocks = await self._blocks(receipts)
         mined = [
-            await self._mined(order, handle, index, receipt, blocks[receipt.block_hash])
+            await mined_call(self.rpc, self._past, handle, index, order.calls[index], order.gas_limits[index], receipt)
             for index, receipt in sorted(receipts.items())
         ]
         events: list[LiquidationEvent] = []
         checks: list[Verification] = []
         readings: list[Reading[Any]] = []
         valued: list[MinedCall] = []
-        for block in sorted(blocks.values(), key=lambda block: block.number):
+        for block in sorted({call.block for call in mined}, key=lambda block: block.number):
             own = [call for call in mined if call.block == block]
             reading = await self._reading(handle, order, block, beside(block.hash))
             by_call = [_liquidations(handle, order, [call]) for call in own]
@@ -92,30 +90,6 @@ class Reconciler:
             restored=keeps_promise(order.plan, after_wad),
             profit=realised_profit(handle, last.state, events, receipts.values(), valued),
             detail="; ".join([part for part in (detail, *reverts) if part]),
-        )
-
-    async def _blocks(self, receipts: Mapping[int, Receipt]) -> dict[Hash32, BlockRef]:
-        hashes = {receipt.block_hash for receipt in receipts.values()}
-        return {block_hash: await self._past.header(self.rpc, block_hash) for block_hash in hashes}
-
-    async def _mined(
-        self, order: Order, handle: MarketHandle[Any, Any], index: int, receipt: Receipt, block: BlockRef
-    ) -> MinedCall:
-        revert = None
-        if not receipt.succeeded:
-            parent = await self._past.header(self.rpc, block.parent_hash)
-            found = await read_revert(self.rpc, order.calls[index], receipt, order.gas_limits[index], parent, block)
-            data = found.revert_data
-            revert = revert_in_words(handle, data) if data else found.note
-        return MinedCall(
-            call_index=index,
-            transaction_hash=receipt.transaction_hash,
-            block=block,
-            succeeded=receipt.succeeded,
-            gas_used=receipt.gas_used,
-            effective_gas_price_wei=receipt.effective_gas_price_wei,
-            logs=receipt.logs,
-            revert=revert,
         )
 
     async def _reading(
@@ -168,35 +142,6 @@ def _all_match(checks: Sequence[Verification]) -> bool | None:
     if any(check.disturbed for check in checks) or True not in answers:
         return None
     return True
-
-
-def realised_profit(
-    handle: MarketHandle[Any, Any],
-    state: Any,
-    events: Sequence[LiquidationEvent],
-    receipts: Iterable[Receipt],
-    mined: Sequence[MinedCall],
-) -> Profit | None:
-    """At the last inclusion block's prices, premium and slippage at each block's own, rounded against us; None when one
-    is missing."""
-    if handle.wrapped_native is None:
-        return None
-    value = handle.adapter.value_base_floor
-    native_price_base = value(state, handle.wrapped_native, WAD)
-    received = [value(state, event.collateral_asset, event.received_raw) for event in events]
-    repaid = [value(state, event.debt_asset, event.repaid_raw) for event in events]
-    known_received = [base for base in received if base is not None]
-    known_repaid = [base for base in repaid if base is not None]
-    if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
-        return None
-    cost_wei = sum(receipt.cost_wei for receipt in receipts)
-    return Profit(
-        received_base=sum(known_received),
-        repaid_base=sum(base + 1 for base in known_repaid),
-        gas_base=gas_cost_base(cost_wei, 1, native_price_base),
-        premium_base=sum(call.value.premium_base for call in mined if call.value is not None),
-        slippage_base=sum(call.value.slippage_base for call in mined if call.value is not None),
-    )
 
 
 def not_mined(order: Order, detail: str) -> Outcome:

@@ -1,16 +1,19 @@
-"""What a mined call was worth, at the prices of its block."""
+"""What mined calls were worth, at the prices of a block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.block import Log
-from keeper.core.ledger import CallValue, Valuation, movements_of
+from keeper.core.ledger import CallValue, movements_of
 from keeper.core.lending import LiquidationEvent
-from keeper.core.order import MinedCall
+from keeper.core.order import MinedCall, Profit
+from keeper.core.profit import gas_cost_base
 from keeper.core.units import WAD, Address
 from keeper.execution.markets import MarketHandle
+from keeper.execution.receipts import Receipt
 
 
 def call_value(
@@ -19,6 +22,57 @@ def call_value(
     """`events`: what the call liquidated; none where it reverted. `target`: whom it called, with which logs: who liquidates
     itself is our executor, and its tokens are ours. `state`: the market's, in the call's block. Rounded against us; None when
     one of the prices is missing."""
+    traded = _traded(handle, state, events)
+    if traded is None:
+        return None
+    premium_base = slippage_base = 0
+    if any(event.liquidator == target for event in events):
+        premium = _worth(handle, state, handle.adapter.decode_flash_premiums(handle.market, logs))
+        kept = _worth(handle, state, {each.token: -each.change_raw for each in movements_of(logs, {target})})
+        if premium is None or kept is None:
+            return None
+        premium_base, slippage_base = premium, traded.received_base - traded.repaid_base - premium + kept
+    return CallValue(
+        received_base=traded.received_base,
+        repaid_base=traded.repaid_base,
+        native_price_base=traded.native_price_base,
+        base_unit=handle.adapter.base_unit(handle.market),
+        premium_base=premium_base,
+        slippage_base=slippage_base,
+    )
+
+
+def realised_profit(
+    handle: MarketHandle[Any, Any],
+    state: Any,
+    events: Sequence[LiquidationEvent],
+    receipts: Iterable[Receipt],
+    mined: Sequence[MinedCall],
+) -> Profit | None:
+    """At the last inclusion block's prices, premium and slippage at each block's own, rounded against us; None when one
+    is missing."""
+    traded = _traded(handle, state, events)
+    if traded is None:
+        return None
+    cost_wei = sum(receipt.cost_wei for receipt in receipts)
+    return Profit(
+        received_base=traded.received_base,
+        repaid_base=traded.repaid_base,
+        gas_base=gas_cost_base(cost_wei, 1, traded.native_price_base),
+        premium_base=sum(call.value.premium_base for call in mined if call.value is not None),
+        slippage_base=sum(call.value.slippage_base for call in mined if call.value is not None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Traded:
+    received_base: int
+    repaid_base: int
+    native_price_base: int
+
+
+def _traded(handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent]) -> _Traded | None:
+    """Received rounded down, repaid up; None when a price is missing, the native coin's too."""
     if handle.wrapped_native is None:
         return None
     value = handle.adapter.value_base_floor
@@ -29,22 +83,7 @@ def call_value(
     known_repaid = [base for base in repaid if base is not None]
     if native_price_base is None or len(known_received) + len(known_repaid) < 2 * len(events):
         return None
-    received_base, repaid_base = sum(known_received), sum(base + 1 for base in known_repaid)
-    premium_base = slippage_base = 0
-    if any(event.liquidator == target for event in events):
-        premium = _worth(handle, state, handle.adapter.decode_flash_premiums(handle.market, logs))
-        kept = _worth(handle, state, {each.token: -each.change_raw for each in movements_of(logs, {target})})
-        if premium is None or kept is None:
-            return None
-        premium_base, slippage_base = premium, received_base - repaid_base - premium + kept
-    return CallValue(
-        received_base=received_base,
-        repaid_base=repaid_base,
-        native_price_base=native_price_base,
-        base_unit=handle.adapter.base_unit(handle.market),
-        premium_base=premium_base,
-        slippage_base=slippage_base,
-    )
+    return _Traded(sum(known_received), sum(base + 1 for base in known_repaid), native_price_base)
 
 
 def _worth(handle: MarketHandle[Any, Any], state: Any, spent_raw: Mapping[Address, int]) -> int | None:
@@ -57,8 +96,3 @@ def _worth(handle: MarketHandle[Any, Any], state: Any, spent_raw: Mapping[Addres
             return None
         total_base += (base or 0) + 1 if raw > 0 else -(base or 0)
     return total_base
-
-
-def valuations_of(mined: Sequence[MinedCall]) -> list[Valuation]:
-    """For the ledger: those that are known."""
-    return [Valuation(call.transaction_hash, call.block.hash, call.value) for call in mined if call.value is not None]
