@@ -54,6 +54,8 @@ class Manners:
     wrong_id: bool = False
     truncated: bool = False
     """Half of the body, as if it were the whole."""
+    deep: bool = False
+    """All of it, and a further member with lists within lists."""
     html: bool = False
     """An HTML page that repeats the request's path, as web servers like to."""
     empty: bool = False
@@ -255,6 +257,8 @@ class FaultProxy:
     async def _deliver(self, request: web.Request, text: str, manners: Manners) -> web.StreamResponse:
         if manners.truncated:
             text = text[: len(text) // 2]
+        if manners.deep:
+            text = f'{text[:-1]},"further":{"[" * 100}{"]" * 100}}}'
         if not manners.dropped:
             return web.Response(text=text, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Length": str(len(text))})

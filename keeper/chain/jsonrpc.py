@@ -27,6 +27,7 @@ from keeper.core.errors import (
     RpcTimeout,
     RpcUnreachable,
 )
+from keeper.core.foreign_json import decode_json
 
 MAX_BODY_BYTES = 32 * 2**20
 """Answers are kept near 2 MB by asking for less; one that grows beyond this is not read to its end."""
@@ -253,8 +254,8 @@ def _stream(raw: bytes) -> bytes | io.BytesIO:
 
 def _decode(raw: bytes) -> tuple[Any, bool]:
     try:
-        return json.loads(raw), True
-    except (ValueError, RecursionError):
+        return decode_json(raw), True
+    except ValueError:
         return None, False
 
 

@@ -15,6 +15,7 @@ from keeper.chain.rpc import Params
 from keeper.chain.sockets import Socket, SocketAddress
 from keeper.chain.translate import translate_error
 from keeper.core.errors import ChainError, MalformedResponse, MethodUnavailable, RpcFailure, RpcTimeout, WrongChain
+from keeper.core.foreign_json import decode_json
 from keeper.core.hexdata import decode_quantity
 
 MOST_EARLY = 1_000
@@ -122,8 +123,8 @@ class Subscription:
 
 def _decoded(text: str, label: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
+        message = decode_json(text.encode())
+    except ValueError:
         message = None
     if not isinstance(message, dict):
         raise MalformedResponse(f"{label}: something else than a JSON object came over the socket")

@@ -8,7 +8,6 @@ the calldata does. How deep the market is, is asked like a quote: the same amoun
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import aiohttp
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import QuoteError
 from keeper.core.executor import MOST_CALLDATA_BYTES
+from keeper.core.foreign_json import decode_json
 from keeper.core.slippage import SlippagePolicy, increased, lessened
 from keeper.core.swap import Route, StepKind, SwapStep, Wish
 from keeper.core.units import Address, to_hex
@@ -38,8 +38,6 @@ CHAIN_NAMES: Mapping[int, str] = {
 ABSURD_BPS = 1_000
 """An output so far above the oracle's worth is a wrong token or a lie, not luck."""
 _MOST_BODY_BYTES = 512 * 1024
-_MOST_OPENED = 5_000
-"""Lists and objects. However they are nested, reading them does not use up the stack."""
 _MOST_GAS = 10_000_000
 _AMOUNT = re.compile(r"[0-9]{1,78}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
@@ -196,11 +194,9 @@ class KyberVenue:
                 raise QuoteError(f"{self.name}: HTTP {response.status}")
         if len(body) > _MOST_BODY_BYTES:
             raise QuoteError(f"{self.name}: an answer of more than {_MOST_BODY_BYTES} bytes")
-        if body.count(b"[") + body.count(b"{") > _MOST_OPENED:
-            raise QuoteError(f"{self.name}: an answer of more than {_MOST_OPENED} lists and objects")
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
+            answer = decode_json(body)
+        except ValueError:
             raise QuoteError(f"{self.name}: an answer that is no JSON") from None
         code = answer.get("code") if isinstance(answer, dict) else None
         if code != 0 or isinstance(code, bool):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 # fmt: off
 PURE_MODULES = frozenset({
     "__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "json",
-    "math", "operator", "struct", "types", "typing", "zlib", "eth_abi", "numpy", "scipy", "keeper",
+    "math", "operator", "re", "struct", "types", "typing", "zlib", "eth_abi", "numpy", "scipy", "keeper",
 })
 # fmt: on
 """What pure rooms may import from outside; `keeper` itself is import-linter's business."""

@@ -59,6 +59,7 @@ async def test_members_arrive_in_the_order_asked(bench: Bench) -> None:
     [
         (Manners(html=True), MalformedResponse, "no JSON but '<html>Cannot POST"),
         (Manners(truncated=True), MalformedResponse, "no JSON"),
+        (Manners(deep=True), MalformedResponse, "no JSON"),
         (Manners(empty=True), MalformedResponse, "an empty body"),
         (Manners(wrong_id=True), MalformedResponse, "a wrong id"),
         (Manners(dropped=True), RpcUnreachable, "ClientPayloadError"),
