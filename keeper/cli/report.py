@@ -69,12 +69,11 @@ def report(
 
     What tokens and native coin changed by is what the chain says, to the wei; values are those of each block.
     """
-    from keeper.core.report import Booked, by_attempt, by_day
+    from keeper.core.report import by_attempt, by_day
 
     first_day = _day(since)
     with open_store(store, config) as reader, readers_may_leave():
-        booked = [Booked(each.entry, each.value) for each in reader.accounts()]
-        booked = [each for each in booked if first_day is None or each.entry.timestamp_s >= first_day]
+        booked = [each for each in reader.accounts() if first_day is None or each.entry.timestamp_s >= first_day]
         attempts, days = by_attempt(booked), by_day(booked)
         if form is Form.JSON:
             sys.stdout.write(json.dumps(_tree(booked, attempts, days), indent=2) + "\n")

@@ -47,10 +47,11 @@ class Worth:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """One row of the ledger as the report takes it."""
+    """One mined transaction of ours in the ledger."""
 
     entry: Entry
     value: CallValue | None
+    """None where its block could not be read or valued, and for what liquidates nobody."""
 
 
 @dataclass(frozen=True, slots=True)

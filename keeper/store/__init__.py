@@ -1,6 +1,6 @@
 """One SQLite file: the append-only journal, the standings, the book's checkpoints, the signers' intents."""
 
-from keeper.store.reader import Account, EventFilter, JournalRow, StandingRow, StoreReader, Watch
+from keeper.store.reader import EventFilter, JournalRow, StandingRow, StoreReader, Watch
 from keeper.store.store import Store
 
-__all__ = ["Account", "EventFilter", "JournalRow", "StandingRow", "Store", "StoreReader", "Watch"]
+__all__ = ["EventFilter", "JournalRow", "StandingRow", "Store", "StoreReader", "Watch"]

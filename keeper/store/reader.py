@@ -18,8 +18,9 @@ from keeper.core.checkpoint import Checkpoint
 from keeper.core.errors import StoreError
 from keeper.core.events import Kind
 from keeper.core.intent import OPEN_STATUSES, Intent
-from keeper.core.ledger import CallValue, Entry, Movement
+from keeper.core.ledger import Movement
 from keeper.core.pauses import StandingPause
+from keeper.core.report import Booked
 from keeper.core.units import Address, to_hex
 from keeper.store.checkpoints import sound_books
 from keeper.store.encoding import intent_from_row
@@ -83,15 +84,6 @@ class Watch:
     heads: int
     below_one: int
     """Borrowers below 1 at the last head."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One mined transaction of ours in the ledger."""
-
-    entry: Entry
-    value: CallValue | None
-    """None where its block could not be read or valued, and for what liquidates nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +197,14 @@ class StoreReader:
         with store_errors(self._path):
             return sound_books(row._asdict() for row in self._connection.execute(query))
 
-    def accounts(self) -> Sequence[Account]:
+    def accounts(self) -> Sequence[Booked]:
         """Every mined transaction of ours, by the time of its block."""
         moved: dict[int, list[Movement]] = {}
         with store_errors(self._path):
             for row in self._connection.execute(MOVEMENTS):
                 moved.setdefault(row.ledger_id, []).append(movement_from_row(row))
             return [
-                Account(entry_from_row(row, moved.get(row.id, [])), value_from_row(row))
+                Booked(entry_from_row(row, moved.get(row.id, [])), value_from_row(row))
                 for row in self._connection.execute(ENTRIES)
             ]
 

@@ -10,9 +10,10 @@ from typing import Any
 from keeper.app.railing import limits_of
 from keeper.core.ledger import Stake
 from keeper.core.rails import DAY_S, HOUR_S, Limit, Limits, whole
+from keeper.core.report import Booked
 from keeper.core.units import Address, to_hex
 from keeper.devnet.market import Bed
-from keeper.store import Account, StoreReader
+from keeper.store import StoreReader
 from tests.devnet.chain_facts import balances_raw, coins_wei, nonce
 from tests.devnet.keeping import Keeping
 
@@ -66,7 +67,7 @@ def assert_no_rail_passed(kept: Keeping) -> None:
         assert_within(accounts, limits)
 
 
-def assert_within(accounts: Sequence[Account], limits: Limits) -> None:
+def assert_within(accounts: Sequence[Booked], limits: Limits) -> None:
     for last in accounts:
         for span_s, name in ((HOUR_S, "per_hour"), (DAY_S, "per_day")):
             end_s = last.entry.timestamp_s
@@ -78,7 +79,7 @@ def assert_within(accounts: Sequence[Account], limits: Limits) -> None:
             assert of.per_transaction is None or used <= of.per_transaction
 
 
-def _cost(account: Account) -> Stake:
+def _cost(account: Booked) -> Stake:
     """What has no value counts with its gas: it is not known to have lost more."""
     cost_wei = account.entry.cost_wei
     if account.value is None:

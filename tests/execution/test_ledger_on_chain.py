@@ -14,7 +14,7 @@ from keeper.execution.allowance import Allowances
 from keeper.execution.funding import LiveFunding
 from keeper.execution.live import LiveSubmitter
 from keeper.execution.sender import Sending
-from keeper.store import Account, StoreReader
+from keeper.store import StoreReader
 from tests.devnet.chain_facts import balances_raw, coins_wei
 from tests.execution.rig import KEEPER, Rig, rigged
 from tests.execution.test_live_on_chain import live, settled, simulated
@@ -26,15 +26,15 @@ async def money(bed: Bed) -> Money:
     return await balances_raw(bed, KEEPER), await coins_wei(bed, KEEPER)
 
 
-def booked(folder: Path) -> list[Account]:
+def booked(folder: Path) -> list[Booked]:
     with StoreReader.open(folder / "keeper.db") as reader:
         return list(reader.accounts())
 
 
-async def assert_equal(bed: Bed, folder: Path, before: Money) -> list[Account]:
+async def assert_equal(bed: Bed, folder: Path, before: Money) -> list[Booked]:
     accounts = booked(folder)
     tokens, coins = before
-    moved = moved_raw([Booked(each.entry, each.value) for each in accounts])
+    moved = moved_raw(accounts)
     expected = {token: raw + moved.get(token, 0) for token, raw in tokens.items()}
     assert (expected, coins - sum(each.entry.cost_wei for each in accounts)) == await money(bed)
     assert set(moved) <= set(tokens)
