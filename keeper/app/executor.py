@@ -12,7 +12,7 @@ from keeper.app.executor_check import configured_identity, creation_code, runtim
 from keeper.app.ground import NoneTrusted, reached
 from keeper.app.keys import KeyRing, known_address
 from keeper.app.modes import Ground, accounts_of, effective_mode, permit_for
-from keeper.app.plan import RunPlan
+from keeper.app.plan import RunPlan, chain_named
 from keeper.app.terms import fee_cap_wei
 from keeper.chain.deployed import first_code_block
 from keeper.core.block import Call
@@ -161,12 +161,7 @@ async def _on(settings: Settings, chain: str | None, *, live: bool = False) -> A
     """The named chain, or the only one. Raises `ConfigError`."""
     if live:
         effective_mode(settings, RunPlan(once=True, live=True, fork=False))
-    names = list(settings.chains)
-    if chain is None and len(names) > 1:
-        raise ConfigError(f"which chain? name one of {', '.join(names)} with --chain")
-    name = chain or names[0]
-    if name not in settings.chains:
-        raise ConfigError(f"no chain is called {name}; there are {', '.join(names)}")
+    name = chain_named(settings, chain)
     try:
         async with reached(name, settings, settings.chains[name]) as ground:
             yield ground

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from keeper.app.ground import reached
 from keeper.app.keys import KeyRing
 from keeper.app.modes import accounts_of, effective_mode, permit_for, signer_of
-from keeper.app.plan import RunPlan
+from keeper.app.plan import RunPlan, chain_named
 from keeper.app.replacing import replacing_for
 from keeper.core.errors import ConfigError
 from keeper.execution.nonces import Remedy
@@ -39,13 +39,3 @@ async def replace_transaction(settings: Settings, chain: str | None, nonce: int,
         await sender.prepare(ground.head)
         replacing = replacing_for(name, ground.chain, ground.client, ground.block_s, sender, store)
         return await replacing.replace(nonce, remedy, ground.head)
-
-
-def chain_named(settings: Settings, chain: str | None) -> str:
-    """Raises `ConfigError` when the configuration does not say which."""
-    names = list(settings.chains)
-    if chain is None and len(names) == 1:
-        return names[0]
-    if chain not in settings.chains:
-        raise ConfigError(f"--chain {chain or 'is missing'}: the configuration has {', '.join(names)}")
-    return chain
