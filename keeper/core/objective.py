@@ -17,6 +17,7 @@ from keeper.core.plan import Plan
 from keeper.core.planner import Planner
 from keeper.core.profit_deal import Dealt, Terms, dealt
 from keeper.core.sized import clip_of, sized
+from keeper.core.steps import Steps, finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ Objective = Restore | MaxProfit | Solvency
 def choose(objective: Objective, planner: Planner[Any, Any], position: Position, terms: Terms) -> Dealt | Skip:
     """What the objective does about one borrower. The planner is one head's; the same arguments give the same answer."""
     if isinstance(objective, MaxProfit):
-        return most_profitable(objective, planner, position, terms)
+        return finished(most_profitable(objective, planner, position, terms))
     plans = planner.plan(position)
     return plans if isinstance(plans, Skip) else choose_plan(objective, plans, terms)
 
@@ -60,6 +61,11 @@ def choose_plan(objective: Restore | Solvency, plans: Sequence[Plan], terms: Ter
 
 def chosen(objective: Restore | Solvency, made: Iterable[Dealt | Skip]) -> Dealt | Skip:
     """The same of deals that are made already, at least one."""
+    return finished(choosing(objective, made))
+
+
+def choosing(objective: Restore | Solvency, made: Iterable[Dealt | Skip]) -> Steps[Dealt | Skip]:
+    """The same of deals that are made one in each step."""
     refused: list[Skip] = []
     losing: list[Dealt] = []
     least_base = objective.least_net_base if isinstance(objective, Restore) else 0
@@ -70,6 +76,7 @@ def chosen(objective: Restore | Solvency, made: Iterable[Dealt | Skip]) -> Dealt
             return found
         else:
             losing.append(found)
+        yield
     if not losing:
         return refused[0]
     best = max(losing, key=lambda each: each.net_base)
@@ -78,8 +85,10 @@ def chosen(objective: Restore | Solvency, made: Iterable[Dealt | Skip]) -> Dealt
     return unprofitable(best, -objective.loss_left_base if isinstance(objective, Solvency) else least_base)
 
 
-def most_profitable(objective: MaxProfit, planner: Planner[Any, Any], position: Position, terms: Terms) -> Dealt | Skip:
-    """The best of the best sizes of all usable pairs."""
+def most_profitable(
+    objective: MaxProfit, planner: Planner[Any, Any], position: Position, terms: Terms
+) -> Steps[Dealt | Skip]:
+    """The best of the best sizes of all usable pairs. No step takes more than the quotes of one grid, or of one size."""
     sizing = planner.sizing(position)
     opened = planner.open(position, sizing)
     if isinstance(opened, Skip):
@@ -91,17 +100,19 @@ def most_profitable(objective: MaxProfit, planner: Planner[Any, Any], position: 
             refused.append(Skip(Reason.UNPRICEABLE, "the oracle gives no price for one of the pair"))
             continue
         sizer = sizing.sizer(pair, sizing.start)
-        best = SizeByProfit(sizer, terms).best()
+        best = yield from SizeByProfit(sizer, terms).best()
         if best is None:
             detail = f"0x{pair.collateral_asset.hex()} for 0x{pair.debt_asset.hex()}: no pools take it"
             refused.append(Skip(Reason.NO_ROUTE, detail))
             continue
         call = sized(sizer, best.request_raw, clip_of(sizer, best.request_raw))
+        yield
         made = dealt(planner.plan_of(opened, call), terms)
         if isinstance(made, Skip):
             refused.append(made)
         else:
             found.append(made)
+        yield
     if not found:
         return refused[0]
     best_deal = max(found, key=lambda each: each.net_base)

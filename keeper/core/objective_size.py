@@ -17,6 +17,7 @@ from keeper.core.profit_deal import Terms
 from keeper.core.size import PairSizer, least_true
 from keeper.core.slippage_paths import Path
 from keeper.core.slippage_split import Division, Splitting
+from keeper.core.steps import Steps
 from keeper.core.swap import Selling
 
 _GRID = 32
@@ -70,14 +71,14 @@ class SizeByProfit:
         self._terms = terms
         self._price = terms.prices[sizer.pair.debt_asset]
 
-    def best(self) -> BestSize | None:
-        """None where no allowed size can be sold."""
+    def best(self) -> Steps[BestSize | None]:
+        """None where no allowed size can be sold. Yields after each grid, and between the sizes that are tried exactly."""
         found: list[BestSize] = []
         for low, high in self._sizer.allowed():
-            found += self._best_within(low, self._sizer.full_effect(low, high))
+            found += yield from self._best_within(low, self._sizer.full_effect(low, high))
         return max(found, key=lambda each: (each.net_raw, -each.request_raw), default=None)
 
-    def _best_within(self, low: int, high: int) -> list[BestSize]:
+    def _best_within(self, low: int, high: int) -> Steps[list[BestSize]]:
         pair, terms = self._sizer.pair, self._terms
         most_raw = self._amounts(high).received_raw
         if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) or pair.collateral_asset == pair.debt_asset:
@@ -86,9 +87,9 @@ class SizeByProfit:
         paths = terms.exchange.paths(pair.collateral_asset, pair.debt_asset)
         if not paths or most_raw <= 0:
             return []
-        return self._best_sold(paths, low, high)
+        return (yield from self._best_sold(paths, low, high))
 
-    def _best_sold(self, paths: Sequence[Path], low: int, high: int) -> list[BestSize]:
+    def _best_sold(self, paths: Sequence[Path], low: int, high: int) -> Steps[list[BestSize]]:
         """Where the interval is wide a top may hide in the first steps of a grid, so these get grids of their own, as long as
         so little collateral could earn more than what was found."""
         found: list[BestSize] = []
@@ -98,13 +99,14 @@ class SizeByProfit:
             grid = self._grid(paths, low, high)
             if grid is None:
                 break
-            found += self._best_on(paths, grid)
+            yield
+            found += yield from self._best_on(paths, grid)
             if len(grid.requests) < 3 or grid.requests[2] >= high:
                 break
             high = grid.requests[2]
         return found
 
-    def _best_on(self, paths: Sequence[Path], grid: _Grid) -> list[BestSize]:
+    def _best_on(self, paths: Sequence[Path], grid: _Grid) -> Steps[list[BestSize]]:
         """The best few sets of paths, each refined around its top. Where that is in the lower half of the grid, it is looked
         for on one over that part first, which tells the sets apart better."""
         while True:
@@ -117,8 +119,12 @@ class SizeByProfit:
             if finer is None:
                 break
             grid = finer
-        tops = [(guess, self._refined(grid, guess, guess.place)) for guess in best]
-        found = [(size.net_raw, place, size) for place, (_, size) in enumerate(tops) if size is not None]
+            yield
+        found: list[tuple[int, int, BestSize]] = []
+        for place, guess in enumerate(best):
+            size = yield from self._refined(grid, guess, guess.place)
+            if size is not None:
+                found.append((size.net_raw, place, size))
         sizes = [size for _, _, size in found]
         if not found:
             return []
@@ -127,8 +133,10 @@ class SizeByProfit:
         route_gas = first.division.gas[min(first.place + 1, len(first.division.gas) - 1)]
         if grid.splitting.gas_raw(route_gas) * _ROUGH > net_raw:
             # Each tick on the way costs gas: where that counts there are tops beside the top.
-            beside = (self._refined(grid, first, first.place + step) for step in (-2, -1, 1, 2))
-            sizes += [each for each in beside if each is not None]
+            for step in (-2, -1, 1, 2):
+                beside = yield from self._refined(grid, first, first.place + step)
+                if beside is not None:
+                    sizes.append(beside)
         return sizes
 
     def _grid(self, paths: Sequence[Path], low: int, high: int) -> _Grid | None:
@@ -166,7 +174,7 @@ class SizeByProfit:
         first = least_true(low, high, low, 1, too_much)
         return first - 1 if first is not None and first > low else None
 
-    def _refined(self, grid: _Grid, guess: _Guess, place: int) -> BestSize | None:
+    def _refined(self, grid: _Grid, guess: _Guess, place: int) -> Steps[BestSize | None]:
         """The top above a place of the grid."""
         low, high = grid.requests[0], grid.requests[-1]
         known: dict[int, int | None] = {}
@@ -181,7 +189,8 @@ class SizeByProfit:
             return known[request_raw]
 
         start = grid.requests[min(max(0, place), len(grid.requests) - 1)]
-        top = climb(start, low, high, max(1, (high - low) // _GRID // 2), net_raw)
+        top = yield from climb(start, low, high, max(1, (high - low) // _GRID // 2), net_raw)
+        yield
         request_raw = self._no_more_than_needed(low, top)
         found = net_raw(request_raw)
         return None if found is None else BestSize(request_raw, found)
@@ -223,13 +232,14 @@ class SizeByProfit:
         return _Amounts(min(quote.received_raw for quote in quotes), max(quote.repaid_raw for quote in quotes))
 
 
-def climb(start: int, low: int, high: int, step: int, value: Callable[[int], int | None]) -> int:
+def climb(start: int, low: int, high: int, step: int, value: Callable[[int], int | None]) -> Steps[int]:
     """A top of a function in [low, high]: up from `start` in steps that are halved where neither way leads up, to a 16,384th
     of the place; a top is flat, so that what is missed of its height is far less. Where it has no value it is lowest. Small
     ripples cost no more than their own height."""
     place, highest = start, value(start)
     while step >= max(1, place >> _FINE):
         for beside in (place - step, place + step):
+            yield
             found = value(beside) if low <= beside <= high else None
             if found is not None and (highest is None or found > highest):
                 place, highest = beside, found

@@ -6,7 +6,7 @@ else the shortest sequence that reaches it; else the most health that the rules 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ from keeper.core.sized import (
     rank,
 )
 from keeper.core.sizing import Sizing
+from keeper.core.steps import Steps, finished
 from keeper.core.target import TargetPolicy
 from keeper.core.units import BPS, HEALTH_ONE_WAD, Address
 
@@ -88,15 +89,7 @@ class Planner(Generic[Market, State]):
     def plan(self, position: Position) -> tuple[Plan, ...] | Skip:
         """Plans for one borrower, best first (the others serve when the best cannot be funded); or why there are none."""
         begun = self.begin(position)
-        if not isinstance(begun, Unfinished):
-            return begun
-        steps = self.finish(begun)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                plans: tuple[Plan, ...] | Skip = done.value
-                return plans
+        return finished(self.finish(begun)) if isinstance(begun, Unfinished) else begun
 
     def begin(self, position: Position, least_gain_base: int | None = None) -> tuple[Plan, ...] | Skip | Unfinished:
         """The quick part of `plan`: plans of one call each, or why there can be none at all; `Unfinished` when only a
@@ -163,7 +156,7 @@ class Planner(Generic[Market, State]):
         target_wad = self._policy.target.target_wad(before, position.category, assets)
         return Unfinished(position, before, tuple(self._weightiest(pairs, sizing)), target_wad)
 
-    def finish(self, begun: Unfinished) -> Generator[None, None, tuple[Plan, ...] | Skip]:
+    def finish(self, begun: Unfinished) -> Steps[tuple[Plan, ...] | Skip]:
         """The long part: sequences. Yields between its steps, so that whoever runs it may do something else meanwhile."""
         sizing = Sizing(self._adapter, self._state, self._window, begun.position)
         sequences = Sequences(sizing, begun.pairs, self._policy.most_calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,13 +11,11 @@ from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Clip
 from keeper.core.sized import CallSequence, Sized, clip_of, follow, foremost, largest_below_one, sized
 from keeper.core.sizing import Scenarios, Sizing
+from keeper.core.steps import Steps
 from keeper.core.units import BPS, HEALTH_ONE_WAD
 
 Market = TypeVar("Market")
 State = TypeVar("State")
-Value = TypeVar("Value")
-
-Steps = Generator[None, None, Value]
 
 MOST_ALTERNATIVES = 3
 """So many sequences are sized when no single call suffices; the others are only estimated."""

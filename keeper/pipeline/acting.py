@@ -11,7 +11,7 @@ this head that are on their way already.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -24,6 +24,7 @@ from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import Unfinished
 from keeper.core.standing import ORDERED, Standing
+from keeper.core.steps import Steps
 from keeper.core.units import Address
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.desk import Candidate, Desk
@@ -119,7 +120,9 @@ class Actor:
     async def _order_all(self, named: Mapping[Desk, Sequence[Address]], turn: Turn) -> None:
         sequences: list[tuple[Sick, Unfinished]] = []
         async for sick in self._by_urgency(named, turn):
-            decided = await self._guarded(sick, partial(self._decide, sick, turn))
+            if sick.desk.market in self._stops.markets:
+                continue
+            decided = await self._sliced(sick.desk.market, self._decide(sick, turn), turn.slices)
             if isinstance(decided, Unfinished):
                 sequences.append((sick, decided))
             elif decided is not None:
@@ -169,7 +172,7 @@ class Actor:
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
-    def _decide(self, sick: Sick, turn: Turn) -> Candidate | Skip | Standing | Unfinished:
+    def _decide(self, sick: Sick, turn: Turn) -> Steps[Candidate | Skip | Standing | Unfinished]:
         desk, moment, health = sick.desk, turn.moment, sick.health
         if isinstance(health, Skip):
             return health
@@ -191,7 +194,7 @@ class Actor:
             return late
         if desk.follower.verified is None:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
-        return self._full(turn) or desk.begin(sick.borrower, moment, sick.since_s)
+        return self._full(turn) or (yield from desk.begin(sick.borrower, moment, sick.since_s))
 
     def _full(self, turn: Turn, calls: int = 1) -> Skip | None:
         """Why so many more transactions may not be put on their way at this head."""
@@ -208,7 +211,7 @@ class Actor:
         steps = sick.desk.finish(unfinished, turn.moment, sick.since_s)
         return await self._sliced(sick.desk.market, steps, turn.slices)
 
-    async def _sliced(self, market: Address, steps: Generator[None, None, Decided], slices: Slices) -> Decided | None:
+    async def _sliced(self, market: Address, steps: Steps[Decided], slices: Slices) -> Decided | None:
         """What long work comes to, done in slices; None when it is wrong, which stops its market."""
         try:
             return await slices.run(steps)

@@ -12,7 +12,7 @@ from keeper.core.errors import MalformedResponse, QuoteError
 from keeper.core.executor import ExecutorPlan, Loan, LoanSource
 from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
-from keeper.core.objective import MaxProfit, Restore, Solvency, chosen, most_profitable
+from keeper.core.objective import MaxProfit, Restore, Solvency, choosing, chosen, most_profitable
 from keeper.core.order import Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Plan
@@ -22,6 +22,7 @@ from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
 from keeper.core.profit_order import executor_plan, least_gain_raw
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import stake
+from keeper.core.steps import Steps
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
@@ -128,16 +129,20 @@ class ByExecutor:
         position: Position,
         least_gain_base: int | None,
         pricing: Pricing | None,
-    ) -> Begun:
+    ) -> Steps[Begun]:
         objective = self._trade.objective()
         if isinstance(objective, MaxProfit) and pricing is not None:
-            best = most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
+
+            def most() -> Steps[Dealt | Skip]:
+                return most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
+
+            best = yield from most()
             if isinstance(best, Skip) and self._takes_all_again(position):
-                best = most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
+                best = yield from most()
             return best if isinstance(best, Skip) else (best.plan,)
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
-    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
         if self._data_fee_wei is None:
             return Skip(Reason.UNPRICEABLE, "the rollup's data fee cannot be read")
         loans: dict[int, Loan] = {}
@@ -150,9 +155,9 @@ class ByExecutor:
             refused = untakable(plan)
             return refused or dealt(plan, self._terms(position, pricing, premium))
 
-        best = chosen(self._choice(), (made(plan) for plan in plans))
+        best = yield from choosing(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip) and self._takes_all_again(position):
-            best = chosen(self._choice(), (made(plan) for plan in plans))
+            best = yield from choosing(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip):
             return best
         gas = tuple(self._gas(deal, position, pricing) for deal in best.deals)

@@ -15,6 +15,7 @@ from keeper.core.plan import Plan
 from keeper.core.planner import Planner, Unfinished
 from keeper.core.profit import price_plan
 from keeper.core.stakes import stakes_of
+from keeper.core.steps import Steps
 from keeper.core.units import Address
 from keeper.pipeline.budget import FundKey
 from keeper.ports import Chain
@@ -70,11 +71,11 @@ class Carrier(Protocol):
         position: Position,
         least_gain_base: int | None,
         pricing: Pricing | None,
-    ) -> Begun:
+    ) -> Steps[Begun]:
         """Plans of one call each, best first. `pricing` is None where nothing prices gas: then nothing is sold."""
         ...
 
-    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
         """Those of the plans that pay, in their order; or why none does."""
         ...
 
@@ -130,10 +131,12 @@ class ByInventory:
         position: Position,
         least_gain_base: int | None,
         pricing: Pricing | None,
-    ) -> Begun:
+    ) -> Steps[Begun]:
+        yield from ()
         return planner.begin(position, least_gain_base)
 
-    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> tuple[Offer, ...] | Skip:
+    def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
+        yield from ()
         gas = pricing.adapter.estimated_gas(position)
         priced = [_priced(plan, (gas,) * len(plan.calls), pricing) for plan in plans]
         found = tuple(each for each in priced if isinstance(each, Offer))

@@ -5,7 +5,7 @@ Awaits nothing: funds and fees come in as values.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from keeper.core.prepared import Prepared
 from keeper.core.price_policy import Concern, PricePolicies
 from keeper.core.profit import gas_cost_base
 from keeper.core.screening import ScreenTerms
+from keeper.core.steps import Steps, finished
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import Budget, FundKey
 from keeper.pipeline.carrying import Carrier, Pricing
@@ -77,13 +78,13 @@ class Desk:
     def market(self) -> Address:
         return self.follower.entry
 
-    def naming(self) -> Generator[None, None, Sequence[Address]]:
+    def naming(self) -> Steps[Sequence[Address]]:
         """Everybody who may be below 1 at the applied block or by the next, the largest debt first; `below_one_from_s` says who
         is. In steps of about a millisecond, between which the book must not change."""
         named = yield from self.follower.book.naming(self._screen_terms())
         return named.accounts
 
-    def tidying(self) -> Generator[None, None, None]:
+    def tidying(self) -> Steps[None]:
         """Idle work, in steps of a few milliseconds: order the book so that `naming` need not look at everybody."""
         terms = self._screen_terms()
         while self.follower.book.reorder(terms):
@@ -136,9 +137,9 @@ class Desk:
         latest_s = self.follower.latest_s or self.latest_s(head, int(moment.now_s))
         return Window(min(latest_s, since_s or head.timestamp_s), latest_s)
 
-    def begin(self, borrower: Address, moment: Moment, since_s: int) -> Candidate | Skip | Unfinished:
+    def begin(self, borrower: Address, moment: Moment, since_s: int) -> Steps[Candidate | Skip | Unfinished]:
         """What one call each can do for a borrower below 1 from `since_s` on, and pays; or why nothing does; or that only a
-        sequence may."""
+        sequence may. Where sizes are compared on the true curves it is long, so it yields between its steps."""
         adapter, state = self.follower.adapter, self.follower.state
         position = self.follower.book.position(borrower)
         doubted = self.prices.refusal(adapter.relevant_prices(state, position))
@@ -148,22 +149,24 @@ class Desk:
         if self.carrier.takes_least:
             ready = self.ready.find(adapter, state, position, moment.head, window, target)
             if ready is not None:
-                return self._candidate(position, ready, moment.fees)
+                return (yield from self._candidate(position, ready, moment.fees))
         least_gain_base = self._least_gain_base(position, moment.fees)
         planner = self._planner(moment, since_s)
-        begun = self.carrier.begin(planner, position, least_gain_base, self._pricing(moment.fees))
-        return begun if isinstance(begun, Skip | Unfinished) else self._candidate(position, begun, moment.fees)
+        begun = yield from self.carrier.begin(planner, position, least_gain_base, self._pricing(moment.fees))
+        if isinstance(begun, Skip | Unfinished):
+            return begun
+        return (yield from self._candidate(position, begun, moment.fees))
 
     def candidate_behind(self, prepared: Prepared, fees: FeeQuote) -> Candidate | Skip:
         """What was planned for prices that a pending transaction will bring, where it pays; gas is priced as of now."""
         adapter, state = self.follower.adapter, self.follower.state
         doubted = self.prices.refusal(adapter.relevant_prices(state, prepared.position))
-        return doubted or self._candidate(prepared.position, prepared.plans, fees)
+        return doubted or finished(self._candidate(prepared.position, prepared.plans, fees))
 
-    def finish(self, begun: Unfinished, moment: Moment, since_s: int) -> Generator[None, None, Candidate | Skip]:
+    def finish(self, begun: Unfinished, moment: Moment, since_s: int) -> Steps[Candidate | Skip]:
         """Sequences for a borrower whom no single call restores; long, so it yields between its steps."""
         plans = yield from self._planner(moment, since_s).finish(begun)
-        return plans if isinstance(plans, Skip) else self._candidate(begun.position, plans, moment.fees)
+        return plans if isinstance(plans, Skip) else (yield from self._candidate(begun.position, plans, moment.fees))
 
     def _planner(self, moment: Moment, since_s: int) -> Planner[Any, Any]:
         return self.planner(self.follower.state, moment.head, self.window(moment, since_s))
@@ -184,12 +187,12 @@ class Desk:
         gas = self.follower.adapter.estimated_gas(position)
         return gas_cost_base(gas, fees.max_fee_wei, native_price_base) + self.terms.min_profit_base
 
-    def _candidate(self, position: Position, plans: Sequence[Plan], fees: FeeQuote) -> Candidate | Skip:
+    def _candidate(self, position: Position, plans: Sequence[Plan], fees: FeeQuote) -> Steps[Candidate | Skip]:
         """Those of the plans that pay."""
         pricing = self._pricing(fees)
         if pricing is None:
             return Skip(Reason.UNPRICEABLE, "the native coin has no price: set wrapped_native to one of the reserves")
-        offers = self.carrier.offers(position, plans, pricing)
+        offers = yield from self.carrier.offers(position, plans, pricing)
         return offers if isinstance(offers, Skip) else Candidate(position, offers)
 
     def admit(self, candidate: Candidate, budget: Budget) -> Offer | Skip:

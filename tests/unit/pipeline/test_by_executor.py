@@ -1,8 +1,9 @@
-"""An order that reverted goes another way the next time, but nobody is locked out for it."""
+"""What the executor carries: another way after a revert, with nobody locked out; and work that is long comes in small steps."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,15 @@ from keeper.core.outcome import Skip
 from keeper.core.plan import Plan
 from keeper.core.profit_deal import Dealt, Terms
 from keeper.core.slippage import SlippagePolicy
+from keeper.core.steps import finished
 from keeper.core.units import Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import Pricing
 from keeper.pipeline.trade import Trade
 from keeper.routes.pools import PoolsVenue
+from keeper.routes.v2_pair import V2Pair
+from keeper.routes.v3_pool import V3Pool
 from keeper.routes.watching import WatchedPools
 from tests.routes.states import ADAPTER, Drawn, draw
 
@@ -63,13 +67,46 @@ def test_whoever_has_no_other_way_is_tried_again(objective: Objective) -> None:
     pricing = Pricing(ADAPTER, None, one.state, FEES, native, 0, 10**12)
 
     def offered() -> Offer:
-        begun: Any = carrier.begin(one.planner(), one.position, 0, pricing)
+        begun: Any = finished(carrier.begin(one.planner(), one.position, 0, pricing))
         if not isinstance(begun, tuple):
             begun = one.planner().plan(one.position)
-        found = carrier.offers(one.position, begun, pricing)
+        found = finished(carrier.offers(one.position, begun, pricing))
         assert isinstance(found, tuple), found
         return found[0]
 
     for _ in range(1 + len(one.terms.exchange.pools)):
         carrier.failed(order_of(offered()))
     assert offered().dealt is not None
+
+
+MOST_SWAPS_A_STEP = 2_000
+"""Worked out in memory: some ten milliseconds of one core."""
+
+
+def test_sizes_by_profit_are_looked_for_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    swaps = [0]
+    for pool in (V2Pair, V3Pool):
+        monkeypatch.setattr(pool, "sell", counted(pool.sell, swaps))
+    rng, totals = random.Random("steps"), []
+    for _ in range(10):
+        one = draw(rng)
+        carrier = Drawing(one, MaxProfit())
+        pricing = Pricing(ADAPTER, None, one.state, FEES, one.terms.costs.native.price_base, 0, 10**12)
+        steps, each = carrier.begin(one.planner(), one.position, 0, pricing), [0]
+        while True:
+            swaps[0] = 0
+            done = next(steps, True)
+            each.append(swaps[0])
+            if done:
+                break
+        assert max(each) <= MOST_SWAPS_A_STEP
+        totals.append(sum(each))
+    assert max(totals) > 10 * MOST_SWAPS_A_STEP, "in one go it would hold the loop for long"
+
+
+def counted(sell: Callable[..., Any], swaps: list[int]) -> Callable[..., Any]:
+    def counting(*arguments: Any) -> Any:
+        swaps[0] += 1
+        return sell(*arguments)
+
+    return counting
