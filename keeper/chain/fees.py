@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.chain.blocks import read_header
 from keeper.chain.rpc import Entry, Rpc
 from keeper.core.bidding import Asked
 from keeper.core.block import BlockRef
@@ -12,7 +11,6 @@ from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.hexdata import decode_list, decode_object, decode_quantity, encode_quantity
 
 HISTORY_BLOCKS = 10
-PERCENTILE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class FeeReader:
         self._were_empty = False
 
     async def read(self, head: BlockRef) -> Asked:
-        """See `read_fees`."""
+        """What the next block asks for, after `head`. Raises `ChainError` on a chain without EIP-1559."""
         suggestion: Entry = ("eth_maxPriorityFeePerGas", ())
         past, *suggested = await self._rpc.batch([self._history, suggestion] if self._were_empty else [self._history])
         if head.base_fee_wei is None:
@@ -50,20 +48,6 @@ class FeeReader:
                 raise answer
             suggested_wei = decode_quantity(answer, "eth_maxPriorityFeePerGas")
         return asked_by(history, suggested_wei)
-
-
-async def read_fees(
-    rpc: Rpc,
-    *,
-    blocks: int = HISTORY_BLOCKS,
-    percentile: int = PERCENTILE,
-    head: BlockRef | None = None,
-) -> Asked:
-    """What the next block asks for. Raises `ChainError` on a chain without EIP-1559. `head`: a header of the chain
-    that is known already, which saves a request."""
-    if head is None:
-        head = await read_header(rpc, "latest")
-    return await FeeReader(rpc, blocks=blocks, percentile=percentile).read(head)
 
 
 def asked_by(history: FeeHistory, suggested_priority_fee_wei: int) -> Asked:

@@ -48,11 +48,6 @@ class Origin:
         return flat if len(flat) <= MAX_SHOWN_CHARS else flat[:MAX_SHOWN_CHARS] + "…"
 
 
-def endpoint_label(url: str) -> str:
-    """Scheme, host and port: what may be shown of an RPC URL."""
-    return Origin(url).label
-
-
 def _split(url: str, scheme: str) -> SplitResult:
     parts: SplitResult | None = None
     try:

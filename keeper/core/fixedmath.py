@@ -107,16 +107,6 @@ def wad_div_half_up(a: int, b: int) -> int:
     return numerator // b
 
 
-def wad_div_floor(a: int, b: int) -> int:
-    """⌊a·WAD ÷ b⌋."""
-    return mul_div_floor(a, WAD, b)
-
-
-def wad_div_ceil(a: int, b: int) -> int:
-    """⌈a·WAD ÷ b⌉."""
-    return mul_div_ceil(a, WAD, b)
-
-
 def percent_mul_half_up(amount: int, share_bps: int) -> int:
     """amount·share ÷ 10 000, half-up (PercentageMath.percentMul)."""
     numerator = amount * share_bps + HALF_BPS

@@ -30,16 +30,6 @@ async def set_answer_at(bed: Bed, symbol: str, answer: int, updated_at_s: int) -
     await bed.chain.send(ADMIN, bed.asset(symbol).feed, bed.contracts["Feed"], "setAnswerAt", answer, updated_at_s)
 
 
-async def set_ratio(bed: Bed, symbol: str, ratio_wad: int) -> None:
-    """Set what one liquid-staking token is worth in its base asset."""
-    await bed.chain.send(ADMIN, bed.asset(symbol).price_source, bed.contracts["RatioFeed"], "setRatio", ratio_wad)
-
-
-async def set_cap(bed: Bed, symbol: str, cap_base: int) -> None:
-    """Set the price above which a capped feed does not go."""
-    await bed.chain.send(ADMIN, bed.asset(symbol).price_source, bed.contracts["CappedFeed"], "setCap", cap_base)
-
-
 async def new_feed(bed: Bed, answer: int) -> Address:
     """A fresh feed that nothing reads yet."""
     return await bed.chain.deploy(ADMIN, bed.contracts["Feed"], ("extra", 8, answer))
@@ -94,16 +84,6 @@ async def set_collateral(bed: Bed, symbol: str, ltv_bps: int, threshold_bps: int
 async def set_protocol_fee(bed: Bed, symbol: str, fee_bps: int) -> None:
     """Set the protocol's share of the bonus."""
     await _configure(bed, "setLiquidationProtocolFee", bed.asset(symbol).token, fee_bps)
-
-
-async def set_reserve_factor(bed: Bed, symbol: str, factor_bps: int) -> None:
-    """Set the protocol's share of the interest."""
-    await _configure(bed, "setReserveFactor", bed.asset(symbol).token, factor_bps)
-
-
-async def set_borrowing(bed: Bed, symbol: str, enabled: bool) -> None:
-    """Allow or forbid borrowing of one reserve."""
-    await _configure(bed, "setReserveBorrowing", bed.asset(symbol).token, enabled)
 
 
 async def set_emode(
@@ -165,12 +145,6 @@ async def force_out_of_emode(bed: Bed, symbol: str, category_id: int) -> None:
     await bed.chain.fund([configurator])
     function = "configureEModeCategoryCollateralBitmap"
     await bed.chain.send(configurator, pool, bed.contracts["Pool"], function, category_id, bitmap)
-
-
-async def set_emode_borrowable(bed: Bed, symbol: str, category_id: int, member: bool) -> None:
-    """3.6: make one reserve borrowable in a category, or not any more."""
-    _only_36(bed, "an e-mode's borrowable bitmap")
-    await _configure(bed, "setAssetBorrowableInEMode", bed.asset(symbol).token, category_id, member)
 
 
 async def set_emode_category(bed: Bed, symbol: str, category_id: int) -> None:

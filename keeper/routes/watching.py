@@ -5,7 +5,7 @@ Nothing here reaches the world: calls go out, answers come in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import Call, CallResult
@@ -102,8 +102,3 @@ class WatchedPools:
     @staticmethod
     def _reads_of(watches: tuple[Watch, ...]) -> PoolReads:
         return PoolReads(watches, tuple(call for watch in watches for call in watch.calls()))
-
-
-def known_pools(exchange: Exchange) -> Mapping[Address, Pool]:
-    """By address."""
-    return {pool.address: pool for pool in exchange.pools}

@@ -4,10 +4,18 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.fees import read_fees
+from keeper.chain.blocks import read_header
+from keeper.chain.fees import HISTORY_BLOCKS, FeeReader
+from keeper.chain.rpc import Rpc
+from keeper.core.bidding import Asked
+from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MethodUnavailable
 from tests.chain.bench import Bench
 from tests.faults import FaultProxy, Manners
+
+
+async def read_fees(rpc: Rpc, head: BlockRef | None = None) -> Asked:
+    return await FeeReader(rpc, blocks=HISTORY_BLOCKS, percentile=50).read(head or await read_header(rpc, "latest"))
 
 
 async def test_fees_of_the_real_node(bench: Bench, proxy: FaultProxy) -> None:

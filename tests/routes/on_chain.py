@@ -17,7 +17,7 @@ from keeper.devnet.market import ADMIN, Bed
 from keeper.devnet.uniswap import Uniswap
 from keeper.routes.discover import V2Factory, V3Factory
 from keeper.routes.v3_pool import V3Pool
-from keeper.routes.watching import WatchedPools, known_pools
+from keeper.routes.watching import WatchedPools
 
 TRADER = salted_address("trader")
 _RICH_RAW = 10**33
@@ -55,7 +55,7 @@ def following(bed: Bed, uniswap: Uniswap, symbols: tuple[str, ...], through: tup
 
 
 def pool_at(exchange: Exchange, address: Address) -> Pool:
-    return known_pools(exchange)[address]
+    return next(pool for pool in exchange.pools if pool.address == address)
 
 
 async def quoted_in(bed: Bed, uniswap: Uniswap, pool: V3Pool, token_in: Address, amount_raw: int) -> int | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from keeper.chain.origin import MAX_SHOWN_CHARS, Origin, endpoint_label
+from keeper.chain.origin import MAX_SHOWN_CHARS, Origin
 from keeper.core.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ from keeper.core.errors import ConfigError
     ],
 )
 def test_the_label_is_scheme_host_and_port(url: str, label: str) -> None:
-    assert endpoint_label(url) == label
+    assert Origin(url).label == label
     assert repr(Origin(url)) == f"Origin({label})"
 
 

@@ -29,8 +29,6 @@ DIVISIONS = [
     (fixedmath.ray_div_floor, RAY, "floor"),
     (fixedmath.ray_div_ceil, RAY, "ceil"),
     (fixedmath.wad_div_half_up, WAD, "half_up"),
-    (fixedmath.wad_div_floor, WAD, "floor"),
-    (fixedmath.wad_div_ceil, WAD, "ceil"),
     (fixedmath.percent_div_half_up, BPS, "half_up"),
     (fixedmath.percent_div_floor, BPS, "floor"),
     (fixedmath.percent_div_ceil, BPS, "ceil"),
