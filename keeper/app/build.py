@@ -116,7 +116,7 @@ def followers_of(
 def desk_of(ground: Ground, follower: Follower, market: Market, means: Means) -> Desk:
     unit, native = market.base_currency_unit, ground.wrapped_native
     terms = desk_terms(ground.chain, unit, native, ground.block_s, ground.on_demand)
-    return Desk(follower, terms, ground.chain_id, means.carriage.carrier(market, means.rails))
+    return Desk(follower, terms, ground.chain_id, means.carriage.carrier(market, means.rails), means.carriage.data_fee)
 
 
 async def asset_labels(ground: Ground) -> dict[Address, Sequence[AssetLabel]]:

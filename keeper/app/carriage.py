@@ -6,7 +6,7 @@ from keeper.app.executor_check import usable_executor
 from keeper.app.modes import Carriage, Ground
 from keeper.app.venues import objective_of, pools_of, slippage_of
 from keeper.core.block import Call
-from keeper.core.errors import ConfigError
+from keeper.core.errors import ChainError, ConfigError, QuoteError
 from keeper.core.executor import ExecutorRole
 from keeper.core.objective import Objective
 from keeper.core.swap import Selling
@@ -23,8 +23,10 @@ from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, fo
 from keeper.routes.pools import PoolsVenue
 from keeper.settings.routes import Routes
 
-CALLDATA_BYTES = 2_600
+EXECUTOR_BYTES = 2_600
 """More than an order of the executor with one borrower, three calls and five swaps has, envelope and signature included."""
+INVENTORY_BYTES = 350
+"""More than a liquidation by itself has: 164 bytes of calldata."""
 POOL_ROLES = ExecutorRole.POOL_V3 | ExecutorRole.PAIR_V2
 
 
@@ -34,14 +36,14 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
     routes, executor = ground.chain.routes, ground.chain.executor_address
     operator = named or otherwise
     if executor is None or (routes is None and named is None):
-        return Carriage(operator, lambda market, rails: ByInventory(operator))
+        return await _by_inventory(ground, operator)
     needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
     if routes is not None and routes.morpho is not None:
         needed[address_from_hex(routes.morpho)] = ExecutorRole.MORPHO
     state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
     if routes is None:
-        return Carriage(operator, lambda market, rails: ByInventory(operator))
-    data_fee = await _data_fee(ground)
+        return await _by_inventory(ground, operator)
+    data_fee = await _data_fee(ground, EXECUTOR_BYTES)
     pools = {market.provider: await _pools(ground, routes, state, market) for market in ground.markets}
 
     def carrier(market: Market, rails: Rails) -> Carrier:
@@ -52,11 +54,13 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
             asserts_health=routes.assert_health,
         )
         found = pools[market.provider]
-        return ByExecutor(
-            executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes), data_fee
-        )
+        return ByExecutor(executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes))
 
-    return Carriage(named or state.operators[0], carrier)
+    return Carriage(named or state.operators[0], carrier, data_fee)
+
+
+async def _by_inventory(ground: Ground, operator: Address) -> Carriage:
+    return Carriage(operator, lambda market, rails: ByInventory(operator), await _data_fee(ground, INVENTORY_BYTES))
 
 
 async def _pools(ground: Ground, routes: Routes, state: ExecutorState, market: Market) -> PoolsVenue:
@@ -83,11 +87,14 @@ def _objective(ground: Ground, market: Market, rails: Rails) -> Objective:
     return objective_of(ground.chain.objective, ground.chain.policy.min_profit, unit, lost_base)
 
 
-async def _data_fee(ground: Ground) -> DataFee | None:
-    """None where the chain has none of its own."""
-    answers = await ground.client.read([encode_data_fee(oracle, CALLDATA_BYTES) for oracle in ORACLES], ground.head)
-    oracle = found_oracle(answers)
-    return None if oracle is None else DataFee(encode_data_fee(oracle, CALLDATA_BYTES), decode_data_fee)
+async def _data_fee(ground: Ground, size_bytes: int) -> DataFee | None:
+    """Of a transaction of at most so many bytes; None where the chain has none of its own. Raises `ChainError`."""
+    answers = await ground.client.read([encode_data_fee(oracle, size_bytes) for oracle in ORACLES], ground.head)
+    try:
+        oracle = found_oracle(answers)
+    except QuoteError as error:
+        raise ChainError(f"chains.{ground.name}: the rollup's oracle tells no fee: {error}") from None
+    return None if oracle is None else DataFee(encode_data_fee(oracle, size_bytes), decode_data_fee)
 
 
 def _morpho(routes: Routes) -> Lender | None:

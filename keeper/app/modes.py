@@ -41,6 +41,7 @@ from keeper.execution.tokens import read_decimals
 from keeper.pipeline.carrying import Carrier
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
+from keeper.pipeline.trade import DataFee
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
@@ -83,6 +84,8 @@ class Carriage:
     operator: Address
     carrier: Callable[[Market, Rails], Carrier]
     """One for each market."""
+    data_fee: DataFee | None = None
+    """Of one of its transactions; None where the chain asks none of its own."""
 
 
 CarriageFor = Callable[[Address | None, Address], Awaitable[Carriage]]

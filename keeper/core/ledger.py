@@ -37,7 +37,7 @@ class Stake:
     """The most that one transaction can cost, whatever becomes of it."""
 
     gas_wei: int
-    """Gas limit times the highest fee."""
+    """Gas limit times the highest fee, and a rollup's data fee at worst."""
     notional_wad: int
     """Debt that it may repay."""
     loss_wad: int

@@ -56,6 +56,15 @@ class Offer:
     loan: Loan | None = None
     """Who lends for it."""
 
+    data_fee_wei: int = 0
+    """What a rollup asks for posting each transaction on its parent chain, on top of gas, as of the head."""
+
+    @property
+    def worst_data_fee_wei(self) -> int:
+        """No transaction can bound it. Twice what is asked: the parent chain's fees double in six of its blocks at the fastest,
+        an eighth a block."""
+        return 2 * self.data_fee_wei
+
     @property
     def carried(self) -> tuple[tuple[PlannedCall, ...], ...]:
         """The planned calls by transaction."""

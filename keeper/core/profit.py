@@ -9,9 +9,9 @@ from keeper.core.plan import Plan
 from keeper.core.units import WAD
 
 
-def gas_cost_base(gas: int, fee_per_gas_wei: int, native_price_base: int) -> int:
-    """gas · fee (wei) at the price of one whole native coin (18 decimals), rounded up."""
-    return -(-gas * fee_per_gas_wei * native_price_base // WAD)
+def gas_cost_base(gas: int, fee_per_gas_wei: int, native_price_base: int, data_fee_wei: int = 0) -> int:
+    """gas · fee + data fee (wei) at the price of one whole native coin (18 decimals), rounded up."""
+    return -(-(gas * fee_per_gas_wei + data_fee_wei) * native_price_base // WAD)
 
 
 def price_plan(
@@ -21,8 +21,9 @@ def price_plan(
     native_price_base: int,
     min_profit_base: int,
     fee_cap_wei: int,
+    data_fee_wei: int = 0,
 ) -> Offer | Skip:
-    """The plan with its profit, or why it does not pay.
+    """The plan with its profit, or why it does not pay. `data_fee_wei`: a rollup's, for each transaction on top of its gas.
 
     Revenue at oracle prices (received floored, repaid rounded up), gas at the highest fee that the transaction may pay:
     the profit shown is the least that the transaction can make. What would not pay at the cap either is unprofitable, not
@@ -35,7 +36,7 @@ def price_plan(
     profit = Profit(
         received_base=sum(quote.received_base for quote in quotes),
         repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
-        gas_base=gas_cost_base(sum(gas), gas_price_wei, native_price_base),
+        gas_base=gas_cost_base(sum(gas), gas_price_wei, native_price_base, data_fee_wei * len(gas)),
     )
     if profit.net_base < min_profit_base:
         return Skip(
@@ -51,4 +52,4 @@ def price_plan(
             " less what a replacement must bid more",
             plan.verdict,
         )
-    return Offer(plan=plan, gas=gas, fees=fees, profit=profit)
+    return Offer(plan=plan, gas=gas, fees=fees, profit=profit, data_fee_wei=data_fee_wei)

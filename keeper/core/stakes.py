@@ -10,15 +10,21 @@ from keeper.core.profit import gas_cost_base
 
 
 def stakes_of(
-    plan: Plan, gas_limits: tuple[int, ...], max_fee_wei: int, native_price_base: int, base_unit: int
+    plan: Plan,
+    gas_limits: tuple[int, ...],
+    max_fee_wei: int,
+    native_price_base: int,
+    base_unit: int,
+    data_fee_wei: int = 0,
 ) -> tuple[Stake, ...]:
-    """One per call, each a transaction of its own: all of its gas at the highest fee; what it repays; and as its loss that gas
-    and what it repays beyond what it brings. At the prices that the plan was decided on, rounded against us."""
+    """One per call, each a transaction of its own: all of its gas at the highest fee, and a rollup's data fee at worst; what it
+    repays; and as its loss those fees and what it repays beyond what it brings. At the prices that the plan was decided on,
+    rounded against us."""
     stakes = []
     for call, gas_limit in zip(plan.calls, gas_limits, strict=True):
         received_base = min(call.at_earliest.received_base, call.at_latest.received_base)
         lost_base = max(0, _repaid_base(call) - received_base)
-        stakes.append(stake([call], gas_limit, max_fee_wei, lost_base, native_price_base, base_unit))
+        stakes.append(stake([call], gas_limit, max_fee_wei, lost_base, native_price_base, base_unit, data_fee_wei))
     return tuple(stakes)
 
 
@@ -29,11 +35,12 @@ def stake(
     lost_base: int,
     native_price_base: int,
     base_unit: int,
+    data_fee_wei: int,
 ) -> Stake:
     """Of one transaction that makes these calls and can lose so much besides its gas."""
-    loss_base = gas_cost_base(gas_limit, max_fee_wei, native_price_base) + lost_base
+    loss_base = gas_cost_base(gas_limit, max_fee_wei, native_price_base, data_fee_wei) + lost_base
     return Stake(
-        gas_wei=gas_limit * max_fee_wei,
+        gas_wei=gas_limit * max_fee_wei + data_fee_wei,
         notional_wad=base_to_wad_ceil(sum(_repaid_base(call) for call in calls), base_unit),
         loss_wad=base_to_wad_ceil(loss_base, base_unit),
     )

@@ -189,6 +189,7 @@ class LiveSubmitter:
                 index,
                 notional_wad=stake.notional_wad,
                 loss_wad=stake.loss_wad,
+                data_fee_wei=order.offer.worst_data_fee_wei,
             )
             for index, (call, gas_limit, stake) in enumerate(
                 zip(order.calls, order.gas_limits, order.stakes, strict=True)

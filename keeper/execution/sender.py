@@ -47,10 +47,13 @@ class Sending:
     """Debt that it may repay, at most."""
     loss_wad: int = 0
     """What it may lose at worst."""
+    data_fee_wei: int = 0
+    """What a rollup may ask on top of gas at worst."""
 
     @property
     def stake(self) -> Stake:
-        return Stake(self.gas_limit * self.fees.max_fee_wei, self.notional_wad, self.loss_wad)
+        gas_wei = self.gas_limit * self.fees.max_fee_wei + self.data_fee_wei
+        return Stake(gas_wei, self.notional_wad, self.loss_wad)
 
 
 @dataclass(frozen=True, slots=True)

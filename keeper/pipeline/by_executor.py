@@ -27,7 +27,7 @@ from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
 from keeper.pipeline.executor_offer import as_left, fee_per_gas_wei, offer_of, price_of, suspects, untakable
-from keeper.pipeline.trade import DataFee, Lender, Trade
+from keeper.pipeline.trade import Lender, Trade
 from keeper.ports import Chain, Pools
 
 LOAN_GAS = 130_000
@@ -53,7 +53,6 @@ class ByExecutor:
         trade: Trade,
         discovered_block: int,
         morpho: Lender | None = None,
-        data_fee: DataFee | None = None,
     ) -> None:
         self.executor: Address | None = executor
         self.liquidator = executor
@@ -62,9 +61,6 @@ class ByExecutor:
         self._decode = decode
         self._trade = trade
         self._morpho = morpho
-        self._data_fee = data_fee
-        self._data_fee_wei: int | None = 0 if data_fee is None else None
-        """None while it is not known: then nothing can be priced."""
         self._exchange = Exchange(())
         self._premium: int | None = None
         """The market's own; None while it is not known."""
@@ -85,17 +81,10 @@ class ByExecutor:
         quotes = self._pools.encode_quotes([(one, other) for one in assets for other in assets if one != other])
         self._asked = len(quotes)
         held = [self._morpho.encode_held(asset, self._morpho.address) for asset in assets] if self._morpho else []
-        posting = [self._data_fee.call] if self._data_fee is not None else []
-        return [*quotes, adapter.encode_flash_premium(market), *posting, *held]
+        return [*quotes, adapter.encode_flash_premium(market), *held]
 
     def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
         quotes, premium, held = results[: self._asked], results[self._asked], results[self._asked + 1 :]
-        if self._data_fee is not None:
-            posting, held = held[0], held[1:]
-            try:
-                self._data_fee_wei = self._data_fee.decode(posting)
-            except QuoteError:
-                self._data_fee_wei = None
         self._pools.decode_quotes(quotes)
         self._exchange = self._pools.exchange
         try:
@@ -143,8 +132,6 @@ class ByExecutor:
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
     def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
-        if self._data_fee_wei is None:
-            return Skip(Reason.UNPRICEABLE, "the rollup's data fee cannot be read")
         loans: dict[int, Loan] = {}
 
         def made(plan: Plan) -> Dealt | Skip:
@@ -176,7 +163,7 @@ class ByExecutor:
             gas=gas + LOAN_GAS,
             more_gas=gas,
             fee_per_gas_wei=fee_per_gas_wei(pricing),
-            data_fee_wei=self._data_fee_wei or 0,
+            data_fee_wei=pricing.data_fee_wei,
             premium=premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
         )
@@ -307,7 +294,8 @@ class ByExecutor:
         for deal, gas_limit in zip(order.offer.dealt.deals, gas_limits, strict=True):
             least_raw = least_gain_raw(deal, self._least_net_raw(order.offer.dealt, deal))
             lost_base = max(0, -deal.earnings.price.base_floor(least_raw))
-            found.append(stake(deal.calls, gas_limit, fee_wei, lost_base, pricing.native_price_base, base_unit))
+            native_price_base, data_fee_wei = pricing.native_price_base, offer.worst_data_fee_wei
+            found.append(stake(deal.calls, gas_limit, fee_wei, lost_base, native_price_base, base_unit, data_fee_wei))
         return tuple(found)
 
     def fund_keys(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[FundKey]:

@@ -33,6 +33,8 @@ class Pricing:
     """Of one whole native coin."""
     min_profit_base: int
     fee_cap_wei: int
+    data_fee_wei: int = 0
+    """What a rollup asks for posting one transaction of the carrier's, on top of its gas."""
 
     def paying(self, fees: FeeQuote) -> Pricing:
         return replace(self, fees=fees)
@@ -159,8 +161,9 @@ class ByInventory:
         return order.calls
 
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
-        base_unit = pricing.adapter.base_unit(pricing.market)
-        return stakes_of(offer.plan, gas_limits, offer.fees.max_fee_wei, pricing.native_price_base, base_unit)
+        base_unit, data_fee_wei = pricing.adapter.base_unit(pricing.market), offer.worst_data_fee_wei
+        fee_wei, native_price_base = offer.fees.max_fee_wei, pricing.native_price_base
+        return stakes_of(offer.plan, gas_limits, fee_wei, native_price_base, base_unit, data_fee_wei)
 
     def fund_keys(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[FundKey]:
         spender = adapter.spender(market)
@@ -174,4 +177,12 @@ class ByInventory:
 
 
 def _priced(plan: Plan, gas: tuple[int, ...], pricing: Pricing) -> Offer | Skip:
-    return price_plan(plan, gas, pricing.fees, pricing.native_price_base, pricing.min_profit_base, pricing.fee_cap_wei)
+    return price_plan(
+        plan,
+        gas,
+        pricing.fees,
+        pricing.native_price_base,
+        pricing.min_profit_base,
+        pricing.fee_cap_wei,
+        pricing.data_fee_wei,
+    )

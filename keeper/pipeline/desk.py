@@ -28,6 +28,7 @@ from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
 from keeper.pipeline.ready import Ready
 from keeper.pipeline.round import Moment
+from keeper.pipeline.trade import DataFee, Posting
 from keeper.ports import Chain
 
 SIMULATION_GAS = 3_000_000
@@ -64,7 +65,14 @@ class Candidate:
 class Desk:
     """Decides for one market; keeps nothing between heads."""
 
-    def __init__(self, follower: MarketFollower[Any, Any], terms: Terms, chain_id: int, carrier: Carrier) -> None:
+    def __init__(
+        self,
+        follower: MarketFollower[Any, Any],
+        terms: Terms,
+        chain_id: int,
+        carrier: Carrier,
+        data_fee: DataFee | None = None,
+    ) -> None:
         self.follower = follower
         self.terms = terms
         self.prices = PriceJudge(terms.prices, follower.reader.watch)
@@ -73,6 +81,7 @@ class Desk:
         self._chain_id = chain_id
         self.carrier = carrier
         follower.reader.carrier = carrier
+        follower.reader.posting = Posting(data_fee)
 
     @property
     def market(self) -> Address:
@@ -152,7 +161,10 @@ class Desk:
                 return (yield from self._candidate(position, ready, moment.fees))
         least_gain_base = self._least_gain_base(position, moment.fees)
         planner = self._planner(moment, since_s)
-        begun = yield from self.carrier.begin(planner, position, least_gain_base, self._pricing(moment.fees))
+        pricing = self._pricing(moment.fees)
+        begun = yield from self.carrier.begin(
+            planner, position, least_gain_base, pricing if isinstance(pricing, Pricing) else None
+        )
         if isinstance(begun, Skip | Unfinished):
             return begun
         return (yield from self._candidate(position, begun, moment.fees))
@@ -179,19 +191,18 @@ class Desk:
     def _least_gain_base(self, position: Position, fees: FeeQuote) -> int | None:
         """What even the smallest order must bring: the gas of one call, and the profit asked for. None while the fees are
         not to be paid anyhow, or nothing prices gas: then that is the reason, not the size."""
-        native_price_base = self._native_price_base()
-        if native_price_base is None or fees.base_fee_wei + fees.priority_fee_wei > first_cap_wei(
-            self.terms.fee_cap_wei
-        ):
+        pricing = self._pricing(fees)
+        if isinstance(pricing, Skip) or fees.base_fee_wei + fees.priority_fee_wei > first_cap_wei(pricing.fee_cap_wei):
             return None
         gas = self.follower.adapter.estimated_gas(position)
-        return gas_cost_base(gas, fees.max_fee_wei, native_price_base) + self.terms.min_profit_base
+        cost_base = gas_cost_base(gas, fees.max_fee_wei, pricing.native_price_base, pricing.data_fee_wei)
+        return cost_base + self.terms.min_profit_base
 
     def _candidate(self, position: Position, plans: Sequence[Plan], fees: FeeQuote) -> Steps[Candidate | Skip]:
         """Those of the plans that pay."""
         pricing = self._pricing(fees)
-        if pricing is None:
-            return Skip(Reason.UNPRICEABLE, "the native coin has no price: set wrapped_native to one of the reserves")
+        if isinstance(pricing, Skip):
+            return pricing
         offers = yield from self.carrier.offers(position, plans, pricing)
         return offers if isinstance(offers, Skip) else Candidate(position, offers)
 
@@ -209,7 +220,8 @@ class Desk:
 
     def order(self, offer: Offer, attempt: str, behind: Behind | None = None) -> Order:
         """The exact calls of an offer."""
-        pricing = self._known_pricing(offer.fees)
+        pricing = self._pricing(offer.fees)
+        assert isinstance(pricing, Pricing), "an offer was priced at this very head"
         position = self.follower.book.position(offer.plan.borrower)
         return Order(
             attempt=attempt,
@@ -225,7 +237,9 @@ class Desk:
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:
         """The order with its simulated gas: the same price function once more, and the gas limits."""
-        pricing = self._known_pricing(order.offer.fees)
+        pricing = self._pricing(order.offer.fees)
+        if isinstance(pricing, Skip):
+            return pricing
         mismatch = differs(order.plan, simulation) or (order.executor is None and falls_short(order.plan, simulation))
         if mismatch:
             return Skip(Reason.MARKET_UNVERIFIED, mismatch, order.plan.verdict)
@@ -256,7 +270,8 @@ class Desk:
 
     def gas_wei(self, offer: Offer) -> int:
         """What a node wants to see in the account before it takes the order's transactions."""
-        return sum(gas_limit(gas) for gas in offer.gas) * offer.fees.max_fee_wei
+        posting_wei = len(offer.gas) * offer.worst_data_fee_wei
+        return sum(gas_limit(gas) for gas in offer.gas) * offer.fees.max_fee_wei + posting_wei
 
     def fund_keys(self) -> list[FundKey]:
         """Every asset that a plan of this market may repay, with who pulls it; none before the market is discovered."""
@@ -270,12 +285,14 @@ class Desk:
         if block is not None:
             await self.carrier.tend(chain, self.follower.adapter, self.follower.market, block)
 
-    def _pricing(self, fees: FeeQuote) -> Pricing | None:
-        """None where nothing prices gas."""
-        native_price_base = self._native_price_base()
-        if native_price_base is None:
-            return None
+    def _pricing(self, fees: FeeQuote) -> Pricing | Skip:
+        """Or why gas cannot be priced."""
         follower, terms = self.follower, self.terms
+        native_price_base, data_fee_wei = self._native_price_base(), follower.reader.posting.fee_wei
+        if native_price_base is None:
+            return Skip(Reason.UNPRICEABLE, "the native coin has no price: set wrapped_native to one of the reserves")
+        if data_fee_wei is None:
+            return Skip(Reason.UNPRICEABLE, "the rollup's data fee cannot be read")
         return Pricing(
             follower.adapter,
             follower.market,
@@ -284,12 +301,8 @@ class Desk:
             native_price_base,
             terms.min_profit_base,
             terms.fee_cap_wei,
+            data_fee_wei,
         )
-
-    def _known_pricing(self, fees: FeeQuote) -> Pricing:
-        pricing = self._pricing(fees)
-        assert pricing is not None, "an order was priced before"
-        return pricing
 
     def _native_price_base(self) -> int | None:
         if self.terms.wrapped_native is None:

@@ -80,4 +80,4 @@ def offer_of(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) ->
         ),
     )
     profit = replace(known, slippage_base=known.net_base - made.net_base)
-    return Offer(made.plan, gas, fees, profit, made, loan)
+    return Offer(made.plan, gas, fees, profit, made, loan, pricing.data_fee_wei)

@@ -13,6 +13,7 @@ from keeper.core.units import Address, to_hex
 from keeper.pipeline.carrying import Carrier
 from keeper.pipeline.price_watch import PriceWatch
 from keeper.pipeline.tasks import together
+from keeper.pipeline.trade import Posting
 from keeper.ports import Chain
 
 MOST_DRIFT_BPS_PER_S = 5
@@ -39,22 +40,26 @@ class StateReader(Generic[Market, State]):
         self.watch = PriceWatch(chain, adapter)
         self.carrier: Carrier | None = None
         """Whoever carries this market's orders must know more of each head."""
+        self.posting = Posting()
         self._chain = chain
         self._adapter = adapter
 
     async def read(self, market: Market, head: BlockRef, later_s: int) -> HeadReads:
         await self.watch.look(market, head)
-        state_calls, round_calls = self._adapter.encode_state(market), self.watch.calls()
+        state_calls = self._adapter.encode_state(market)
+        round_calls, posting_calls = self.watch.calls(), self.posting.encode()
         more_calls = self.carrier.encode_reads(self._adapter, market) if self.carrier is not None else ()
         prices = self._adapter.encode_prices(market)
-        now = self._chain.read([*state_calls, *round_calls, *more_calls], head)
+        now = self._chain.read([*state_calls, *round_calls, *posting_calls, *more_calls], head)
         later: Sequence[CallResult] | None = None
         if prices and later_s > head.timestamp_s:
             answers, later = await together(now, self._chain.read_after(prices, head, later_s))
         else:
             answers = await now
-        first_more = len(state_calls) + len(round_calls)
-        self.watch.take(answers[len(state_calls) : first_more])
+        first_posting = len(state_calls) + len(round_calls)
+        first_more = first_posting + len(posting_calls)
+        self.watch.take(answers[len(state_calls) : first_posting])
+        self.posting.decode(answers[first_posting:first_more])
         if self.carrier is not None:
             self.carrier.decode_reads(self._adapter, market, answers[first_more:])
         return HeadReads(answers[: len(state_calls)], later_s, later)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import Call, CallResult
+from keeper.core.errors import QuoteError
 from keeper.core.objective import Objective
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.swap import Selling
@@ -28,6 +29,25 @@ class DataFee:
     call: Call
     decode: Callable[[CallResult], int]
     """Wei. Raises `QuoteError`."""
+
+
+class Posting:
+    """The same as of the head read last; 0 on a chain that asks none."""
+
+    def __init__(self, data_fee: DataFee | None = None) -> None:
+        self.fee_wei: int | None = 0 if data_fee is None else None
+        """None while it is not known: then nothing can be priced."""
+        self._data_fee = data_fee
+
+    def encode(self) -> list[Call]:
+        return [] if self._data_fee is None else [self._data_fee.call]
+
+    def decode(self, results: Sequence[CallResult]) -> None:
+        if self._data_fee is not None:
+            try:
+                self.fee_wei = self._data_fee.decode(results[0])
+            except QuoteError:
+                self.fee_wei = None
 
 
 @dataclass(frozen=True, slots=True)

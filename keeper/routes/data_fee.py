@@ -43,12 +43,12 @@ def decode_data_fee(result: CallResult) -> int:
 
 
 def found_oracle(results: Sequence[CallResult]) -> Address | None:
-    """Which of `ORACLES` answers, by their answers at the start; None where the chain has none."""
+    """Which of `ORACLES` answers, by their answers at the start; None where the chain has none: no code there, so nothing came
+    back. Raises `QuoteError` for one that is there and tells no fee: it may not be taken for 0."""
     for oracle, result in zip(ORACLES, results, strict=True):
-        try:
-            decode_data_fee(result)
-        except QuoteError:
+        if result.ok and not result.returndata:
             continue
+        decode_data_fee(result)
         return oracle
     return None
 

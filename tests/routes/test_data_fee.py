@@ -63,6 +63,13 @@ def test_the_oracle_is_the_one_that_answers() -> None:
     assert found_oracle([none, none]) is None
 
 
+def test_an_oracle_that_tells_no_fee_is_not_one_that_is_not_there() -> None:
+    none, reverted = CallResult(ok=True, returndata=b""), CallResult(ok=False, returndata=b"")
+    for answers in ([reverted, none], [none, reverted], [word(10**30), none]):
+        with pytest.raises(QuoteError):
+            found_oracle(answers)
+
+
 def deployed_code(contract: str) -> str:
     folder = install("op_stack") / "@eth-optimism" / "contracts-bedrock" / "forge-artifacts"
     stored = json.loads(Path(folder / f"{contract}.sol" / f"{contract}.json").read_text())

@@ -77,6 +77,15 @@ def test_a_stake_is_all_gas_and_what_is_repaid_beyond_what_is_brought() -> None:
     assert first.loss_wad == (600 + lacking_base) * 10**10
 
 
+def test_a_stake_holds_the_data_fee_of_each_transaction() -> None:
+    of = order(calls=2)
+    plain, posted = (stakes_of(of.plan, (100, 200), 3, 2 * WAD, 10**8, fee_wei) for fee_wei in (0, 50))
+    for one, other in zip(plain, posted, strict=True):
+        assert other.gas_wei - one.gas_wei == 50
+        assert other.loss_wad - one.loss_wad == 50 * 2 * 10**10
+        assert other.notional_wad == one.notional_wad
+
+
 def test_values_are_rounded_against_us() -> None:
     worth = worth_of(entry("a", 0, 10), CallValue(received_base=10, repaid_base=5, native_price_base=3, base_unit=7))
     assert worth.received_wad == 10 * WAD // 7

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keeper.core.block import BlockRef
 from keeper.core.lending import Health, Pair, Position, Quote
 from keeper.core.order import FeeQuote, Offer
@@ -41,6 +43,17 @@ def test_a_loss_of_one_base_unit_is_refused() -> None:
     assert isinstance(refused, Skip)
     assert refused.reason is Reason.UNPROFITABLE
     assert "the least is 0" in refused.detail
+
+
+def test_a_rollups_data_fee_is_paid_for_each_transaction() -> None:
+    one = plan(105_000_000_000, 100_000_000_000)
+    both = replace(one, calls=one.calls * 2)
+    free = price_plan(both, (300_000, 300_000), FEES, 2_000 * 10**8, 0, 10**12)
+    posted = price_plan(both, (300_000, 300_000), FEES, 2_000 * 10**8, 0, 10**12, 10**15)
+    assert isinstance(free, Offer) and isinstance(posted, Offer)
+    assert posted.profit.gas_base - free.profit.gas_base == 2 * 2 * 10**8, "two dollars each"
+    assert (posted.data_fee_wei, posted.worst_data_fee_wei) == (10**15, 2 * 10**15)
+    assert isinstance(price_plan(one, (300_000,), FEES, 2_000 * 10**8, 0, 10**12, 25 * 10**15), Skip)
 
 
 def test_what_would_pay_at_the_fee_cap_waits_for_lower_fees() -> None:
