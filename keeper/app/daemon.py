@@ -15,7 +15,7 @@ from keeper.app.node_trouble import NodeTrouble
 from keeper.app.parts import BoardWatcher
 from keeper.app.signals import PauseSignals
 from keeper.app.terms import advance_within_s
-from keeper.concurrency import Group
+from keeper.concurrency import Group, check_wanted
 from keeper.core import event_build
 from keeper.core.errors import ConfigError, KeeperError, StoreBusy, StoreError
 from keeper.core.events import Severity
@@ -86,6 +86,7 @@ class ChainRun:
                 raise
             except Exception as error:  # noqa: BLE001  # the supervisor: whatever broke is recorded, and the chain starts anew
                 await self._note(error)
+            check_wanted()
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
 

@@ -13,7 +13,7 @@ from keeper.chain.notice import Notice, NoticeKind, Tell, untold
 from keeper.chain.rotation import FIRST_PAUSE_S, Rotation
 from keeper.chain.sockets import SocketAddress
 from keeper.chain.subscription import Patience, Subscription, subscribed
-from keeper.concurrency import Group
+from keeper.concurrency import Group, check_wanted
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, MalformedResponse, RpcTimeout
 from keeper.core.units import Hash32
@@ -100,6 +100,7 @@ class Announcements:
     async def _follow(self) -> None:
         while (address := self._rotation.current) is not None:
             pause_s = await self._listened(address)
+            check_wanted()
             await asyncio.sleep(pause_s)
 
     async def _listened(self, address: SocketAddress) -> float:

@@ -11,6 +11,7 @@ from keeper.chain.announced import Announcements
 from keeper.chain.passed import Passed
 from keeper.chain.rpc import Rpc
 from keeper.chain.watchdog import MOST_DISBELIEVED, Watchdog
+from keeper.concurrency import check_wanted
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, RateLimited
 
@@ -108,6 +109,7 @@ class _Watch:
             self._clock_in_doubt = False
             await self._watchdog.check_clock(self._last)
         while True:
+            check_wanted()
             head = self._taken()
             if head is None:
                 await self._wait()

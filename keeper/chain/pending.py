@@ -10,6 +10,7 @@ from keeper.chain.rotation import FIRST_PAUSE_S, Rotation
 from keeper.chain.rpc import Rpc
 from keeper.chain.sockets import SocketAddress
 from keeper.chain.subscription import Patience, Subscription, subscribed
+from keeper.concurrency import check_wanted
 from keeper.core.block import PendingTransaction
 from keeper.core.errors import ChainError, MalformedResponse
 from keeper.core.hexdata import decode_address, decode_bytes, decode_hash, decode_object, decode_quantity
@@ -53,6 +54,7 @@ class PendingFeed:
         wanted, seen = frozenset(to), _Seen()
         while (address := rotation.current) is not None:
             pause_s = 0.0
+            check_wanted()
             try:
                 async with subscribed(address, self._chain_id, *CHOICES, patience=self._patience) as subscription:
                     while True:

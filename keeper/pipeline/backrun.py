@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.concurrency import Group
+from keeper.concurrency import Group, check_wanted
 from keeper.core import event_build
 from keeper.core.block import BlockRef, PendingTransaction
 from keeper.core.errors import ChainError
@@ -101,6 +101,7 @@ class UpdateWatch:
         async with Group() as group:
             preparing = group.create_task(self._prepare_for_ever())
             while listening is None or not listening.done():
+                check_wanted()
                 targets = frozenset(self._desk.follower.reader.watch.feeds.updated_by)
                 if targets and targets != heard:
                     if listening is not None:
@@ -168,6 +169,7 @@ class UpdateWatch:
     async def _prepare_for_ever(self) -> None:
         while True:
             await self._news.wait()
+            check_wanted()
             self._news.clear()
             for heard in self._in_turn():
                 await self._calm.wait()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
+from keeper.concurrency import check_wanted
 from keeper.core import event_build
 from keeper.core.block import BlockRef
 from keeper.core.errors import ChainError, ConfigError, Defect, KeeperError, MarketError, StoreBusy, StoreError
@@ -57,6 +58,7 @@ async def _round_for_ever(
 
     What is neither trouble that has a name nor wrong code (a `RuntimeError`, say) is raised: the chain is started anew.
     """
+    check_wanted()
     loop.calm.clear()
     try:
         head = head or await _newest(loop, chain)
@@ -64,6 +66,7 @@ async def _round_for_ever(
     except (KeeperError, *OUR_FAULT) as error:
         if isinstance(error, ConfigError | StoreError) and not isinstance(error, StoreBusy):
             raise
+        check_wanted()
         # A market that reached the head must not wait for another that never does.
         failures = 1 if any(desk.follower.applied == head for desk in loop.desks) else failures + 1
         watcher.on_error(loop, error)
@@ -126,6 +129,7 @@ async def _one_round(
 ) -> Round:
     """The round of this head; without one, and after trouble, that of the newest: a quiet chain may show no other for long."""
     for failures in count(1):
+        check_wanted()
         try:
             if failures > 1:
                 head = await chain.latest()

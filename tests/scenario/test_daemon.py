@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -149,6 +150,31 @@ async def test_an_error_of_no_known_kind_ends_the_following() -> None:
     scene.faults.fail = lambda count, name: RuntimeError("odd") if name == "extend" else None
     with pytest.raises(RuntimeError, match="odd"):
         await follow(scene, scene.world.mine)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_wish_to_stop_is_kept_whatever_the_world_says_at_that_moment(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked came to its end just then, well or not: the wish alone would be lost."""
+    scene = Scene()
+    extend = scene.chain.extend
+
+    async def ends_as_it_is_cancelled(head: BlockRef) -> int:
+        if head.number == 3:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if not answers:
+                raise RpcTimeout("slow")
+        return await extend(head)
+
+    monkeypatch.setattr(scene.chain, "extend", ends_as_it_is_cancelled)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follow(scene, *[scene.world.mine] * 5))
+    assert following.cancelled()
+    assert scene.tip.number <= 4
+    assert scene.events(Kind.TROUBLE) == []
 
 
 async def test_a_configuration_error_ends_it() -> None:

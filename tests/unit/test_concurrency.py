@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import pytest
 
-from keeper.concurrency import Group
+from keeper.concurrency import Group, check_wanted
 
 
 async def fails() -> None:
@@ -43,6 +44,62 @@ async def test_a_real_request_ends_the_owner() -> None:
     async def owner() -> None:
         async with Group() as group:
             group.create_task(asyncio.sleep(10))
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(owner())
+        await asyncio.sleep(0)
+        task.cancel()
+    assert task.cancelled()
+
+
+async def fails_when_asked_to_stop() -> None:
+    try:
+        await asyncio.sleep(10)
+    finally:
+        raise ValueError("on its way out")
+
+
+@pytest.mark.parametrize("body_waits", [True, False])
+@pytest.mark.parametrize("child", [fails, fails_when_asked_to_stop])
+async def test_a_real_request_comes_before_the_errors_of_children(
+    body_waits: bool, child: Callable[[], Coroutine[None, None, None]]
+) -> None:
+    """Whoever handles the error would go on for ever."""
+    handled: list[BaseException] = []
+
+    async def owner() -> None:
+        try:
+            async with Group() as group:
+                group.create_task(child())
+                if body_waits:
+                    await asyncio.sleep(10)
+        except BaseExceptionGroup as errors:
+            handled.append(errors)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(owner())
+        await asyncio.sleep(0)
+        group.create_task(cancel_later(task, 2))
+    assert (task.cancelled(), handled) == (True, [])
+
+
+async def cancel_later(task: asyncio.Task[None], turns: int) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+
+
+async def test_a_request_that_was_swallowed_is_kept() -> None:
+    """As `asyncio.wait_for` does when what it waits for is done at that moment."""
+
+    async def owner() -> None:
+        check_wanted()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            pass
+        check_wanted()
+        raise AssertionError("it went on")
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(owner())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,16 @@ from keeper.telemetry.recorder import Recorder
 from keeper.telemetry.redact import Redactor
 
 
+@asynccontextmanager
+async def run_of(path: Path) -> AsyncIterator[ChainRun]:
+    redactor = Redactor()
+    settings = settings_from_arguments("http://127.0.0.1:9", "0x" + "a0" * 20)
+    alerts, health = Alerts(), HealthBoard(redactor, max_age_s=60.0).chain("chain")
+    async with Store.open(path) as store, alerts.running():
+        journal = Recorder(store, alerts, redactor)
+        yield ChainRun("chain", settings, Acting("dry", KeyRing(redactor)), store, journal, health, unwatched)
+
+
 async def ended(path: Path, errors: list[Exception], monkeypatch: pytest.MonkeyPatch) -> tuple[Exception, list[float]]:
     """What ended a chain whose starts fail like that, and the pauses in between, none of which lasts."""
     pauses: list[float] = []
@@ -34,12 +46,7 @@ async def ended(path: Path, errors: list[Exception], monkeypatch: pytest.MonkeyP
         raise errors.pop(0)
 
     monkeypatch.setattr(ChainRun, "_once_started", start)
-    redactor = Redactor()
-    settings = settings_from_arguments("http://127.0.0.1:9", "0x" + "a0" * 20)
-    alerts, health = Alerts(), HealthBoard(redactor, max_age_s=60.0).chain("chain")
-    async with Store.open(path) as store, alerts.running():
-        journal = Recorder(store, alerts, redactor)
-        run = ChainRun("chain", settings, Acting("dry", KeyRing(redactor)), store, journal, health, unwatched)
+    async with run_of(path) as run:
         monkeypatch.setattr(asyncio, "sleep", pause)
         with pytest.raises((ConfigError, StoreError)) as caught:
             await run.for_ever()
@@ -63,3 +70,26 @@ async def test_whatever_breaks_is_told_and_tried_again_until_only_a_person_can_h
 async def test_the_pauses_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, pauses = await ended(tmp_path / "keeper.db", [RuntimeError("odd")] * 12 + [ConfigError("enough")], monkeypatch)
     assert pauses[-1] == LONGEST_PAUSE_S
+
+
+async def test_an_error_on_the_way_out_of_a_stop_does_not_start_the_chain_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = 0
+
+    async def start(self: ChainRun) -> None:
+        nonlocal starts
+        starts += 1
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ChainError("the connection broke while it was closed")
+
+    monkeypatch.setattr(ChainRun, "_once_started", start)
+    async with run_of(tmp_path / "keeper.db") as run, asyncio.TaskGroup() as group:
+        running = group.create_task(run.for_ever())
+        await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.wait({running})
+    assert (running.cancelled(), starts) == (True, 1)
