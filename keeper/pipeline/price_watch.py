@@ -12,10 +12,11 @@ from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import ChainError
-from keeper.core.lending import LendingAdapter, Reads
+from keeper.core.lending import LendingAdapter
 from keeper.core.prices import NO_FEEDS, FeedRound, PriceFeeds, decode_round, encode_round
 from keeper.core.units import Address, to_hex
 from keeper.pipeline.round import UNFORESEEN
+from keeper.pipeline.tasks import drive
 from keeper.ports import Chain
 
 CALLS_PER_REQUEST = 200
@@ -93,7 +94,7 @@ class PriceWatch:
         self._looked_s = head.timestamp_s
         try:
             async with asyncio.timeout(LOOK_WITHIN_S):
-                self.feeds = await self._drive(self._adapter.discover_feeds(market), head)
+                self.feeds = await drive(self._adapter.discover_feeds(market), lambda calls: self._read(calls, head))
             self.trouble, self._again_s = None, AGAIN_S
         except (ChainError, TimeoutError, *UNFORESEEN) as error:
             self.feeds, self.rounds = NO_FEEDS, {}
@@ -111,20 +112,11 @@ class PriceWatch:
             return False  # nothing is known of it: asked again next time
         return any(answer.returndata != known for answer, (_, known) in zip(answers, links, strict=True))
 
-    async def _drive(self, reads: Reads[PriceFeeds], head: BlockRef) -> PriceFeeds:
-        results: list[CallResult] = []
-        try:
-            calls = next(reads)
-            while True:
-                results = []
-                for start in range(0, len(calls), CALLS_PER_REQUEST):
-                    results += await self._read(calls[start : start + CALLS_PER_REQUEST], head)
-                calls = reads.send(results)
-        except StopIteration as done:
-            found: PriceFeeds = done.value
-            return found
-
-    async def _read(self, calls: Sequence[Call], head: BlockRef) -> Sequence[CallResult]:
+    async def _read(self, calls: Sequence[Call], head: BlockRef) -> list[CallResult]:
         """Most of these calls revert, as each contract has few of the getters: simulated together that costs one request."""
-        answers = await self._chain.read_after(calls, head, head.timestamp_s + 1)
-        return answers if answers is not None else await self._chain.read(calls, head)
+        found: list[CallResult] = []
+        for start in range(0, len(calls), CALLS_PER_REQUEST):
+            part = calls[start : start + CALLS_PER_REQUEST]
+            answers = await self._chain.read_after(part, head, head.timestamp_s + 1)
+            found += answers if answers is not None else await self._chain.read(part, head)
+        return found

@@ -1,13 +1,16 @@
-"""Structured concurrency in a few lines: all of it or the first error, nothing left running; and long work in slices."""
+"""Structured concurrency in a few lines: all of it or the first error, nothing left running; long work in slices; reads that
+depend on reads."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, TypeVar
 
 from keeper.concurrency import Group
+from keeper.core.block import Call, CallResult
+from keeper.core.lending import Reads
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -43,6 +46,17 @@ def leading_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error inside nested groups."""
     first = errors.exceptions[0]
     return leading_error(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def drive(steps: Reads[Value], read: Callable[[Sequence[Call]], Awaitable[Sequence[CallResult]]]) -> Value:
+    """The value of reads that depend on reads: each batch is read and handed back."""
+    try:
+        calls = next(steps)
+        while True:
+            calls = steps.send(await read(calls))
+    except StopIteration as done:
+        value: Value = done.value
+        return value
 
 
 class Slices:
