@@ -258,7 +258,7 @@ class Transactions(Intents, Decisions, Pauses, Protocol):
     """All that a live run keeps of what it sends, and what keeps it from sending."""
 
 
-class Kept(Transactions, Ledger, Pauses, Protocol):
+class Kept(Transactions, Ledger, Protocol):
     """What the store keeps of all that is sent, spent and stopped."""
 
 

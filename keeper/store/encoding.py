@@ -10,7 +10,7 @@ from typing import Any
 from keeper.core.events import Event, Field, exact_field
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.ledger import Purpose, Stake
-from keeper.core.units import address_from_hex, hash_from_hex, to_hex
+from keeper.core.units import Address, address_from_hex, hash_from_hex, to_hex
 
 Row = dict[str, Any]
 
@@ -26,6 +26,10 @@ def utc_now() -> datetime:
 
 def optional_hex(raw: bytes | None) -> str | None:
     return to_hex(raw) if raw is not None else None
+
+
+def optional_address(text: str | None) -> Address | None:
+    return address_from_hex(text) if text is not None else None
 
 
 def optional_decimal(number: int | None) -> str | None:
@@ -82,7 +86,7 @@ def intent_from_row(row: Mapping[str, Any]) -> Intent:
         transaction_hash=hash_from_hex(row["transaction_hash"]),
         raw_transaction=row["raw_transaction"],
         attempt=row["attempt"],
-        borrower=address_from_hex(row["borrower"]) if row["borrower"] is not None else None,
+        borrower=optional_address(row["borrower"]),
         call_index=row["call_index"],
         submitted_block=row["submitted_block"],
         status=IntentStatus(row["status"]),

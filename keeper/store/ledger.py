@@ -11,7 +11,7 @@ from keeper.core.intent import OPEN_STATUSES, Intent, Mark
 from keeper.core.ledger import CallValue, Entry, Movement, Purpose, Stake, Valuation
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import Hash32, address_from_hex, hash_from_hex, to_hex
-from keeper.store.encoding import Row, intent_from_row, optional_hex, stake_from_text
+from keeper.store.encoding import Row, intent_from_row, optional_address, optional_hex, stake_from_text
 from keeper.store.tables import intents, ledger, ledger_movements, pauses
 from keeper.store.writer import Step
 
@@ -172,7 +172,7 @@ def recent_from_row(row: Any) -> tuple[Intent, int, Hash32]:
 
 
 def lift_from_row(row: Any) -> Lift:
-    return Lift(row.chain_id, address_from_hex(row.signer) if row.signer is not None else None, row.ledger_id)
+    return Lift(row.chain_id, optional_address(row.signer), row.ledger_id)
 
 
 def value_from_row(row: Any) -> CallValue | None:
@@ -196,7 +196,7 @@ def entry_from_row(row: Any, movements: Sequence[Movement]) -> Entry:
         nonce=row.nonce,
         attempt=row.attempt,
         purpose=Purpose(row.purpose),
-        borrower=address_from_hex(row.borrower) if row.borrower is not None else None,
+        borrower=optional_address(row.borrower),
         call_index=row.call_index,
         block_number=row.block_number,
         block_hash=hash_from_hex(row.block_hash),

@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, or_, select, text
 from sqlalchemy.pool import NullPool
 
-from keeper.core.errors import Paused, StoreError
+from keeper.core.errors import Paused
 from keeper.core.pauses import Pause, Scope, StandingPause, words
-from keeper.core.units import Address, address_from_hex, to_hex
-from keeper.store.encoding import Row, optional_hex, utc_now, utc_text
-from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
+from keeper.core.units import Address, to_hex
+from keeper.store.encoding import Row, optional_address, optional_hex, utc_now, utc_text
+from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, existing, store_errors
 from keeper.store.tables import pauses
 from keeper.store.writer import Gate
 
@@ -53,7 +53,7 @@ def lift_row(chain_id: int | None, by: str, now: datetime) -> Row:
 
 
 def standing_pause(row: Any) -> StandingPause:
-    scope = Scope(row.chain_id, address_from_hex(row.signer) if row.signer is not None else None)
+    scope = Scope(row.chain_id, optional_address(row.signer))
     return StandingPause(row.id, Pause(scope, row.reason, row.detail, row.since_block), row.since_at)
 
 
@@ -76,9 +76,7 @@ class PauseSwitch:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[PauseSwitch]:
-        path = path.expanduser().resolve()
-        if not path.is_file():
-            raise StoreError(f"store {path}: there is none: start the keeper first, or name another file with --store")
+        path = existing(path)
         engine = create_engine(
             URL.create("sqlite", database=str(path)), isolation_level="AUTOCOMMIT", poolclass=NullPool
         )

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Select, bindparam, create_engine, func, or_, 
 from sqlalchemy.pool import NullPool
 
 from keeper.core.checkpoint import Checkpoint
-from keeper.core.errors import StoreError
 from keeper.core.events import Kind
 from keeper.core.intent import OPEN_STATUSES, Intent
 from keeper.core.ledger import Movement
@@ -26,7 +25,7 @@ from keeper.store.checkpoints import sound_books
 from keeper.store.encoding import intent_from_row
 from keeper.store.ledger import ENTRIES, MOVEMENTS, ON_THEIR_WAY, entry_from_row, movement_from_row, value_from_row
 from keeper.store.pauses import STANDING, standing_pause
-from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, store_errors
+from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, existing, store_errors
 from keeper.store.tables import events, intents, saved_books, standing, watches
 
 PAGE_ROWS = 1_000
@@ -120,9 +119,7 @@ class StoreReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[StoreReader]:
         """Raises `StoreError`, one line: not there, no store, from another version, damaged."""
-        path = path.expanduser().resolve()
-        if not path.is_file():
-            raise StoreError(f"store {path}: there is none: start the keeper first, or name another file with --store")
+        path = existing(path)
 
         def connect() -> sqlite3.Connection:
             uri = f"file:{quote(str(path))}?mode=ro"

@@ -29,6 +29,14 @@ BUSY_TIMEOUT_MS = 5_000
 """How long a statement waits for somebody else's lock (a backup, a person's SQLite shell)."""
 
 
+def existing(path: Path) -> Path:
+    """The real path of a store that is there. Raises `StoreError`."""
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise StoreError(f"store {path}: there is none: start the keeper first, or name another file with --store")
+    return path
+
+
 def prepare(connection: Connection, path: Path) -> None:
     """Ready a writer's connection (which must be in autocommit): create the tables in an empty file, else check
     its version. Raises `StoreError`."""

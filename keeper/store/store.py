@@ -167,9 +167,7 @@ class Store:
             )
             .order_by(intents.c.nonce, intents.c.id)
         )
-        async with self._reading:
-            with store_errors(self.path):
-                found = (await self._connection.execute(query)).all()
+        [found] = await self._read((query, {}))
         return [encoding.intent_from_row(row._asdict()) for row in found]
 
     async def mined_intents(
