@@ -4,6 +4,7 @@ in and keeps what is left. The signer needs nothing but gas."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from keeper.core.order import Offer, Order, Simulation
 from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
+from keeper.core.profit import highest_fee_wei
 from keeper.core.profit_costs import AssetPrice, Costs
 from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
 from keeper.core.profit_order import executor_plan, least_gain_raw
@@ -26,7 +28,8 @@ from keeper.core.steps import Steps
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
-from keeper.pipeline.executor_offer import as_left, fee_per_gas_wei, offer_of, price_of, suspects, untakable
+from keeper.pipeline.executor_offer import as_left, offer_of, price_of, suspects, untakable
+from keeper.pipeline.tasks import drive
 from keeper.pipeline.trade import Lender, Trade
 from keeper.ports import Chain, Pools
 
@@ -102,13 +105,8 @@ class ByExecutor:
         if 0 <= head.number - self._discovered_block < DISCOVER_EVERY_BLOCKS:
             return
         self._discovered_block = head.number
-        steps = self._pools.discover(adapter.assets(market))
-        try:
-            calls = next(steps)
-            while True:
-                calls = steps.send(await chain.read(calls, head))
-        except (StopIteration, QuoteError):
-            return
+        with suppress(QuoteError):
+            await drive(self._pools.discover(adapter.assets(market)), lambda calls: chain.read(calls, head))
 
     # -- what a plan earns -----------------------------------------------------------------------------------------
 
@@ -162,7 +160,7 @@ class ByExecutor:
         costs = Costs(
             gas=gas + LOAN_GAS,
             more_gas=gas,
-            fee_per_gas_wei=fee_per_gas_wei(pricing),
+            fee_per_gas_wei=highest_fee_wei(pricing.fees, pricing.fee_cap_wei),
             data_fee_wei=pricing.data_fee_wei,
             premium=premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
@@ -248,7 +246,7 @@ class ByExecutor:
     def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
         assert order.offer.dealt is not None and order.offer.loan is not None, "the executor's orders are dealt"
         gained_raw, deals = simulation.gained_raw or {}, []
-        fee_wei = fee_per_gas_wei(pricing)
+        fee_wei = highest_fee_wei(pricing.fees, pricing.fee_cap_wei)
         for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
             kept_raw = 0
             for route in deal.routes:

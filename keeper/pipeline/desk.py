@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keeper.core.bidding import first_cap_wei, with_profit_share
+from keeper.core.bidding import with_profit_share
 from keeper.core.block import BlockRef
 from keeper.core.lending import Health, Position
 from keeper.core.order import Behind, FeeQuote, Offer, Order, Simulation
@@ -18,7 +18,7 @@ from keeper.core.plan import Plan, Window
 from keeper.core.planner import Planner, PlanPolicy, Unfinished
 from keeper.core.prepared import Prepared
 from keeper.core.price_policy import Concern, PricePolicies
-from keeper.core.profit import gas_cost_base
+from keeper.core.profit import gas_cost_base, is_above_cap
 from keeper.core.screening import ScreenTerms
 from keeper.core.steps import Steps, finished
 from keeper.core.units import HEALTH_ONE_WAD, Address
@@ -192,7 +192,7 @@ class Desk:
         """What even the smallest order must bring: the gas of one call, and the profit asked for. None while the fees are
         not to be paid anyhow, or nothing prices gas: then that is the reason, not the size."""
         pricing = self._pricing(fees)
-        if isinstance(pricing, Skip) or fees.base_fee_wei + fees.priority_fee_wei > first_cap_wei(pricing.fee_cap_wei):
+        if isinstance(pricing, Skip) or is_above_cap(fees, pricing.fee_cap_wei):
             return None
         gas = self.follower.adapter.estimated_gas(position)
         cost_base = gas_cost_base(gas, fees.max_fee_wei, pricing.native_price_base, pricing.data_fee_wei)

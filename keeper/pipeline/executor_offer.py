@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from keeper.core.bidding import first_cap_wei
 from keeper.core.executor import Loan
 from keeper.core.order import Offer, Profit
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
-from keeper.core.profit import gas_cost_base
+from keeper.core.profit import above_cap, gas_cost_base
 from keeper.core.profit_costs import AssetPrice
 from keeper.core.profit_deal import Dealt, prices_of
 from keeper.core.slippage_paths import Exchange
@@ -49,25 +48,11 @@ def price_of(asset: Address, pricing: Pricing) -> AssetPrice | None:
     return prices_of(pricing.adapter, pricing.state, [asset]).get(asset)
 
 
-def _above_cap(pricing: Pricing) -> bool:
-    return pricing.fees.base_fee_wei + pricing.fees.priority_fee_wei > first_cap_wei(pricing.fee_cap_wei)
-
-
-def fee_per_gas_wei(pricing: Pricing) -> int:
-    """The highest that may be paid. What would not pay at the cap either is unprofitable, not held back by the cap."""
-    return first_cap_wei(pricing.fee_cap_wei) if _above_cap(pricing) else pricing.fees.max_fee_wei
-
-
 def offer_of(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) -> Offer | Skip:
     """With its price tag: what it nets is the deals' own figure, so slippage is what the rest does not tell."""
-    fees = pricing.fees
-    if _above_cap(pricing):
-        return Skip(
-            Reason.FEE_CAP,
-            f"the next block asks {fees.base_fee_wei + fees.priority_fee_wei} wei per gas, the cap is"
-            f" {pricing.fee_cap_wei} less what a replacement must bid more",
-            made.plan.verdict,
-        )
+    held_back = above_cap(made.plan, pricing.fees, pricing.fee_cap_wei)
+    if held_back is not None:
+        return held_back
     quotes = [call.at_latest for call in made.plan.calls]
     known = Profit(
         received_base=sum(quote.received_base for quote in quotes),
@@ -80,4 +65,4 @@ def offer_of(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) ->
         ),
     )
     profit = replace(known, slippage_base=known.net_base - made.net_base)
-    return Offer(made.plan, gas, fees, profit, made, loan, pricing.data_fee_wei)
+    return Offer(made.plan, gas, pricing.fees, profit, made, loan, pricing.data_fee_wei)
