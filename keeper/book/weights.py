@@ -63,7 +63,7 @@ class Weights:
     def known_debt(self) -> Floats:
         """The same for ranking: 0 where there is no price."""
         if self._known_debt is None:
-            self._known_debt = np.nan_to_num(self.debt())
+            self._known_debt = np.fmax(-self.signed, 0)
         return self._known_debt
 
     def moved_since(self, before: Weights) -> NDArray[np.intp] | None:

@@ -106,13 +106,18 @@ def measure_size(made: Synthetic, most: float, rounds: int) -> None:
 
 
 def rare_tick(made: Synthetic, size: str, rounds: int, tick_s: float) -> None:
-    """One asset moves, and all is judged at one timestamp: as a pending feed update is."""
-    book = made.book
-    moves = itertools.cycle([ticked(made.state, (RARE,), factor) for factor in (0.99, 1.0)])
+    """One asset moves, and all is judged at one timestamp that the head was judged at before: as a pending feed update is.
+    All prices are told, as the oracle answers them; making the state of them counts."""
+    book, prices_base = made.book, made.state.prices_base()
+    key, price_base = made.state.market.by_id[RARE].asset, made.state.reserves[RARE].price_base
+    assert price_base is not None, "every reserve has a price"
+    span_terms(made.state, book.columns, NOW_S)
+    moves = itertools.count()
     touched: list[int] = []
 
     def tick() -> None:
-        touched.append(book.named(ADAPTER.screen_terms(next(moves), book.columns, NOW_S)).touched_rows)
+        state = made.state.with_prices(prices_base | {key: price_base * (99 + next(moves) % 3) // 100})
+        touched.append(book.named(ADAPTER.screen_terms(state, book.columns, NOW_S)).touched_rows)
 
     tick()
     tick()

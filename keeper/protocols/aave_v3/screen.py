@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from keeper.core.lending import Side
 from keeper.core.screening import Fraction, ScreenColumn, ScreenTerms
 from keeper.core.units import BPS, RAY
-from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt
+from keeper.protocols.aave_v3.state import Accrued, EMode, ReserveAt, ScreenWeights
 from keeper.protocols.aave_v3.valuation import debt_price_of, price_of, threshold_bps
 
 Leg = tuple[ReserveAt, EMode | None]
@@ -43,8 +43,8 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn], until: Accrued | 
     most_bps = BPS
     members: dict[int, frozenset[int] | None] = {}
     """By e-mode; None where its price is missing, for members or not."""
-    known: dict[tuple[int, int], tuple[Fraction | None, Fraction | None]] = {}
-    """(collateral, debt) by (reserve, e-mode that it is a member of): whoever is none weighs as in no e-mode."""
+    known: dict[tuple[int, int], ScreenWeights] = {}
+    """By (reserve, e-mode that it is a member of): whoever is none weighs as in no e-mode."""
     weights: list[Fraction | None] = []
     debt_side = Side.DEBT  # looked up once: an enum's members are slow to reach, and this runs at every price
     for side, reserve_id, category in columns:
@@ -57,11 +57,9 @@ def screen_terms(at: Accrued, columns: Iterable[ScreenColumn], until: Accrued | 
         key = (reserve_id, category if reserve_id in inside else 0)
         pair = known.get(key)
         if pair is None:
-            first = _leg(at, key)
-            last = first if until is at else _leg(until, key)
-            pair = known[key] = (None, None) if first is None or last is None else _pair(first, last, floored)
-            most_bps = max(most_bps, BPS if first is None else threshold_bps(*first))
-        weights.append(pair[side is debt_side])
+            pair = known[key] = _pair(at, until, key, floored)
+            most_bps = max(most_bps, pair[2])
+        weights.append(pair[1] if side is debt_side else pair[0])
     return ScreenTerms(
         weights=weights,
         leg_margin_base_bps=most_bps,
@@ -87,7 +85,22 @@ def _leg(at: Accrued, key: tuple[int, int]) -> Leg | None:
         return None
 
 
-def _pair(first: Leg, last: Leg, floored: bool) -> tuple[Fraction | None, Fraction | None]:
+def _pair(at: Accrued, until: Accrued, key: tuple[int, int], floored: bool) -> ScreenWeights:
+    """From one time to the other; kept by the reserve where they are one."""
+    first = _leg(at, key)
+    last = first if until is at else _leg(until, key)
+    if first is None or last is None:
+        return None, None, 0
+    leg, emode = first
+    if last is not first or (emode is not None and emode.has_price_source):
+        return _weighed(first, last, floored)
+    found = leg.weights.get(key[1])
+    if found is None:
+        found = leg.weights[key[1]] = _weighed(first, first, floored)
+    return found
+
+
+def _weighed(first: Leg, last: Leg, floored: bool) -> ScreenWeights:
     """What one scaled unit is worth at least as collateral and at most as debt, between the two times."""
     leg, emode = first
     whole_ray = RAY * leg.unit
@@ -97,11 +110,14 @@ def _pair(first: Leg, last: Leg, floored: bool) -> tuple[Fraction | None, Fracti
         price_base = _both(min, price_base, price_of(*last))
         debt_price_base = _both(max, debt_price_base, debt_price_of(*last))
     owed = _worth(last[0].debt_index_ray, debt_price_base, whole_ray, BPS)
+    held: Fraction | None
     if price_base is not None and not leg.counts:
-        return (0, 1), owed
-    if floored and not share_bps:
-        return None, owed  # what counts at a threshold of zero lowers the average of the others by more than one bp
-    return _worth(leg.income_index_ray, price_base, whole_ray, share_bps - floored), owed
+        held = 0, 1
+    elif floored and not share_bps:
+        held = None  # what counts at a threshold of zero lowers the average of the others by more than one bp
+    else:
+        held = _worth(leg.income_index_ray, price_base, whole_ray, share_bps - floored)
+    return held, owed, share_bps
 
 
 def _both(choose: Callable[[int, int], int], first: int | None, last: int | None) -> int | None:

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import Defect
+from keeper.core.screening import Fraction
 from keeper.core.units import Address, to_hex
 from keeper.protocols.aave_v3.later import Later, PriceRange
 from keeper.protocols.aave_v3.market import Category, Market, ReserveConfig
 from keeper.protocols.aave_v3.math import BALANCES, normalized_debt_ray, normalized_income_ray
 from keeper.protocols.aave_v3.profile import Features, HealthFormula
+
+ScreenWeights = tuple[Fraction | None, Fraction | None, int]
+"""What the screen counts for one scaled unit of a reserve's collateral and of its debt; and the threshold, bps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class State:
     """The sequencer sentinel's word; True where there is none."""
     later: Later | None = None
     """What the oracle will answer at a later second, where that is known and differs."""
+    like: State | None = field(default=None, repr=False, compare=False)
+    """The same block at other prices: what they do not move was accrued there already."""
     _accrued: dict[int, Accrued] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def at(self, timestamp_s: int) -> Accrued:
@@ -65,13 +71,14 @@ class State:
             raise Defect(f"the oracle is not asked for {', '.join(sorted(to_hex(key) for key in unknown))}")
         reserves, categories = dict(self.reserves), dict(self.category_prices_base)
         for key in prices_base.keys() & self.market.by_asset.keys():
-            reserve_id = self.market.by_asset[key].id
-            reserves[reserve_id] = replace(reserves[reserve_id], price_base=prices_base[key] or None)
+            reserve_id, price_base = self.market.by_asset[key].id, prices_base[key] or None
+            if reserves[reserve_id].price_base != price_base:
+                reserves[reserve_id] = replace(reserves[reserve_id], price_base=price_base)
         for category_id, key in sources.items():
             if key in prices_base:
                 categories[category_id] = prices_base[key]
         later = None if self.later is None else self.later.without(prices_base)
-        return replace(self, reserves=reserves, category_prices_base=categories, later=later)
+        return replace(self, reserves=reserves, category_prices_base=categories, later=later, like=self)
 
     def with_later_prices(self, timestamp_s: int, prices_base: Mapping[Address, int | None]) -> State:
         """The same block, with the oracle's answers at a later second besides. What cannot be read now is not read later."""
@@ -125,6 +132,7 @@ class ReserveAt:
         "price_base",
         "state",
         "unit",
+        "weights",
     )
 
     def __init__(
@@ -133,6 +141,8 @@ class ReserveAt:
         self.id = reserve_id
         self.state = state
         self.config = state.config
+        self.weights: dict[int, ScreenWeights] = {}
+        """By e-mode, as the screen found them."""
         self.unit: int = 10**state.config.decimals
         self.price_base, self.debt_price_base = prices_base
         """As collateral, and as debt: between two readings of a moving price the lower and the higher one."""
@@ -178,6 +188,15 @@ class Accrued(dict[int, ReserveAt]):
         self.health_is_exact = profile.health_formula is HealthFormula.EXACT
         self.balances = BALANCES[profile.rounding]
         self._emodes: dict[int, EMode] = {}
+        if state.like is not None and state.later is None and state.like.later is None:
+            self._take(state.like.at(timestamp_s))
+
+    def _take(self, like: Accrued) -> None:
+        """What the other prices do not move."""
+        reserves = self.state.reserves
+        self.update({i: found for i, found in like.items() if reserves.get(i) is found.state})
+        if self.state.category_prices_base == like.state.category_prices_base:
+            self._emodes.update(like._emodes)
 
     def __missing__(self, reserve_id: int) -> ReserveAt:
         state = self.state.reserves.get(reserve_id)

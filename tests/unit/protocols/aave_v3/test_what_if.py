@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.errors import Defect
-from keeper.core.lending import Exposure, Health
+from keeper.core.lending import Exposure, Health, Side
 from keeper.core.outcome import Reason, Skip
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Category
 from keeper.protocols.aave_v3.state import State
+from tests.property.screening import RELEASES, random_market, ticked
 from tests.unit.protocols.aave_v3.builders import NOW_S, address, make_config, make_position, make_reserve_state
 from tests.unit.protocols.aave_v3.builders import make_state as made
 from tests.unit.protocols.aave_v3.generators import Case, cases, prices
@@ -41,6 +43,46 @@ def test_a_replaced_price_is_as_if_the_oracle_had_answered_it(case: Case, price_
     reserves[0] = replace(reserves[0], price_base=price_base)
     assert ours == replace(case.state, reserves=reserves)
     assert case.state.reserves[0].price_base == case.state.with_prices({}).reserves[0].price_base
+
+
+def test_what_other_prices_do_not_move_is_not_accrued_again() -> None:
+    state = mode_state(0)
+    known = state.at(NOW_S)
+    before, mode = [known[i] for i in range(3)], known.emode(1)
+    moved = state.with_prices(state.prices_base() | {state.market.by_id[0].asset: 7}).at(NOW_S)
+    assert [moved[i] is before[i] for i in range(3)] == [False, True, True]
+    assert moved.emode(1) is mode
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(RELEASES), st.integers(0, 2**32), st.booleans())
+def test_the_screen_is_told_the_same_of_other_prices_as_if_they_were_the_only_ones(
+    release: str, seed: int, ahead: bool
+) -> None:
+    """Whatever was accrued and weighed before, for other prices and other times."""
+    rng = random.Random(seed)
+    first = random_market(rng, release)
+    columns = [(side, i, mode) for side in Side for i in sorted(first.reserves) for mode in (0, 1, 2, 9)]
+    states = [first]
+    for _ in range(6):
+        state = ticked(rng, rng.choice(states), rng.sample(sorted(first.reserves), rng.randint(0, 3)), 0.1)
+        if release == RELEASES[0] and rng.random() < 0.5:
+            key = first.market.categories[1].price_source
+            assert key is not None
+            state = state.with_prices({key: rng.choice((0, 5, None))})
+        if ahead and rng.random() < 0.5:
+            moving = {key: rng.choice((1, 9, None)) for key in state.prices_base() if rng.random() < 0.5}
+            state = state.with_later_prices(NOW_S + 60, moving)
+        states.append(state)
+        for at_s in rng.sample((NOW_S, NOW_S + 30, NOW_S + 90), 2):
+            alone = replace(state, like=None)
+            for until_s in rng.sample((None, at_s + 30), 2):
+                told = ADAPTER.screen_terms(state, columns, at_s, until_s)
+                assert told == ADAPTER.screen_terms(replace(alone), columns, at_s, until_s)
+            for i in state.reserves:
+                ours, fresh = state.at(at_s)[i], alone.at(at_s)[i]
+                assert (ours.price_base, ours.debt_price_base) == (fresh.price_base, fresh.debt_price_base)
+                assert (ours.income_index_ray, ours.debt_index_ray) == (fresh.income_index_ray, fresh.debt_index_ray)
 
 
 @settings(deadline=None)
