@@ -16,8 +16,9 @@ from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import ByInventory, Carrier
+from keeper.pipeline.lenders import Lenders
 from keeper.pipeline.rails import Rails
-from keeper.pipeline.trade import DataFee, Lender, Trade
+from keeper.pipeline.trade import DataFee, Trade
 from keeper.protocols.aave_v3.market import Market
 from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, found_oracle
 from keeper.routes.pools import PoolsVenue
@@ -38,8 +39,9 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
     if executor is None or (routes is None and named is None):
         return await _by_inventory(ground, operator)
     needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
-    if routes is not None and routes.morpho is not None:
-        needed[address_from_hex(routes.morpho)] = ExecutorRole.MORPHO
+    morpho = None if routes is None or routes.morpho is None else address_from_hex(routes.morpho)
+    if morpho is not None:
+        needed[morpho] = ExecutorRole.MORPHO
     state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
     if routes is None:
         return await _by_inventory(ground, operator)
@@ -54,7 +56,8 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
             asserts_health=routes.assert_health,
         )
         found = pools[market.provider]
-        return ByExecutor(executor, found, encode_execute, decode_execute, trade, ground.head.number, _morpho(routes))
+        lenders = Lenders(executor, _held, morpho)
+        return ByExecutor(executor, found, encode_execute, decode_execute, trade, lenders, ground.head.number)
 
     return Carriage(named or state.operators[0], carrier, data_fee)
 
@@ -97,7 +100,5 @@ async def _data_fee(ground: Ground, size_bytes: int) -> DataFee | None:
     return None if oracle is None else DataFee(encode_data_fee(oracle, size_bytes), decode_data_fee)
 
 
-def _morpho(routes: Routes) -> Lender | None:
-    if routes.morpho is None:
-        return None
-    return Lender(address_from_hex(routes.morpho), lambda token, lender: Call(token, encode_balance_of(lender)))
+def _held(token: Address, holder: Address) -> Call:
+    return Call(token, encode_balance_of(holder))

@@ -136,6 +136,12 @@ class Pool(Protocol):
         what it is asked for: a margin is then off its quotes already, and an exact output cannot be asked of it."""
         ...
 
+    @property
+    def lends_for(self) -> int | None:
+        """What it asks for lending either token within a transaction, in millionths of it; None where it does not lend. While
+        it lends it cannot be swapped in."""
+        ...
+
 
 def gas_in_out_raw(gas: int, gas_price_out_wad: int) -> int:
     """What gas costs in the token that comes out, rounded up."""

@@ -30,6 +30,9 @@ WITHDRAWN_TOPIC = bytes.fromhex("7084f5476618d8e60b11ef0d7d3f06914655adb8793e28f
 OWNER_SELECTORS = frozenset({SET_OPERATOR, ALLOW, SET_LOSS_LEFT, WITHDRAW})
 """What only the owner may call."""
 
+_FLASH_TOPIC = bytes.fromhex("bdbdb71d7860376ba52b25a5028beea23581364a40522f6bcfb86bb1f2dca633")
+"""Flash(address,address,uint256,uint256,uint256,uint256), of a Uniswap v3 pool."""
+
 EXECUTE_TYPES = (
     "address",
     "address",
@@ -148,6 +151,19 @@ def decode_execute(calldata: bytes) -> ExecutorPlan:
         latest_s=latest_s,
         least_gain_raw=least_gain,
     )
+
+
+def pool_fees(calldata: bytes, logs: Sequence[Log]) -> dict[Address, int]:
+    """What a transaction of ours paid for a Uniswap v3 pool's loan, by its logs, in raw units by asset; empty when it took
+    none. Raises `MalformedResponse`."""
+    plan = decode_execute(calldata)
+    if plan.loan.source is not LoanSource.POOL_V3:
+        return {}
+    found = [log for log in logs if log.address == plan.loan.lender and log.topics[:1] == (_FLASH_TOPIC,)]
+    if len(found) != 1 or len(found[0].data) != 128:
+        raise MalformedResponse("the receipt of a transaction with a pool's loan does not tell of one loan")
+    paid0_raw, paid1_raw = int.from_bytes(found[0].data[64:96]), int.from_bytes(found[0].data[96:])
+    return {plan.debt_asset: paid0_raw if plan.loan.lends_token0 else paid1_raw}
 
 
 def encode_allow(executor: Address, target: Address, roles: ExecutorRole) -> Call:

@@ -61,8 +61,13 @@ class ReadBack:
         for call in mined:
             found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
             state = await self._past.results(self._world, tuple(adapter.encode_state(market)), call.block)
-            target = signed[call.transaction_hash].call.target
-            value = call_value(handle, adapter.decode_state(market, call.block, state), found, target, call.logs)
+            value = call_value(
+                handle,
+                adapter.decode_state(market, call.block, state),
+                found,
+                signed[call.transaction_hash].call,
+                call.logs,
+            )
             valued.append(replace(call, value=value))
             events += found
         reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]

@@ -61,9 +61,7 @@ class Reconciler:
             by_call = [_liquidations(handle, order, [call]) for call in own]
             reported = [event for found in by_call for event in found]
             valued += [
-                replace(
-                    call, value=call_value(handle, reading.state, found, order.calls[call.call_index].target, call.logs)
-                )
+                replace(call, value=call_value(handle, reading.state, found, order.calls[call.call_index], call.logs))
                 for call, found in zip(own, by_call, strict=True)
             ]
             ran = [each for call in own if call.succeeded for each in order.offer.carried[call.call_index]]

@@ -6,29 +6,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.core.block import Log
+from keeper.core.block import Call, Log
 from keeper.core.ledger import CallValue, movements_of
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Profit
 from keeper.core.profit import gas_cost_base
 from keeper.core.units import WAD, Address
+from keeper.execution.executor_calls import pool_fees
 from keeper.execution.markets import MarketHandle
 from keeper.execution.receipts import Receipt
 
 
 def call_value(
-    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], target: Address, logs: Sequence[Log]
+    handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], call: Call, logs: Sequence[Log]
 ) -> CallValue | None:
-    """`events`: what the call liquidated; none where it reverted. `target`: whom it called, with which logs: who liquidates
-    itself is our executor, and its tokens are ours. `state`: the market's, in the call's block. Rounded against us; None when
-    one of the prices is missing."""
+    """`events`: what the call liquidated; none where it reverted. `call` and the logs that it wrote: who liquidates itself when
+    it is called is our executor, and its tokens are ours. `state`: the market's, in the call's block. Rounded against us; None
+    when one of the prices is missing."""
     traded = _traded(handle, state, events)
     if traded is None:
         return None
     premium_base = slippage_base = 0
-    if any(event.liquidator == target for event in events):
-        premium = _worth(handle, state, handle.adapter.decode_flash_premiums(handle.market, logs))
-        kept = _worth(handle, state, {each.token: -each.change_raw for each in movements_of(logs, {target})})
+    if any(event.liquidator == call.target for event in events):
+        paid_raw = {**handle.adapter.decode_flash_premiums(handle.market, logs), **pool_fees(call.calldata, logs)}
+        premium = _worth(handle, state, paid_raw)
+        kept = _worth(handle, state, {each.token: -each.change_raw for each in movements_of(logs, {call.target})})
         if premium is None or kept is None:
             return None
         premium_base, slippage_base = premium, traded.received_base - traded.repaid_base - premium + kept

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult
-from keeper.core.errors import MalformedResponse, QuoteError
+from keeper.core.errors import QuoteError
 from keeper.core.executor import ExecutorPlan, Loan, LoanSource
 from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
@@ -29,12 +29,11 @@ from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
 from keeper.pipeline.executor_offer import as_left, offer_of, price_of, suspects, untakable
+from keeper.pipeline.lenders import LOAN_GAS, Lenders, Lent
 from keeper.pipeline.tasks import drive
-from keeper.pipeline.trade import Lender, Trade
+from keeper.pipeline.trade import Trade
 from keeper.ports import Chain, Pools
 
-LOAN_GAS = 130_000
-"""What the executor and a flash loan take beside the liquidation, as measured: an estimate until the simulation."""
 DISCOVER_EVERY_BLOCKS = 300
 AVOIDED_BLOCKS = 20
 """So long a pool is left out for a borrower whose order reverted with it."""
@@ -54,8 +53,8 @@ class ByExecutor:
         encode: Encode,
         decode: Decode,
         trade: Trade,
+        lenders: Lenders,
         discovered_block: int,
-        morpho: Lender | None = None,
     ) -> None:
         self.executor: Address | None = executor
         self.liquidator = executor
@@ -63,11 +62,8 @@ class ByExecutor:
         self._encode = encode
         self._decode = decode
         self._trade = trade
-        self._morpho = morpho
+        self._lenders = lenders
         self._exchange = Exchange(())
-        self._premium: int | None = None
-        """The market's own; None while it is not known."""
-        self._morpho_raw: dict[Address, int] = {}
         self._failed: dict[Address, tuple[tuple[tuple[Address, ...], ...], int]] = {}
         """By borrower: the pools of each order that reverted, and at which block the last did."""
         self._discovered_block = discovered_block
@@ -83,22 +79,12 @@ class ByExecutor:
         assets = adapter.assets(market)
         quotes = self._pools.encode_quotes([(one, other) for one in assets for other in assets if one != other])
         self._asked = len(quotes)
-        held = [self._morpho.encode_held(asset, self._morpho.address) for asset in assets] if self._morpho else []
-        return [*quotes, adapter.encode_flash_premium(market), *held]
+        return [*quotes, *self._lenders.encode_reads(adapter, market)]
 
     def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
-        quotes, premium, held = results[: self._asked], results[self._asked], results[self._asked + 1 :]
-        self._pools.decode_quotes(quotes)
+        self._pools.decode_quotes(results[: self._asked])
         self._exchange = self._pools.exchange
-        try:
-            self._premium = adapter.decode_flash_premium(market, premium)
-        except MalformedResponse:
-            self._premium = None
-        self._morpho_raw = {
-            asset: int.from_bytes(answer.returndata)
-            for asset, answer in zip(adapter.assets(market), held, strict=False)
-            if answer.ok and len(answer.returndata) == 32
-        }
+        self._lenders.decode_reads(adapter, market, results[self._asked :])
 
     async def tend(self, chain: Chain, adapter: LendingAdapter[Any, Any], market: Any, head: BlockRef) -> None:
         """Look for new pools. What answers nonsense leaves those that are known."""
@@ -121,7 +107,9 @@ class ByExecutor:
         if isinstance(objective, MaxProfit) and pricing is not None:
 
             def most() -> Steps[Dealt | Skip]:
-                return most_profitable(objective, planner, position, self._terms(position, pricing, self._premium or 0))
+                return most_profitable(
+                    objective, planner, position, self._terms(position, pricing, self._lenders.likely)
+                )
 
             best = yield from most()
             if isinstance(best, Skip) and self._takes_all_again(position):
@@ -133,20 +121,20 @@ class ByExecutor:
         loans: dict[int, Loan] = {}
 
         def made(plan: Plan) -> Dealt | Skip:
-            lent = self._loan(plan, pricing)
-            if isinstance(lent, Skip):
-                return lent
-            premium, loans[id(plan)] = lent
-            refused = untakable(plan)
-            return refused or dealt(plan, self._terms(position, pricing, premium))
+            found = untakable(plan) or self._made(plan, position, pricing)
+            if isinstance(found, Skip):
+                return found
+            made, loans[id(plan)] = found
+            return made
 
         best = yield from choosing(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip) and self._takes_all_again(position):
             best = yield from choosing(self._choice(), (made(plan) for plan in plans))
         if isinstance(best, Skip):
             return best
-        gas = tuple(self._gas(deal, position, pricing) for deal in best.deals)
-        offer = offer_of(best, gas, loans[id(best.plan)], pricing)
+        loan = loans[id(best.plan)]
+        gas = tuple(self._gas(deal, loan, position, pricing) for deal in best.deals)
+        offer = offer_of(best, gas, loan, pricing)
         return offer if isinstance(offer, Skip) else (offer,)
 
     def _choice(self) -> Restore | Solvency:
@@ -154,18 +142,31 @@ class ByExecutor:
         objective = self._trade.objective()
         return Restore(objective.least_net_base) if isinstance(objective, MaxProfit) else objective
 
-    def _terms(self, position: Position, pricing: Pricing, premium: int) -> Terms:
+    def _made(self, plan: Plan, position: Position, pricing: Pricing) -> tuple[Dealt, Loan] | Skip:
+        """With the lender who leaves most."""
+        offering = self._lenders.offering(plan.debts_raw, pricing, self._exchange_for(position.borrower))
+        if isinstance(offering, Skip):
+            return replace(offering, verdict=plan.verdict)
+        found = [(dealt(plan, self._terms(position, pricing, lent)), lent.loan) for lent in offering]
+        made = [(each, loan) for each, loan in found if isinstance(each, Dealt)]
+        if made:
+            return max(made, key=lambda each: each[0].net_base)
+        refused = found[-1][0]
+        assert isinstance(refused, Skip), "nothing was made"
+        return refused
+
+    def _terms(self, position: Position, pricing: Pricing, lent: Lent) -> Terms:
         prices = prices_of(pricing.adapter, pricing.state, pricing.adapter.assets(pricing.market))
         gas = pricing.adapter.estimated_gas(position)
         costs = Costs(
-            gas=gas + LOAN_GAS,
+            gas=gas + lent.gas,
             more_gas=gas,
             fee_per_gas_wei=highest_fee_wei(pricing.fees, pricing.fee_cap_wei),
             data_fee_wei=pricing.data_fee_wei,
-            premium=premium,
+            premium=lent.premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
         )
-        exchange = self._exchange_for(position.borrower)
+        exchange = lent.leaves(self._exchange_for(position.borrower))
         return Terms(exchange, prices, costs, self._trade.slippage, self._trade.selling)
 
     def _takes_all_again(self, position: Position) -> bool:
@@ -181,23 +182,9 @@ class ByExecutor:
         left = tuple(pool for pool in self._exchange.pools if pool.address not in avoided)
         return replace(self._exchange, pools=left)
 
-    def _gas(self, deal: Deal, position: Position, pricing: Pricing) -> int:
+    def _gas(self, deal: Deal, loan: Loan, position: Position, pricing: Pricing) -> int:
         each = pricing.adapter.estimated_gas(position)
-        return LOAN_GAS + each * len(deal.calls) + sum(route.gas for route in deal.routes)
-
-    def _loan(self, plan: Plan, pricing: Pricing) -> tuple[int, Loan] | Skip:
-        """The cheapest lender who has all of it, with its premium in millionths."""
-        needed_raw = plan.debts_raw
-        if self._morpho is not None and all(self._morpho_raw.get(asset, 0) >= raw for asset, raw in needed_raw.items()):
-            return 0, Loan(LoanSource.MORPHO, self._morpho.address)
-        if self._premium is None:
-            return Skip(Reason.NO_INVENTORY, "what the market asks for a flash loan cannot be read", plan.verdict)
-        for asset, raw in needed_raw.items():
-            there_raw = pricing.adapter.loanable_raw(pricing.state, asset)
-            if there_raw is None or there_raw < raw:
-                detail = f"nobody lends {raw} raw of 0x{asset.hex()}: the market has {there_raw}"
-                return Skip(Reason.NO_INVENTORY, detail, plan.verdict)
-        return self._premium, Loan(LoanSource.MARKET, pricing.adapter.spender(pricing.market))
+        return LOAN_GAS[loan.source] + each * len(deal.calls) + sum(route.gas for route in deal.routes)
 
     # -- the order -------------------------------------------------------------------------------------------------
 
@@ -304,7 +291,11 @@ class ByExecutor:
         assert order.offer.dealt is not None, "the executor's orders are dealt"
         block = order.plan.block.number
         steps = [step for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps]
-        used = tuple(dict.fromkeys(step.venue for step in steps))
+        loan = order.offer.loan
+        lending = (
+            [loan.lender] if loan is not None and loan.lender is not None and loan.source is LoanSource.POOL_V3 else []
+        )
+        used = tuple(dict.fromkeys([*(step.venue for step in steps), *lending]))
         self._failed = {
             borrower: (failed, since)
             for borrower, (failed, since) in self._failed.items()

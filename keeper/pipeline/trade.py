@@ -12,14 +12,8 @@ from keeper.core.slippage import SlippagePolicy
 from keeper.core.swap import Selling
 from keeper.core.units import Address
 
-
-@dataclass(frozen=True, slots=True)
-class Lender:
-    """Somebody besides the market who lends for nothing: Morpho."""
-
-    address: Address
-    encode_held: Callable[[Address, Address], Call]
-    """What it has of a token: (token, lender)."""
+Held = Callable[[Address, Address], Call]
+"""What is asked to know how much somebody has of a token: (token, holder)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class V2Pair:
     def takes_exact_orders(self) -> bool:
         return False
 
+    @property
+    def lends_for(self) -> None:
+        """The executor takes no loans of pairs."""
+
     def sell(self, token_in: Address, amount_in_raw: int) -> Filled | None:
         """out = ⌊in·(1 − fee)·reserve_out ÷ (reserve_in + in·(1 − fee))⌋, less the margin."""
         reserve_in, reserve_out = self._reserves(token_in)

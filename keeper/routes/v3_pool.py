@@ -184,6 +184,11 @@ class V3Pool:
     def takes_exact_orders(self) -> bool:
         return True
 
+    @property
+    def lends_for(self) -> int:
+        """`flash` rounds its fee up: ⌈amount · fee ÷ 10⁶⌉."""
+        return self.fixed.fee
+
     @cached_property
     def tick(self) -> int:
         """At a boundary reached downwards the contract's tick is one below the price's own, so it is kept, not derived."""

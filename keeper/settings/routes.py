@@ -51,7 +51,7 @@ class Routes(BaseModel):
     most_slippage_bps: int = Field(100, ge=0, lt=10_000)
     kyber: Kyber | None = None
     morpho: AddressText | None = None
-    """Morpho Blue, which lends for nothing: asked first, where it has enough; else the market's own flash loan is taken."""
+    """Morpho Blue, which lends for nothing: asked where the executor has not enough; else the cheapest lends."""
     assert_health: bool = False
     """Have the contract itself refuse what leaves a borrower below the target; costs about 30,000 gas."""
 

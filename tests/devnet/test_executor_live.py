@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,8 +15,10 @@ from keeper.app import executor
 from keeper.app.build import built_chain
 from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting
-from keeper.core.executor import ExecutorRole
+from keeper.core.executor import ExecutorPlan, ExecutorRole, Loan, LoanSource
 from keeper.core.units import WAD, Address, to_hex
+from keeper.devnet import admin
+from keeper.devnet.spec import USD
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.devnet.throwaway import Throwaway, write_throwaway
 from keeper.devnet.uniswap import open_v3_pool
@@ -150,6 +153,41 @@ async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path
         assert int(done.fields["net_base"]) >= least, (
             "but for the gas of blocks of their own, what the simulation showed"
         )
+
+
+async def test_whoever_lends_for_least_is_asked(stage: Stage, tmp_path: Path) -> None:
+    """A pool for a hundredth of a percent, though the market would for five; then the executor, which has money by now."""
+    world, me = stage.world, stage.account.address
+    lender = await open_v3_pool(world.bed, world.uniswap, "DAI", "USDC", 100, 5_000_000)
+    await stage.allow(lender, ExecutorRole.POOL_V3)
+
+    async def plans_of(folder: Path) -> tuple[list[ExecutorPlan], Mapping[str, Any]]:
+        kept, block = await stage.kept(folder), await world.bed.chain.block_number()
+        before_raw = (await stage.holds_raw(stage.executor))[world.usdc]
+        ended = await kept.run_once("--live", fresh=True)
+        assert ended.code == 0 and kept.events("not_restored", "reverted", "alert") == [], ended.err
+        mined = await mined_by(world.bed, me, block + 1)
+        report = json.loads((await kept.run("report", "--format", "json", "--store", str(kept.store))).out)
+        gained_raw = (await stage.holds_raw(stage.executor))[world.usdc] - before_raw
+        [account] = report["accounts"]
+        assert {token.lower(): int(raw) for token, raw in account["tokens"].items()} == {to_hex(world.usdc): gained_raw}
+        return [decode_execute(await stage.calldata(each.hash)) for each in mined], report["days"][0]
+
+    first, second = tmp_path / "pool", tmp_path / "inventory"
+    first.mkdir()
+    second.mkdir()
+    plans, day = await plans_of(first)
+    lends_token0 = world.usdc < world.bed.asset("DAI").token
+    assert {plan.loan for plan in plans} == {Loan(LoanSource.POOL_V3, lender, lends_token0)}
+    fees_raw = sum(-(-plan.needed_raw // 10_000) for plan in plans)
+    assert 0 <= int(day["premium_wad"]) - fees_raw * WAD // 10**6 < len(plans) * WAD // 10**7
+
+    await world.give(world.usdc, 10**6 * 10**6, stage.executor)
+    await admin.set_answer(world.bed, "WETH", 1_800 * USD)
+    plans, day = await plans_of(second)
+    assert {plan.loan for plan in plans} == {Loan(LoanSource.INVENTORY)}
+    assert int(day["premium_wad"]) == 0
+    assert all(plan.least_gain_raw > 0 for plan in plans), "what it spends comes back in the same transaction"
 
 
 async def test_the_most_profit_with_a_free_loan_in_a_rehearsal(stage: Stage, tmp_path: Path) -> None:

@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-from keeper.core.executor import Loan, LoanSource
+from keeper.core.block import Call
 from keeper.core.lending import Position
 from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.order import FeeQuote, Offer, Order
-from keeper.core.outcome import Skip
-from keeper.core.plan import Plan
 from keeper.core.profit_deal import Dealt, Terms
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.steps import finished
-from keeper.core.units import Address
+from keeper.core.units import UINT256_MAX, Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import Pricing
+from keeper.pipeline.lenders import Lenders, Lent
 from keeper.pipeline.trade import Trade
 from keeper.routes.pools import PoolsVenue
 from keeper.routes.v2_pair import V2Pair
@@ -34,20 +33,28 @@ POLICY = SlippagePolicy()
 FEES = FeeQuote(10, 1, 21)
 
 
+class Generous(Lenders):
+    """The executor has all of everything."""
+
+    def inventory_raw(self, asset: Address) -> int:
+        return UINT256_MAX
+
+
 class Drawing(ByExecutor):
-    """On the pools and costs of a market that was drawn, with a loan for nothing."""
+    """On the pools and costs of a market that was drawn, with money of its own."""
 
     def __init__(self, one: Drawn, objective: Objective) -> None:
         trade = Trade(lambda: objective, POLICY)
         pools = PoolsVenue(WatchedPools([]), POLICY)
-        super().__init__(EXECUTOR, pools, encode_execute, decode_execute, trade, 0)
+        super().__init__(EXECUTOR, pools, encode_execute, decode_execute, trade, Generous(EXECUTOR, held), 0)
         self._one, self._exchange = one, one.terms.exchange
 
-    def _terms(self, position: Position, pricing: Pricing, premium: int) -> Terms:
-        return replace(self._one.terms, exchange=self._exchange_for(position.borrower))
+    def _terms(self, position: Position, pricing: Pricing, lent: Lent) -> Terms:
+        return replace(self._one.terms, exchange=lent.leaves(self._exchange_for(position.borrower)))
 
-    def _loan(self, plan: Plan, pricing: Pricing) -> tuple[int, Loan] | Skip:
-        return 0, Loan(LoanSource.MORPHO, EXECUTOR)
+
+def held(token: Address, holder: Address) -> Call:
+    return Call(token, holder)
 
 
 def order_of(offer: Offer) -> Order:
