@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line; expected trouble becomes one line and an exit code, never a traceback."""
+    # To a keeper that runs they mean something; they end none that has not come so far, nor any other command.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     try:
         from keeper.cli import run_cli
 

@@ -13,7 +13,6 @@ from keeper.app.ground import NoneTrusted
 from keeper.app.modes import Acting
 from keeper.app.node_trouble import NodeTrouble
 from keeper.app.parts import BoardWatcher
-from keeper.app.signals import PauseSignals
 from keeper.app.terms import advance_within_s
 from keeper.concurrency import Group, check_wanted
 from keeper.core import event_build
@@ -42,9 +41,7 @@ async def run_for_ever(
     async with AsyncExitStack() as stack:
         if settings.health_port:
             await stack.enter_async_context(serve_health(board, port=settings.health_port))
-        signals = stack.enter_context(PauseSignals(store))
         async with Group() as group:
-            group.create_task(signals.obey(), name="signals")
             for run in runs:
                 group.create_task(run.for_ever(), name=run.name)
 

@@ -15,7 +15,7 @@ from keeper.app.modes import Acting, effective_mode
 from keeper.app.parts import BoardWatcher, ObservedJournal
 from keeper.app.plan import RunPlan
 from keeper.app.railing import purse_of
-from keeper.app.signals import StopSignals
+from keeper.app.signals import PauseSignals, StopSignals
 from keeper.app.terms import advance_within_s
 from keeper.core import event_build
 from keeper.core.errors import ConfigError, Defect, KeeperError, MarketError, StoreError
@@ -83,9 +83,10 @@ async def _work(
     """Whatever ends it before its time is journaled."""
     try:
         with _unwrapped():
-            if plan.once:
-                return await _once_all(settings, acting, store, journal, redactor, progress)
-            await run_for_ever(settings, acting, store, journal, redactor, progress)
+            async with PauseSignals(store).obeyed():
+                if plan.once:
+                    return await _once_all(settings, acting, store, journal, redactor, progress)
+                await run_for_ever(settings, acting, store, journal, redactor, progress)
     except asyncio.CancelledError:
         await journal.record(_stopped(settings, "asked to stop"))
         raise

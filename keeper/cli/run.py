@@ -11,6 +11,8 @@ import typer
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
 
 DONE, INTERRUPTED = 0, 130
+HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+"""They wait until the run takes them into its own hands (`keeper.app.signals`): then there is something to stop or to pause."""
 
 
 def run(
@@ -26,11 +28,15 @@ def run(
     With --once the exit code tells: 0 every verdict achieved, 3 work left (dry: orders that would have gone), 1 trouble,
     2 configuration.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run takes both signals into its own hands
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         code = _run(config, once, live, fork)
     except KeyboardInterrupt:
         code = INTERRUPTED if once else DONE
+    finally:
+        while late := signal.sigpending() & HELD_BACK:
+            signal.sigwait(late)  # there is nothing left to stop or to pause
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     raise typer.Exit(code)
 
 
