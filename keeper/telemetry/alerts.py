@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -101,8 +103,8 @@ class Alerts:
     async def _send(self, alert: Alert) -> None:
         assert self._apprise is not None, "alerts wait only where there are URLs"
         try:
-            sending = asyncio.to_thread(self._apprise.notify, title=alert.title, body=alert.body)
-            delivered = await asyncio.wait_for(sending, SEND_TIMEOUT_S)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                delivered = await _beside(partial(self._apprise.notify, title=alert.title, body=alert.body))
         except TimeoutError:
             log.warning("alert not delivered in time", title=alert.title)
         except Exception as error:  # noqa: BLE001 - apprise loads plug-ins: none of their errors may stop the keeper
@@ -110,6 +112,34 @@ class Alerts:
         else:
             if not delivered:
                 log.warning("alert not delivered", title=alert.title)
+
+
+async def _beside(call: Callable[[], object]) -> object:
+    """What `call` returns, made in a thread that dies with the process: at its end asyncio and Python wait for all other kinds,
+    and a service that does not answer would hold up a stop."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[object] = loop.create_future()
+
+    def settle(answer: object, error: Exception | None) -> None:
+        if answered.cancelled():
+            return
+        if error is None:
+            answered.set_result(answer)
+        else:
+            answered.set_exception(error)
+
+    def work() -> None:
+        answer: object = None
+        failed: Exception | None = None
+        try:
+            answer = call()
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+            failed = error
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+            loop.call_soon_threadsafe(settle, answer, failed)
+
+    threading.Thread(target=work, name="alert", daemon=True).start()
+    return await answered
 
 
 def _parse(urls: Sequence[str], redactor: Redactor) -> Apprise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 import structlog
 from aiohttp import web
 
+import keeper.telemetry.alerts
 from keeper.core.errors import ConfigError
 from keeper.telemetry.alerts import MAX_WAITING, Alerts
 from keeper.telemetry.redact import Redactor
@@ -89,6 +91,19 @@ async def test_a_slow_receiver_does_not_hold_up_the_loop() -> None:
             assert ticks > 3
             assert inbox.received == []
     assert len(inbox.received) == 1, "leaving waits for the last one"
+
+
+async def test_a_receiver_that_never_answers_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asyncio and Python wait for the threads of `asyncio.to_thread` at their end: it is in none of these."""
+    monkeypatch.setattr(keeper.telemetry.alerts, "LAST_WORDS_S", 0.2)
+    async with open_inbox() as inbox:
+        inbox.delay_s = 1.0
+        alerts, before = Alerts([inbox.url]), set(threading.enumerate())
+        async with alerts.running():
+            alerts.notify("key", "t", "never")
+            await asyncio.sleep(0.1)
+            begun = set(threading.enumerate()) - before
+    assert all(thread.daemon for thread in begun)
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "gone"])
