@@ -54,15 +54,16 @@ def realised_profit(
     """At the last inclusion block's prices, premium and slippage at each block's own, rounded against us; None when one
     is missing."""
     traded = _traded(handle, state, events)
-    if traded is None:
+    values = [call.value for call in mined if call.value is not None]
+    if traded is None or len(values) < len(mined):
         return None
     cost_wei = sum(receipt.cost_wei for receipt in receipts)
     return Profit(
         received_base=traded.received_base,
         repaid_base=traded.repaid_base,
         gas_base=gas_cost_base(cost_wei, 1, traded.native_price_base),
-        premium_base=sum(call.value.premium_base for call in mined if call.value is not None),
-        slippage_base=sum(call.value.slippage_base for call in mined if call.value is not None),
+        premium_base=sum(value.premium_base for value in values),
+        slippage_base=sum(value.slippage_base for value in values),
     )
 
 
