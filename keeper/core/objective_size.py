@@ -18,7 +18,6 @@ from keeper.core.size import PairSizer, least_true
 from keeper.core.slippage_paths import Path
 from keeper.core.slippage_split import Division, Splitting
 from keeper.core.steps import Steps
-from keeper.core.swap import Selling
 
 _GRID = 32
 _LOOKS = 4
@@ -81,7 +80,7 @@ class SizeByProfit:
     def _best_within(self, low: int, high: int) -> Steps[list[BestSize]]:
         pair, terms = self._sizer.pair, self._terms
         most_raw = self._amounts(high).received_raw
-        if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) or pair.collateral_asset == pair.debt_asset:
+        if terms.selling.needs_inventory or pair.collateral_asset == pair.debt_asset:
             # Without a curve each unit earns alike: one of the ends is the best.
             return [BestSize(request_raw, self._unsold_net_raw(request_raw)) for request_raw in {low, high}]
         paths = terms.exchange.paths(pair.collateral_asset, pair.debt_asset)
@@ -223,7 +222,7 @@ class SizeByProfit:
         pair, terms, amounts = self._sizer.pair, self._terms, self._amounts(request_raw)
         worth_raw = terms.prices[pair.collateral_asset].raw_in(self._price, amounts.received_raw)
         gas_raw = terms.costs.native.raw_in_ceil(self._price, terms.costs.gas_wei(1, 0))
-        borrowed_raw = 0 if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) else request_raw
+        borrowed_raw = 0 if terms.selling.needs_inventory else request_raw
         return worth_raw - amounts.repaid_raw - terms.costs.premium_raw(borrowed_raw) - gas_raw
 
     def _amounts(self, request_raw: int) -> _Amounts:

@@ -151,7 +151,7 @@ def _deal(
         return Skip(Reason.UNPRICEABLE, f"no price for 0x{missing[0].hex()}", plan.verdict)
     repaid_raw = _repaid_raw(calls)
     borrowed_raw = sum(call.debt_to_cover_raw for call in calls)
-    premium_raw = 0 if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN) else terms.costs.premium_raw(borrowed_raw)
+    premium_raw = 0 if terms.selling.needs_inventory else terms.costs.premium_raw(borrowed_raw)
     price = terms.prices[debt_asset]
     gas_price_wad = terms.costs.gas_price_wad(price)
     sold: list[_Sold] = []
@@ -209,7 +209,7 @@ def _sell(
     worth_raw = terms.prices[collateral].raw_in(terms.prices[debt_asset], amount_raw)
     if collateral == debt_asset:
         return _unsold(terms.selling, collateral, debt_asset, amount_raw, amount_raw)
-    if terms.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN):
+    if terms.selling.needs_inventory:
         return _unsold(terms.selling, collateral, debt_asset, amount_raw, worth_raw)
     paths = exchange.paths(collateral, debt_asset)
     if cover is not None:

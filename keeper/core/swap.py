@@ -55,6 +55,11 @@ class Selling(StrEnum):
     HOLD_A_TOKEN = "hold_a_token"  # noqa: S105 - the market's own receipt of a deposit
     """Nothing, and it is not even withdrawn from the market: its receipt token is kept."""
 
+    @property
+    def needs_inventory(self) -> bool:
+        """Nothing comes back in the same transaction, so a flash loan cannot be repaid from it."""
+        return self in (Selling.HOLD, Selling.HOLD_A_TOKEN)
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -74,11 +79,6 @@ class Route:
     steps: tuple[SwapStep, ...]
     gas: int
     selling: Selling = Selling.ALL
-
-    @property
-    def needs_inventory(self) -> bool:
-        """Nothing comes back in the same transaction, so a flash loan cannot be repaid from it."""
-        return self.selling in (Selling.HOLD, Selling.HOLD_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ class HoldVenue:
     """Keeps the collateral (`Selling.HOLD`) or its receipt token (`Selling.HOLD_A_TOKEN`), at what the oracle says."""
 
     def __init__(self, selling: Selling) -> None:
-        if selling not in (Selling.HOLD, Selling.HOLD_A_TOKEN):
+        if not selling.needs_inventory:
             raise ValueError(f"{selling} is no way to hold")
         self.name = str(selling)
         self._selling = selling

@@ -165,7 +165,7 @@ async def test_only_the_debt_is_covered_and_the_rest_kept(scene: Scene, hops: in
 @pytest.mark.parametrize("selling", [Selling.HOLD, Selling.HOLD_A_TOKEN])
 async def test_collateral_is_held_and_the_inventory_repays(scene: Scene, selling: Selling) -> None:
     deal, position = await scene.deal(3, Restore(), await scene.terms(AAVE, selling))
-    assert deal.routes[0].needs_inventory and deal.earnings.premium_raw == 0 and not deal.routes[0].steps
+    assert deal.routes[0].selling.needs_inventory and deal.earnings.premium_raw == 0 and not deal.routes[0].steps
     await scene.world.give(scene.world.usdc, deal.borrowed_raw)
     await scene.world.send(OWNER, "set_loss_left", scene.world.usdc, deal.borrowed_raw)
     weth = scene.world.bed.asset("WETH")

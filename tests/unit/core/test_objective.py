@@ -92,7 +92,7 @@ def test_without_pools_there_is_no_route_but_collateral_can_be_held() -> None:
         assert isinstance(held, Dealt)
         for deal in held.deals:
             assert deal.earnings.slippage_raw == 0 and deal.earnings.premium_raw == 0
-            assert all(route.needs_inventory and not route.steps for route in deal.routes)
+            assert all(route.selling.needs_inventory and not route.steps for route in deal.routes)
 
 
 def test_gas_decides_whether_it_pays() -> None:
