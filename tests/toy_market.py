@@ -340,6 +340,10 @@ class ToyAdapter:
                     )
         return found
 
+    @property
+    def refused_as_late(self) -> frozenset[str]:
+        return frozenset({"healthy"})
+
     def decode_revert(self, market: ToyMarket, revert_data: bytes) -> str:
         return revert_data.decode()
 

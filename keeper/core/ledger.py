@@ -130,7 +130,10 @@ class Valuation:
     transaction_hash: Hash32
     block_hash: Hash32
     """Of another block the same transaction is worth something else."""
-    value: CallValue
+    value: CallValue | None
+    """None where a price is missing."""
+    lost_race: bool = False
+    """It reverted, and by its own reason because somebody else was first."""
 
 
 def base_to_wad_ceil(amount_base: int, base_unit: int) -> int:

@@ -371,6 +371,12 @@ class LendingAdapter(FlashLender[Market, State], Protocol[Market, State]):
         """What liquidations of this borrower really did, from a receipt's logs."""
         ...
 
+    @property
+    def refused_as_late(self) -> frozenset[str]:
+        """The errors, as `decode_revert` names them, of a call that somebody else has made needless: its borrower is at 1 or
+        above, or owes nothing of the asset."""
+        ...
+
     def decode_revert(self, market: Market, revert_data: bytes) -> str:
         """The protocol's own name of an error, or a readable rendering of the bytes."""
         ...

@@ -188,6 +188,8 @@ class MinedCall:
     effective_gas_price_wei: int
     logs: tuple[Log, ...]
     revert: str | None
+    lost_race: bool = False
+    """It reverted because somebody else was first, by the reason that the contract gave."""
     value: CallValue | None = None
     """At its block's prices; None where one is missing."""
 
@@ -219,8 +221,14 @@ class Outcome:
 
     @property
     def valuations(self) -> list[Valuation]:
-        """For the ledger: what the mined calls were worth, as far as that is known."""
-        return [Valuation(call.transaction_hash, call.block.hash, call.value) for call in self.mined if call.value]
+        """For the ledger: what the mined calls were worth, as far as that is known, and which of them lost a race. Where one of
+        an order's calls succeeded nobody else was first: what reverts after it is our own plan's."""
+        alone = not any(call.succeeded for call in self.mined)
+        return [
+            Valuation(call.transaction_hash, call.block.hash, call.value, call.lost_race and alone)
+            for call in self.mined
+            if call.value is not None or not call.succeeded
+        ]
 
 
 def attempt_name(block_number: int, borrower: Address) -> str:

@@ -17,6 +17,8 @@ from keeper.core.units import BPS, WAD
 
 HOUR_S = 3_600
 DAY_S = 86_400
+REASON_S = 300
+"""So long after its block a revert whose reason was not read is not held against anybody: it is being read."""
 NOTHING = Stake(0, 0, 0)
 
 
@@ -97,11 +99,12 @@ def counted(settled: Settled) -> Stake:
 
 
 def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], lifts: Sequence[Lift], now_s: int) -> Spent:
-    """`settled` in the order in which they became known. Reverts from before a pause was lifted are forgiven."""
+    """`settled` in the order in which they became known. Reverts from before a pause was lifted are forgiven. Lost races count
+    by what they cost alone, not by their number: anybody can win one against us, and none says that we are wrong."""
     hour, day = NOTHING, NOTHING
     in_a_row, lately, reverted = 0, 0, 0
     for each in settled:
-        forgiven = any(lift.forgives(each) for lift in lifts)
+        forgiven = any(lift.forgives(each) for lift in lifts) or _no_fault(each, now_s)
         if not forgiven:
             in_a_row = 0 if each.succeeded else in_a_row + 1
         if each.timestamp_s <= now_s - DAY_S:
@@ -114,6 +117,13 @@ def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], lifts
             reverted += not forgiven and not each.succeeded
     waiting = whole(worst_by_nonce(on_their_way))
     return Spent(hour, day, waiting, in_a_row, lately, reverted)
+
+
+def _no_fault(settled: Settled, now_s: int) -> bool:
+    """Whether it reverted because somebody was first, or may have, as far as was read."""
+    if settled.succeeded or settled.lost_race is False:
+        return False
+    return settled.lost_race is True or settled.timestamp_s > now_s - REASON_S
 
 
 def worst_by_nonce(on_their_way: Iterable[OnItsWay]) -> list[Stake]:

@@ -24,6 +24,8 @@ class Settled:
     """None where its block was not read (yet), or could not be valued."""
     stake: Stake | None
     """What it could have cost at worst; None where an older keeper sent it."""
+    lost_race: bool | None = False
+    """Whether it reverted because somebody else was first; None where its reason was not read (yet)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,13 +193,22 @@ def encode_constructor(owner: Address, recipient: Address) -> bytes:
 
 def explain_refusal(revert_data: bytes) -> str | None:
     """Why the executor itself refused, in words; None when the reason is none of its own (a market's, a token's, a pool's)."""
+    return REFUSALS.get(_reason(revert_data) or "")
+
+
+def says_lost(revert_data: bytes) -> bool:
+    """Whether the executor found nobody left whose debt is the planned one."""
+    return _reason(revert_data) == "lost"
+
+
+def _reason(revert_data: bytes) -> str | None:
     if revert_data[:4] != _ERROR_STRING:
         return None
     try:
         (reason,) = decode(("string",), revert_data[4:])
     except (DecodingError, ValueError):
         return None
-    return REFUSALS.get(reason)
+    return str(reason)
 
 
 def decode_settings_logs(

@@ -9,7 +9,7 @@ from typing import Any, Generic
 from keeper.core.errors import Defect
 from keeper.core.lending import LendingAdapter, Market, State
 from keeper.core.units import Address, to_hex
-from keeper.execution.executor_calls import explain_refusal
+from keeper.execution.executor_calls import explain_refusal, says_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,9 @@ def market_of(markets: Markets, address: Address) -> MarketHandle[Any, Any]:
 def revert_in_words(handle: MarketHandle[Any, Any], revert_data: bytes) -> str:
     """The executor's own reason where it is one, else the market's."""
     return explain_refusal(revert_data) or handle.adapter.decode_revert(handle.market, revert_data)
+
+
+def lost_race(handle: MarketHandle[Any, Any], revert_data: bytes) -> bool:
+    """Whether it says that somebody else was first: the executor's word, or the market's."""
+    adapter = handle.adapter
+    return says_lost(revert_data) or adapter.decode_revert(handle.market, revert_data) in adapter.refused_as_late

@@ -11,7 +11,7 @@ from keeper.core.hexdata import decode_address, decode_bytes, decode_hash, decod
 from keeper.core.order import MinedCall
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.core.wire import decode_log
-from keeper.execution.markets import MarketHandle, revert_in_words
+from keeper.execution.markets import MarketHandle, lost_race, revert_in_words
 from keeper.execution.past import PastBlocks
 from keeper.execution.rpc import Rpc
 from keeper.execution.wire import pinned
@@ -64,11 +64,12 @@ async def mined_call(
     rpc: Rpc, past: PastBlocks, handle: MarketHandle[Any, Any], index: int, call: Call, gas_limit: int, receipt: Receipt
 ) -> MinedCall:
     """What became of the order's call of this index, not valued yet. Raises `ChainError` while its block cannot be read."""
-    block, revert = await past.header(rpc, receipt.block_hash), None
+    block, revert, late = await past.header(rpc, receipt.block_hash), None, False
     if not receipt.succeeded:
         parent = await past.header(rpc, block.parent_hash)
         found = await read_revert(rpc, call, receipt, gas_limit, parent, block)
         revert = revert_in_words(handle, found.revert_data) if found.revert_data else found.note
+        late = lost_race(handle, found.revert_data) if found.revert_data else False
     return MinedCall(
         call_index=index,
         transaction_hash=receipt.transaction_hash,
@@ -78,6 +79,7 @@ async def mined_call(
         effective_gas_price_wei=receipt.effective_gas_price_wei,
         logs=receipt.logs,
         revert=revert,
+        lost_race=late,
     )
 
 
@@ -92,7 +94,8 @@ class Revert:
 async def read_revert(
     rpc: Rpc, call: Call, receipt: Receipt, gas_limit: int, parent: BlockRef, block: BlockRef
 ) -> Revert:
-    """From the node's trace of the transaction; where it offers none, by running the call again on the block before."""
+    """From the node's trace of the transaction; where it offers none, by running the call again on the block before, and where
+    it succeeds there on what its own block left: what was first in it is there."""
     if receipt.gas_used >= gas_limit:
         return Revert(None, "it ran out of gas")
     return await _traced(rpc, receipt) or await _rerun(rpc, call, receipt, parent, block)
@@ -112,18 +115,19 @@ async def _traced(rpc: Rpc, receipt: Receipt) -> Revert | None:
 
 
 async def _rerun(rpc: Rpc, call: Call, receipt: Receipt, parent: BlockRef, block: BlockRef) -> Revert:
-    """Best effort: transactions before it in its block are not applied."""
+    """Best effort: neither state is the very one in the middle of the block."""
     request = {
         "from": to_hex(receipt.sender),
         "to": to_hex(call.target),
         "input": to_hex(call.calldata),
     }
     overrides = {"number": hex(block.number), "time": hex(block.timestamp_s)}
-    params: list[Any] = [request, pinned(parent), {}, overrides]
-    try:
-        await rpc.request("eth_call", params)
-    except MethodUnavailable:
-        return Revert(None, "the node cannot run it again")
-    except RpcFailure as failure:
-        return Revert(failure.data, str(failure))
+    for state in (parent, block):
+        params: list[Any] = [request, pinned(state), {}, overrides]
+        try:
+            await rpc.request("eth_call", params)
+        except MethodUnavailable:
+            return Revert(None, "the node cannot run it again")
+        except RpcFailure as failure:
+            return Revert(failure.data, str(failure))
     return Revert(None, "it succeeds on the block before: something earlier in its block made it revert")

@@ -41,6 +41,7 @@ _VALUE = (
         base_unit=bindparam("unit"),
         premium_base=bindparam("premium"),
         slippage_base=bindparam("slippage"),
+        lost_race=bindparam("late"),
     )
 )
 
@@ -79,15 +80,19 @@ def value_step(valuations: Sequence[Valuation]) -> Step:
         {
             "of_hash": to_hex(each.transaction_hash),
             "in_hash": to_hex(each.block_hash),
-            "received": str(each.value.received_base),
-            "repaid": str(each.value.repaid_base),
-            "native_price": str(each.value.native_price_base),
-            "unit": str(each.value.base_unit),
-            "premium": str(each.value.premium_base),
-            "slippage": str(each.value.slippage_base),
+            "late": int(each.lost_race),
+            **_value_row(each.value),
         }
         for each in valuations
     ]
+
+
+def _value_row(value: CallValue | None) -> Row:
+    columns = ("received", "repaid", "native_price", "unit", "premium", "slippage")
+    if value is None:
+        return dict.fromkeys(columns)
+    worth = (value.received_base, value.repaid_base, value.native_price_base, value.base_unit)
+    return dict(zip(columns, map(str, (*worth, value.premium_base, value.slippage_base)), strict=True))
 
 
 def _entry_row(entry: Entry, at: str) -> Row:
@@ -156,7 +161,15 @@ def settled_from_row(row: Any) -> Settled:
         cost_wei=int(row.cost_wei),
         value=value_from_row(row),
         stake=_stake(row),
+        lost_race=_lost_race(row),
     )
+
+
+def _lost_race(row: Any) -> bool | None:
+    """Of a liquidation alone: nobody races for anything else."""
+    if row.lost_race is None and not row.succeeded and row.purpose == Purpose.LIQUIDATION:
+        return None
+    return bool(row.lost_race)
 
 
 def _stake(row: Any) -> Stake | None:

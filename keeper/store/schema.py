@@ -63,10 +63,12 @@ def prepare(connection: Connection, path: Path) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if version == 1:
             _migrate_saved_books(connection)
+        if version in (1, 2):
+            _migrate_to_ledger(connection)
         if version == 3:
             _migrate_to_premiums(connection)
-        else:
-            _migrate_to_ledger(connection)
+        if version in (3, 4):
+            _migrate_to_lost_races(connection)
         _note_version(connection)
         connection.exec_driver_sql("COMMIT")
 
@@ -109,6 +111,12 @@ def _migrate_to_premiums(connection: Connection) -> None:
     """Version 3 knew neither what loans nor what swaps cost: its orders had none."""
     for name in ("premium_base", "slippage_base"):
         connection.exec_driver_sql(f"ALTER TABLE ledger ADD COLUMN {name} TEXT")
+
+
+def _migrate_to_lost_races(connection: Connection) -> None:
+    """Version 4 counted every revert alike, and so are those of its time."""
+    connection.exec_driver_sql("ALTER TABLE ledger ADD COLUMN lost_race INTEGER")
+    connection.exec_driver_sql("UPDATE ledger SET lost_race = 0")
 
 
 def check_version(connection: Connection, path: Path, *, oldest: int = SCHEMA_VERSION) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = MetaData()
 
@@ -184,6 +184,8 @@ ledger = Table(
     # Null in rows from before orders borrowed and sold: then there was neither.
     Column("premium_base", Text),
     Column("slippage_base", Text),
+    # Of one that reverted: whether by its own reason somebody was first; null until the reason was read.
+    Column("lost_race", Integer),
 )
 Index("ledger_in_force", ledger.c.transaction_hash, unique=True, sqlite_where=ledger.c.taken_back_at.is_(None))
 Index("ledger_by_time", ledger.c.timestamp_s)

@@ -284,6 +284,10 @@ class AaveV3:
     def decode_liquidation(self, market: Market, logs: Sequence[Log], borrower: Address) -> Sequence[LiquidationEvent]:
         return calls.decode_liquidations(market, logs, borrower)
 
+    @property
+    def refused_as_late(self) -> frozenset[str]:
+        return reverts.LATE
+
     def decode_revert(self, market: Market, revert_data: bytes) -> str:
         del market
         return reverts.decode_revert(revert_data)

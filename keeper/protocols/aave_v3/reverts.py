@@ -8,6 +8,8 @@ from keeper.protocols.aave_v3.refusals import WITHOUT_DATA
 ERROR_STRING = bytes.fromhex("08c379a0")
 PANIC = bytes.fromhex("4e487b71")
 WORD = 32
+LATE = frozenset({"HealthFactorNotBelowThreshold", "SpecifiedCurrencyNotBorrowedByUser"})
+"""What a liquidation is refused with once somebody else has restored the borrower, or repaid the debt."""
 
 
 def decode_revert(revert_data: bytes) -> str:

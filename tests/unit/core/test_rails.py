@@ -8,7 +8,19 @@ import pytest
 
 from keeper.core.ledger import CallValue, Stake, Swapped
 from keeper.core.outcome import Reason, Skip
-from keeper.core.rails import Limit, Limits, Spent, Trip, counted, judge, judge_prices, shown, spent_by, tripped
+from keeper.core.rails import (
+    REASON_S,
+    Limit,
+    Limits,
+    Spent,
+    Trip,
+    counted,
+    judge,
+    judge_prices,
+    shown,
+    spent_by,
+    tripped,
+)
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import WAD, Address
 
@@ -124,6 +136,27 @@ def test_the_share_of_reverts_counts_once_there_are_enough() -> None:
     trip = tripped(spent_by([*rows, mined(4)], [], [], 10_000), allowed)
     assert trip == Trip("revert_rate", "2 of the 4 transactions of the last hour reverted")
     assert tripped(spent_by([*rows, mined(4)], [], [], 10_000 + 3_600), allowed) is None, "an hour ago"
+
+
+def test_lost_races_count_by_their_gas_and_not_by_their_number() -> None:
+    allowed = Limits(gas_wei=Limit(per_hour=60), reverts_in_a_row=2, revert_rate_bps=5_000, revert_rate_least=2)
+    lost = [replace(mined(number, succeeded=False), lost_race=True) for number in range(10)]
+    assert tripped(spent_by(lost, [], [], 10_000), allowed) is None
+    answer = judge(spent_by(lost, [], [], 10_000), allowed, [Stake(11, 0, 0)])
+    assert isinstance(answer, Trip) and answer.rail == "gas", "whoever makes us lose race after race gets no further"
+    ours = [mined(20, succeeded=False), *lost, mined(21, succeeded=False)]
+    trip = tripped(spent_by(ours, [], [], 10_000), allowed)
+    assert trip == Trip("reverts_in_a_row", "the last 2 transactions reverted"), "nor do they hide errors of our own"
+    rate = Limits(revert_rate_bps=5_000, revert_rate_least=2)
+    assert tripped(spent_by([mined(1), *ours], [], [], 10_000), rate) is not None
+    assert tripped(spent_by([mined(1), mined(2), *ours[:-1]], [], [], 10_000), rate) is None, "one of three"
+
+
+def test_a_revert_whose_reason_is_still_being_read_waits_but_not_for_ever() -> None:
+    allowed = Limits(reverts_in_a_row=1)
+    unread = replace(mined(1, succeeded=False, at_s=10_000), lost_race=None)
+    assert tripped(spent_by([unread], [], [], 10_000 + REASON_S - 1), allowed) is None
+    assert tripped(spent_by([unread], [], [], 10_000 + REASON_S), allowed) is not None
 
 
 def test_amounts_are_shown_with_every_digit() -> None:

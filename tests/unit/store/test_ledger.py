@@ -242,12 +242,28 @@ async def test_a_store_of_version_2_keeps_its_intents_and_learns_the_rest(path: 
         assert len(await store.standing_pauses()) == 1
 
 
+async def test_a_store_of_version_4_goes_on_counting_its_reverts(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.record_intents([intent(1), intent(2)])
+        await store.mark_intents([mined(intent(1), 50, succeeded=False)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE ledger DROP COLUMN lost_race")
+        connection.execute("UPDATE keeper_schema SET version = 4")
+        connection.commit()
+    async with Store.open(path) as store:
+        await store.mark_intents([mined(intent(2), 51, succeeded=False)])
+        old, new = (await store.spending(0)).settled
+        assert (old.lost_race, new.lost_race) == (False, None), "the new one's reason is still to be read"
+        await store.value([Valuation(intent(2).transaction_hash, Hash32(bytes([51]) * 32), None, True)])
+        assert [each.lost_race for each in (await store.spending(0)).settled] == [False, True]
+
+
 async def test_a_store_of_version_3_learns_what_loans_and_swaps_cost(path: Path) -> None:
     async with Store.open(path) as store:
         await store.record_intents([intent(1)])
         await store.mark_intents([mined(intent(1), 50)])
     with closing(sqlite3.connect(path)) as connection:
-        for name in ("premium_base", "slippage_base"):
+        for name in ("premium_base", "slippage_base", "lost_race"):
             connection.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
         connection.execute("UPDATE keeper_schema SET version = 3")
         connection.commit()
