@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import tempfile
 from pathlib import Path
 
+from tests import seeds
 from tests.fault_runs.play import play
 
 
-async def main(seeds: list[int]) -> int:
-    """Exit code 1 when a run had a problem."""
-    bad = 0
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            run = await play(seed, Path(folder))
-        bad += bool(run.problems)
-        sys.stdout.write(
-            f"seed {seed}: {'bad' if run.problems else 'good'} · {run.orders} orders · reorgs {list(run.reorgs)} ·"
-            f" {dict(run.troubles)} · {run.seconds:.1f} s\n"
-        )
-        for problem in run.problems:
-            sys.stdout.write(f"  {problem}\n")
-    return int(bad > 0)
+async def played(seed: int) -> seeds.Told:
+    with tempfile.TemporaryDirectory() as folder:
+        run = await play(seed, Path(folder))
+    words = f"{run.orders} orders · reorgs {list(run.reorgs)} · {dict(run.troubles)} · {run.seconds:.1f} s"
+    return words, run.problems
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main([int(each) for each in sys.argv[1:]])))
+    seeds.run(lambda wanted: seeds.tell(wanted, played))
