@@ -68,7 +68,7 @@ class Pending(Protocol):
 
 
 class Funding(Protocol):
-    """What the liquidator can spend."""
+    """What one signer can spend."""
 
     async def spendable(
         self, debts: Sequence[tuple[Address, Address]], block: BlockRef
@@ -104,23 +104,28 @@ class Submitter(Protocol):
 
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction that may still be mined on top of the head prepared for, this run's or an earlier
-        one's."""
+        one's: none of them may get another order."""
         ...
 
-    def room(self, head: BlockRef) -> int | None:
-        """How many more transactions may be put on their way at this head; None is without bound."""
+    def reserved(self) -> Mapping[Address, Address]:
+        """Borrowers of whom a lost transaction's signature is still good, with its signer: only from that signer may they get
+        another order, since of two transactions with one nonce at most one is mined."""
+        ...
+
+    def room(self, signer: Address, head: BlockRef) -> int | None:
+        """How many more transactions a signer may put on their way at this head; None is without bound."""
         ...
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
-        """Send the orders of one wave, in this order, the calls of each in sequence; a call is not sent unless the one
-        before it was accepted. One answer for each order.
+        """Send the orders of one wave, those of each signer in this order, the calls of each in sequence; a call is not sent
+        unless the one before it was accepted. One answer for each order.
 
         `Refused` when nothing of it was accepted (the borrower is free for another order). When an answer proves nothing,
         the submission says so and `settle` decides."""
         ...
 
-    def promised(self) -> Promised:
-        """What may still be taken by transactions that belong to no submission of this run: an earlier one's."""
+    def promised(self, signer: Address) -> Promised:
+        """What may still be taken of a signer's by transactions that belong to no submission of this run: an earlier one's."""
         ...
 
     async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:

@@ -227,10 +227,13 @@ class ToyLive:
         self.cancelled.append(head.number)
         return len(self.world.mempool)
 
-    def room(self, head: BlockRef) -> int | None:
+    def reserved(self) -> Mapping[Address, Address]:
+        return {}
+
+    def room(self, signer: Address, head: BlockRef) -> int | None:
         return None if self.most is None else max(0, self.most - len(self.world.mempool))
 
-    def promised(self) -> Promised:
+    def promised(self, signer: Address) -> Promised:
         return NOTHING_PROMISED
 
     async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
@@ -286,10 +289,13 @@ class ToyFork:
     async def cancel_open(self, head: BlockRef) -> int:
         return 0
 
-    def room(self, head: BlockRef) -> None:
+    def reserved(self) -> Mapping[Address, Address]:
+        return {}
+
+    def room(self, signer: Address, head: BlockRef) -> None:
         return None
 
-    def promised(self) -> Promised:
+    def promised(self, signer: Address) -> Promised:
         return NOTHING_PROMISED
 
     async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:

@@ -9,10 +9,11 @@ from functools import partial
 
 from keeper import __version__
 from keeper.app.carriage import carriage_of
-from keeper.app.ground import Listener, reached
-from keeper.app.modes import Acting, Ground, Means, means_for, token_decimals
+from keeper.app.ground import Ground, Listener, reached
+from keeper.app.modes import Acting, Means, means_for
 from keeper.app.parts import FollowedMarkets, preset_check
-from keeper.app.railing import purse_of, rails_of
+from keeper.app.railing import purse_of, railing_of
+from keeper.app.signers import token_decimals
 from keeper.app.terms import desk_terms, head_age_limit_s
 from keeper.chain.capabilities import Capabilities, probe, slower_ways
 from keeper.chain.deployed import first_code_block
@@ -53,7 +54,7 @@ async def built_chain(
         followers = followers_of(ground, checkpoints)
         markets = FollowedMarkets(followers, ground.wrapped_native)
         purse = acting.purse or purse_of(settings, kept)
-        rails_for = partial(rails_of, ground, purse, kept, journal)
+        rails_for = partial(railing_of, ground, purse, kept, journal)
 
         means = await means_for(acting, ground, markets, kept, journal, stack, rails_for, partial(carriage_of, ground))
         loop = ChainLoop(
@@ -136,7 +137,7 @@ def _started(ground: Ground, means: Means) -> Event:
         version=__version__,
         mode=means.name,
         chain_id=ground.chain_id,
-        keeper=means.liquidator,
+        signers=list(means.funding),
         markets=[market.provider for market in ground.markets],
     )
 

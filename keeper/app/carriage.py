@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keeper.app.executor_check import usable_executor
-from keeper.app.modes import Carriage, Ground
+from keeper.app.ground import Ground
+from keeper.app.modes import Carriage
 from keeper.app.venues import objective_of, pools_of, slippage_of
 from keeper.core.block import Call
 from keeper.core.errors import ChainError, ConfigError, QuoteError
@@ -17,7 +20,7 @@ from keeper.execution.tokens import encode_balance_of
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import ByInventory, Carrier
 from keeper.pipeline.lenders import Lenders
-from keeper.pipeline.rails import Rails
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.trade import DataFee, Trade
 from keeper.protocols.aave_v3.market import Market
 from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, found_oracle
@@ -31,12 +34,12 @@ INVENTORY_BYTES = 350
 POOL_ROLES = ExecutorRole.POOL_V3 | ExecutorRole.PAIR_V2
 
 
-async def carriage_of(ground: Ground, named: Address | None, otherwise: Address) -> Carriage:
-    """`named`: who is to sign; where nobody is, in a rehearsal, it is whom the executor has as operator, or `otherwise`. Raises
-    `ConfigError` in one line when the executor cannot be used, and `ChainError`."""
+async def carriage_of(ground: Ground, named: Sequence[Address], otherwise: Address) -> Carriage:
+    """`named`: who are to sign; where nobody is, in a rehearsal, it is whom the executor has as operator, or `otherwise`.
+    Raises `ConfigError` in one line when the executor cannot be used by each of them, and `ChainError`."""
     routes, executor = ground.chain.routes, ground.chain.executor_address
-    operator = named or otherwise
-    if executor is None or (routes is None and named is None):
+    operator = named[0] if named else otherwise
+    if executor is None or (routes is None and not named):
         return await _by_inventory(ground, operator)
     needed = {market.pool: ExecutorRole.MARKET for market in ground.markets}
     morpho = None if routes is None or routes.morpho is None else address_from_hex(routes.morpho)
@@ -48,7 +51,7 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
     data_fee = await _data_fee(ground, EXECUTOR_BYTES)
     pools = {market.provider: await _pools(ground, routes, state, market) for market in ground.markets}
 
-    def carrier(market: Market, rails: Rails) -> Carrier:
+    def carrier(market: Market, rails: Railing) -> Carrier:
         trade = Trade(
             lambda: _objective(ground, market, rails),
             slippage_of(routes),
@@ -59,7 +62,7 @@ async def carriage_of(ground: Ground, named: Address | None, otherwise: Address)
         lenders = Lenders(executor, _held, morpho)
         return ByExecutor(executor, found, encode_execute, decode_execute, trade, lenders, ground.head.number)
 
-    return Carriage(named or state.operators[0], carrier, data_fee)
+    return Carriage(named[0] if named else state.operators[0], carrier, data_fee)
 
 
 async def _by_inventory(ground: Ground, operator: Address) -> Carriage:
@@ -83,7 +86,7 @@ async def _pools(ground: Ground, routes: Routes, state: ExecutorState, market: M
     return venue
 
 
-def _objective(ground: Ground, market: Market, rails: Rails) -> Objective:
+def _objective(ground: Ground, market: Market, rails: Railing) -> Objective:
     """With what is left of the day's loss."""
     unit = market.base_currency_unit
     lost_base = -(-rails.lost_wad * unit // WAD)

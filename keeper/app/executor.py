@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from eth_utils.crypto import keccak
 
 from keeper.app.executor_check import configured_identity, creation_code, runtime_code
-from keeper.app.ground import NoneTrusted, reached
+from keeper.app.ground import Ground, NoneTrusted, reached
 from keeper.app.keys import KeyRing, known_address
-from keeper.app.modes import Ground, accounts_of, effective_mode, permit_for
+from keeper.app.modes import effective_mode, permit_for
 from keeper.app.plan import RunPlan, chain_named
+from keeper.app.signers import accounts_of
 from keeper.app.terms import fee_cap_wei
 from keeper.chain.deployed import first_code_block
 from keeper.core.block import Call
@@ -176,13 +177,18 @@ async def _identity(ground: Ground) -> ExecutorIdentity:
 def _expected_owner(ground: Ground) -> Address | None:
     if ground.chain.executor_owner is not None:
         return address_from_hex(ground.chain.executor_owner)
-    return known_address(ground.chain.signer) if ground.chain.signer is not None else None
+    return _configured(ground)
+
+
+def _configured(ground: Ground, owner: Address | None = None) -> Address | None:
+    """Of the signers the owner, if it is one of them, else the first; as far as that shows without unlocking its key."""
+    known = [known_address(each) for each in ground.chain.signing.values()]
+    return owner if owner in known else known[0] if known else None
 
 
 def _signer(ground: Ground, otherwise: Address | None = None) -> Address:
     """Whose key is configured, as far as that shows without unlocking it."""
-    signer = known_address(ground.chain.signer) if ground.chain.signer is not None else None
-    signer = signer or otherwise
+    signer = _configured(ground, otherwise) or otherwise
     if signer is None:
         raise ConfigError(
             f"chains.{ground.name}.signer: whose key it is does not show; write its address beside it (signer.address)"
@@ -206,16 +212,17 @@ async def _ordered(ground: Ground, signer: Address, call: Call, words: str, *, l
 
 async def _sent(ground: Ground, signer: Address, order: OwnerOrder, words: str) -> Ordered:
     """Through the store, like everything that is sent: a keeper that runs on it holds it, and this is refused."""
-    signing = ground.chain.signer
-    if signing is None:
+    tables = ground.chain.signing
+    if not tables:
         raise ConfigError(f"chains.{ground.name}.signer is missing: nobody can sign")
+    place = next((place for place, each in tables.items() if known_address(each) == signer), next(iter(tables)))
     await permit_for(ground)
     redactor = Redactor()
     async with Store.open(ground.settings.store) as store, KeyRing(redactor) as keys:
-        key = await keys.open(signing)
+        key = await keys.open(tables[place])
         if key.address != signer:
             raise ConfigError(
-                f"chains.{ground.name}.signer: the key is {to_hex(key.address)}'s, not {to_hex(signer)}'s"
+                f"chains.{ground.name}.{place}: the key is {to_hex(key.address)}'s, not {to_hex(signer)}'s"
             )
         sender = Sender(
             ground.rpc,

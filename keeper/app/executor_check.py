@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from keeper.assets import read_text
 from keeper.chain.client import ChainClient
@@ -59,24 +59,25 @@ async def usable_executor(
     rpc: Endpoints,
     client: ChainClient,
     head: BlockRef,
-    operator: Address | None,
+    operators: Sequence[Address],
     needed: Mapping[Address, ExecutorRole],
 ) -> ExecutorState:
-    """The configured executor, for an operator who will have it call these. Raises `ConfigError` when its code is another's,
-    when somebody owns it who is neither the operator nor the configured owner, or when the owner has not allowed all of it.
-    Without an operator it must have one."""
+    """The configured executor, for operators who will have it call these. Raises `ConfigError` when its code is another's,
+    when somebody owns it who is neither the first operator nor the configured owner, or when the owner has not allowed all of
+    it to each. Without an operator it must have one."""
     identity = await configured_identity(name, chain, rpc, head)
-    owner = operator if chain.executor_owner is None else address_from_hex(chain.executor_owner)
+    owners = operators[:1] if chain.executor_owner is None else [address_from_hex(chain.executor_owner)]
     try:
-        if owner is not None:
+        for owner in owners:
             require_owner(identity, owner)
         first_block = await first_code_block(rpc, identity.address, head)
         state = await read_state(client, identity, (), first_block, head)
-        if operator is None and not state.operators:
+        if not operators and not state.operators:
             raise ConfigError(
                 f"executor {to_hex(identity.address)} has no operator: `keeper executor allow ADDRESS --as operator`"
             )
-        require_roles(state, operator or state.operators[0], needed)
+        for operator in operators or state.operators[:1]:
+            require_roles(state, operator, needed)
     except ConfigError as error:
         raise ConfigError(f"chains.{name}.executor: {error}") from None
     return state

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
-from keeper.app.modes import Ground
 from keeper.app.parts import preset_check
 from keeper.app.terms import (
     advance_within_s,
@@ -26,6 +26,7 @@ from keeper.app.terms import (
 from keeper.chain.announced import Announcements
 from keeper.chain.client import ChainClient
 from keeper.chain.clock_watch import ClockWatch
+from keeper.chain.endpoints import Endpoints
 from keeper.chain.heads import Stall
 from keeper.chain.notice import Notice
 from keeper.chain.pending import PendingFeed
@@ -43,6 +44,27 @@ from keeper.settings.presets import Preset, load_preset, preset_names
 
 SYNCING_AFTER_S = 3_600
 """A node whose newest block is older has not caught up: what it does not know yet proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One chain, reached and looked at, before anybody can act on it."""
+
+    name: str
+    settings: Settings
+    chain: ChainSettings
+    preset: Preset | None
+    rpc: Endpoints
+    client: ChainClient
+    chain_id: int
+    head: BlockRef
+    wrapped_native: Address | None
+    markets: Sequence[Market]
+    refused: Mapping[Address, str]
+    """Configured markets that cannot be trusted, with why."""
+    block_s: float
+    on_demand: bool
+    """A local anvil: it may mine only when something is sent."""
 
 
 class NoneTrusted(MarketError):

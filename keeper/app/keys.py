@@ -7,6 +7,7 @@ import getpass
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -143,18 +144,17 @@ def known_address(signing: SignerSettings) -> Address | None:
     return named_address(read_keystore(signing.keystore))
 
 
-def check_relays(relays: Relays, signing: SignerSettings | None) -> None:
-    """The same for the key under which relays know us; and that it is not the signer's, as far as the files say."""
+def check_relays(relays: Relays, signers: Sequence[SignerSettings]) -> None:
+    """The same for the key under which relays know us; and that it is no signer's, as far as the files say."""
     from keeper.execution.signing.keystore import named_address, read_keystore
 
     named = named_address(read_keystore(relays.keystore))
     if relays.password_file is not None:
         _password(relays.keystore, relays.password_file)()
-    if signing is None:
-        return
-    same = signing.keystore is not None and signing.keystore.resolve() == relays.keystore.resolve()
-    if same or (signing.address is not None and named == address_from_hex(signing.address)):
-        raise ConfigError(f"keystore {relays.keystore} is the signer's own: make another one, without money")
+    for signing in signers:
+        same = signing.keystore is not None and signing.keystore.resolve() == relays.keystore.resolve()
+        if same or (signing.address is not None and named == address_from_hex(signing.address)):
+            raise ConfigError(f"keystore {relays.keystore} is the signer's own: make another one, without money")
 
 
 def _check_address(found: Address, signing: SignerSettings) -> None:

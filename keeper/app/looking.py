@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.app.build import Follower, followers_of
-from keeper.app.ground import reached
-from keeper.app.modes import Ground
+from keeper.app.ground import Ground, reached
 from keeper.app.parts import NullCheckpoints
 from keeper.core.block import BlockRef
 from keeper.core.errors import BlockUnavailable, MarketError

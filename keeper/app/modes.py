@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from keeper.app.ground import Ground
 from keeper.app.keys import KeyRing
-from keeper.app.parts import FollowedMarkets, whole_tokens_raw
+from keeper.app.parts import FollowedMarkets
 from keeper.app.plan import RunPlan
-from keeper.app.relays import private_route
+from keeper.app.relays import private_routes
 from keeper.app.replacing import replacing_for
-from keeper.app.terms import fee_cap_wei, final_rpc
-from keeper.chain.client import ChainClient
-from keeper.chain.endpoints import Endpoints
+from keeper.app.signers import Opened, accounts_of, bounds_raw, signers_of
+from keeper.app.terms import final_rpc
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.chain.origin import Origin
 from keeper.core import event_build
@@ -25,82 +25,58 @@ from keeper.execution.allowance import Allowances
 from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
 from keeper.execution.earlier import Earlier
-from keeper.execution.executor_calls import EXECUTE
 from keeper.execution.fork import ForkSubmitter
 from keeper.execution.funding import DealtFunding, LiveFunding
 from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, LiveSubmitter, may_go_live
 from keeper.execution.loopback import is_loopback_anvil
 from keeper.execution.readback import ReadBack
 from keeper.execution.reconcile import Reconciler
+from keeper.execution.relays.route import PrivateRoute
 from keeper.execution.sender import Sender
-from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
 from keeper.execution.strangers import Strangers
-from keeper.execution.tokens import read_decimals
 from keeper.pipeline.carrying import Carrier
 from keeper.pipeline.gate import GatedIntents
+from keeper.pipeline.queues import Queues
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.pipeline.trade import DataFee
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
-from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
-from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 from keeper.settings.presets import Preset, chain_ids_of_testnets
-from keeper.settings.signing import Signer as SignerSettings
 
 PLACEHOLDER_KEEPER = address_from_hex("0x00000000000000000000000000000000000fA4e1")
 """Who liquidates in a dry run without `keeper_address`."""
 
-LIQUIDATION_GAS_CAP = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """One chain, reached and looked at, before anybody can act on it."""
-
-    name: str
-    settings: Settings
-    chain: ChainSettings
-    preset: Preset | None
-    rpc: Endpoints
-    client: ChainClient
-    chain_id: int
-    head: BlockRef
-    wrapped_native: Address | None
-    markets: Sequence[Market]
-    refused: Mapping[Address, str]
-    """Configured markets that cannot be trusted, with why."""
-    block_s: float
-    on_demand: bool
-    """A local anvil: it may mine only when something is sent."""
-
 
 @dataclass(frozen=True, slots=True)
 class Carriage:
-    """Who carries orders, and who signs for that."""
+    """Who carries orders, and who signs for that where nobody is said to."""
 
     operator: Address
-    carrier: Callable[[Market, Rails], Carrier]
+    carrier: Callable[[Market, Railing], Carrier]
     """One for each market."""
     data_fee: DataFee | None = None
     """Of one of its transactions; None where the chain asks none of its own."""
 
 
-CarriageFor = Callable[[Address | None, Address], Awaitable[Carriage]]
-"""By who is said to sign, and who does where nobody is and the executor does not matter."""
+CarriageFor = Callable[[Sequence[Address], Address], Awaitable[Carriage]]
+"""By who are said to sign, and who does where nobody is and the executor does not matter."""
+RailsFor = Callable[[Sequence[Address]], Railing]
+"""By who pay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
     """How a chain's loop acts."""
 
-    liquidator: Address
-    funding: Funding
+    funding: Mapping[Address, Funding]
+    """By who signs, in the configured order."""
     simulator: Simulator
     submitter: Submitter
-    rails: Rails
+    rails: Railing
     name: str
     carriage: Carriage
     stands_behind: bool = False
@@ -137,30 +113,28 @@ async def means_for(
     transactions: Transactions,
     journal: Journal,
     stack: AsyncExitStack,
-    rails_for: Callable[[Address], Rails],
+    rails_for: RailsFor,
     carriage_for: CarriageFor,
 ) -> Means:
-    """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil. `rails_for`: by who pays."""
+    """Everything that acts, for one chain. Only `live` loads a key; only `fork` starts an anvil."""
     mode = acting.mode
     if mode == "live":
         return await _live(acting.keys, rails_for, carriage_for, ground, markets, transactions, journal, stack)
-    named = None if ground.chain.keeper_address is None else address_from_hex(ground.chain.keeper_address)
-    carriage = await carriage_for(named, named or PLACEHOLDER_KEEPER)
+    named = [] if ground.chain.keeper_address is None else [address_from_hex(ground.chain.keeper_address)]
+    carriage = await carriage_for(named, PLACEHOLDER_KEEPER)
     owner = carriage.operator
     dealt = DealtFunding(SlotFinder(ground.rpc), owner)
-    simulator = simulator_of(ground, markets, owner, dealt)
+    simulator = simulator_of(ground, markets, dealt)
     submitter = await _fork(ground, markets, dealt, stack) if mode == "fork" else DrySubmitter()
-    return Means(owner, dealt, simulator, submitter, rails_for(owner), mode, carriage)
+    return Means({owner: dealt}, simulator, submitter, rails_for([owner]), mode, carriage)
 
 
-def simulator_of(
-    ground: Ground, markets: FollowedMarkets, liquidator: Address, dealt: DealtFunding | None = None
-) -> Simulator:
+def simulator_of(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding | None = None) -> Simulator:
     """By `eth_simulateV1` where any endpoint offers it, else order by order in an `eth_call`; from as many hosts as must
     agree."""
     rpc = final_rpc(ground.name, ground.chain, ground.rpc)
     kind = NodeSimulator if ground.rpc.offers("eth_simulateV1") else CallSimulator
-    return kind(rpc, markets, liquidator, dealt)
+    return kind(rpc, markets, dealt)
 
 
 async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, stack: AsyncExitStack) -> ForkSubmitter:
@@ -182,7 +156,7 @@ async def _fork(ground: Ground, markets: FollowedMarkets, dealt: DealtFunding, s
 
 async def _live(
     keys: KeyRing,
-    rails_for: Callable[[Address], Rails],
+    rails_for: RailsFor,
     carriage_for: CarriageFor,
     ground: Ground,
     markets: FollowedMarkets,
@@ -191,42 +165,78 @@ async def _live(
     stack: AsyncExitStack,
 ) -> Means:
     permit = await permit_for(ground)
-    signing, key = await signer_of(keys, ground)
-    carriage = await carriage_for(key.address, key.address)
-    rails = rails_for(key.address)
+    signers = await signers_of(keys, ground)
+    carriage = await carriage_for([signer.address for signer in signers], signers[0].address)
+    rails = rails_for([signer.address for signer in signers])
+    halted = {signer: each.halted for signer, each in rails.by_signer.items()}
+    routes = await private_routes(
+        ground.name, ground.chain, keys, halted, ground.rpc, journal, stack, ground.head.number
+    )
+    heads: AsyncIterator[BlockRef] = ground.client.heads()
+    funding: dict[Address, Funding] = {}
+    queues: dict[Address, Submitter] = {}
+    for signer in signers:
+        at = _Post(permit, ground, markets, transactions, journal, rails.by_signer[signer.address], heads)
+        route = routes.get(signer.address)
+        funding[signer.address], queues[signer.address] = await _queue(signer, at, route)
+    bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
+    simulator, submitter = simulator_of(ground, markets), Queues(queues)
+    return Means(funding, simulator, submitter, rails, "live", carriage, stands_behind=bundles)
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """Where one of a chain's signers stands."""
+
+    permit: LivePermit
+    ground: Ground
+    markets: FollowedMarkets
+    transactions: Transactions
+    journal: Journal
+    rails: Rails
+    heads: AsyncIterator[BlockRef]
+
+
+async def _queue(signer: Opened, at: _Post, route: PrivateRoute | None) -> tuple[Funding, Submitter]:
+    """One signer's own: what it has, and what it sends. What an earlier run left open is looked at, and its allowances stand,
+    as far as that can be had."""
+    ground, transactions, journal, rails = at.ground, at.transactions, at.journal, at.rails
     debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
     if ground.chain.carried_by_executor:
         debts = []  # nothing is repaid from the signer's own account
-    route = await private_route(
-        ground.name, ground.chain, keys, key.address, ground.rpc, journal, stack, ground.head.number, rails.halted
-    )
     sender = Sender(
-        route or ground.rpc, key, GatedIntents(transactions, rails), ground.chain_id, accounts=accounts_of(ground)
+        route or ground.rpc,
+        signer.key,
+        GatedIntents(transactions, rails),
+        ground.chain_id,
+        accounts=accounts_of(ground),
     )
     funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
-    bounds_raw = await _bounds_raw(ground)
+    bounds = await bounds_raw(signer, ground)
 
     async def told(refused: Refused) -> None:
         await journal.record([event_build.trouble(ground.name, refused)])
 
     may_repeat = route.may_repeat if route is not None else None
-    replacing = replacing_for(ground.name, ground.chain, ground.client, ground.block_s, sender, journal, may_repeat)
+    replacing = replacing_for(
+        ground.name, ground.chain, signer.settings, ground.client, ground.block_s, sender, journal, may_repeat
+    )
     allowances = Allowances(ground.rpc, sender, funding, told, replacing.tidy)
 
     async def replenish(head: BlockRef) -> None:
         try:
-            await allowances.replenish(debts, bounds_raw, await ground.client.fees(), head)
+            await allowances.replenish(debts, bounds, await ground.client.fees(), head)
         except ChainError as error:
             await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
 
-    reconciler = Reconciler(ground.rpc, ground.client, markets)
-    read_back = ReadBack(ground.rpc, ground.client, markets)
+    reconciler = Reconciler(ground.rpc, ground.client, at.markets)
+    read_back = ReadBack(ground.rpc, ground.client, at.markets)
     submitter = LiveSubmitter(
-        permit,
+        at.permit,
         sender,
         reconciler,
         replenish,
-        signing.most_in_flight,
+        signer.settings.most_in_flight,
         replacing=replacing,
         on_head=route.on_head if route is not None else None,
         stand_behind=route.stand_behind if route is not None else None,
@@ -237,53 +247,10 @@ async def _live(
         if followed.open:
             detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} may still be mined"
             await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
-    heads: AsyncIterator[BlockRef] = ground.client.heads()
     fees, head = await ground.client.fees(), await ground.client.latest()
     await rails.look(head)
-    await allowances.ensure(debts, bounds_raw, fees, heads, head)
-    simulator = simulator_of(ground, markets, sender.address)
-    bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
-    return Means(sender.address, funding, simulator, submitter, rails, "live", carriage, stands_behind=bundles)
-
-
-async def signer_of(keys: KeyRing, ground: Ground) -> tuple[SignerSettings, GuardedSigner]:
-    """The configured signer, behind the policy for what a liquidator sends. Raises `ConfigError`."""
-    signing = ground.chain.signer
-    if signing is None:
-        raise ConfigError(
-            f"chains.{ground.name}.signer is missing: live mode needs a keystore, a remote_url or an aws_kms_key_id"
-        )
-    try:
-        key = await keys.open(signing)
-    except ConfigError as error:
-        raise ConfigError(f"chains.{ground.name}.signer: {error}") from None
-    allowed, approvals = _allowed(ground)
-    policy = SigningPolicy(
-        chain_id=ground.chain_id,
-        calls=allowed,
-        approvals=approvals,
-        max_fee_cap_wei=fee_cap_wei(ground.chain),
-        gas_limit_cap=LIQUIDATION_GAS_CAP,
-    )
-    return signing, GuardedSigner(key, policy)
-
-
-def accounts_of(ground: Ground) -> tuple[Address, ...]:
-    """Whose tokens are ours besides the signer's."""
-    executor = ground.chain.executor_address
-    return () if executor is None else (executor,)
-
-
-def _allowed(ground: Ground) -> tuple[dict[Address, frozenset[bytes]], dict[Address, frozenset[Address]]]:
-    """Which calls may be signed, and which allowances: with an executor its `execute` alone."""
-    executor = ground.chain.executor_address
-    if ground.chain.carried_by_executor and executor is not None:
-        return {executor: frozenset({EXECUTE})}, {}
-    approvals: dict[Address, frozenset[Address]] = {}
-    for market in ground.markets:
-        for reserve in market.reserves:
-            approvals[reserve.asset] = approvals.get(reserve.asset, frozenset()) | {market.pool}
-    return {market.pool: frozenset({LIQUIDATION_CALL}) for market in ground.markets}, approvals
+    await allowances.ensure(debts, bounds, fees, at.heads, head)
+    return funding, submitter
 
 
 async def permit_for(ground: Ground) -> LivePermit:
@@ -311,7 +278,7 @@ def live_concerns(settings: Settings) -> list[str]:
         return []
     concerns = []
     for name, chain in settings.chains.items():
-        if chain.signer is None:
+        if not chain.signing:
             concerns.append(f"chains.{name}: mode is live, but there is no signer table: nobody can sign")
         preset = chain.load_preset()
         chain_id = chain.chain_id if preset is None else preset.chain_id
@@ -321,21 +288,3 @@ def live_concerns(settings: Settings) -> list[str]:
                 " money on it: `keeper run --live` will refuse it"
             )
     return concerns
-
-
-async def _bounds_raw(ground: Ground) -> Mapping[Address, int]:
-    """The configured standing allowance of every asset, 0 for one that does not say its decimals; empty: as much as is held
-    at start."""
-    bound = ground.chain.signer.allowance_bound if ground.chain.signer is not None else None
-    if bound is None:
-        return {}
-    where = f"chains.{ground.name}.signer.allowance_bound"
-    decimals = await token_decimals(ground)
-    silent = {reserve.asset: 0 for market in ground.markets for reserve in market.reserves}
-    return silent | {asset: whole_tokens_raw(bound, places, where) for asset, places in decimals.items()}
-
-
-async def token_decimals(ground: Ground) -> Mapping[Address, int]:
-    """Decimals of every listed asset whose token says them."""
-    assets = list(dict.fromkeys(reserve.asset for market in ground.markets for reserve in market.reserves))
-    return await read_decimals(ground.client.read, assets, ground.head)

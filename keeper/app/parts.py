@@ -77,7 +77,7 @@ class BoardWatcher:
     def on_round(self, loop: ChainLoop, result: Round) -> None:
         self._health.note_head(result.head)
         self._health.open_orders = len(loop.open)
-        self._health.paused = loop.paused
+        self._health.paused, self._health.paused_signers = loop.paused, loop.paused_signers
         for desk in loop.desks:
             self._health.note_market(desk.market, *market_state(loop, desk.market, desk.follower))
         # The chain stands where the slowest of its markets does; one that is refused or stopped does not count.

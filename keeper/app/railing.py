@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
-from keeper.app.modes import Ground
+from keeper.app.ground import Ground
 from keeper.core.rails import Limit, Limits
 from keeper.core.units import WAD, Address
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Journal, Kept
 from keeper.settings import Settings
@@ -18,10 +20,12 @@ def purse_of(settings: Settings, kept: Kept) -> SharedPurse:
     return SharedPurse(kept, limits_of(settings.rails), settings.rails.kill_file)
 
 
-def rails_of(ground: Ground, purse: SharedPurse, kept: Kept, journal: Journal, signer: Address) -> Rails:
-    rails = ground.chain.rails
-    return Rails(
-        ground.name, ground.chain_id, signer, limits_of(rails), int(rails.least_native * WAD), purse, kept, journal
+def railing_of(ground: Ground, purse: SharedPurse, kept: Kept, journal: Journal, signers: Sequence[Address]) -> Railing:
+    rails, told = ground.chain.rails, set[int]()
+    limits, least_wei = limits_of(rails), int(rails.least_native * WAD)
+    name, chain_id = ground.name, ground.chain_id
+    return Railing(
+        {each: Rails(name, chain_id, each, limits, least_wei, purse, kept, journal, told) for each in signers}
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from keeper.app.keys import KeyRing
@@ -20,28 +21,29 @@ TIMEOUT_S = 3.0
 """A relay that takes longer is left behind: the block is built without it."""
 
 
-async def private_route(
+async def private_routes(
     name: str,
     chain: Chain,
     keys: KeyRing,
-    signer: Address,
+    halted: Mapping[Address, Halted],
     node: Rpc,
     journal: Journal,
     stack: AsyncExitStack,
     head_number: int,
-    halted: Halted,
-) -> PrivateRoute | None:
-    """None where no relays are configured. It goes on offering until the stack is left. Raises `ConfigError`."""
+) -> Mapping[Address, PrivateRoute]:
+    """One for each signer of whom `halted` can say whether it is, through the same relays; none where no relays are configured.
+    They go on offering until the stack is left. Raises `ConfigError`."""
     relays = chain.relays
     if relays is None:
-        return None
+        return {}
     try:
         key = keys.reputation(relays)
     except ConfigError as error:
         raise ConfigError(f"chains.{name}.relays: {error}") from None
-    if key.address == signer:
+    if key.address in halted:
+        own = to_hex(key.address)
         raise ConfigError(
-            f"chains.{name}.relays.keystore holds the signer's own key {to_hex(signer)}: make another one, without money"
+            f"chains.{name}.relays.keystore holds the signer's own key {own}: make another one, without money"
         )
 
     async def told(text: str) -> None:
@@ -53,4 +55,7 @@ async def private_route(
         await stack.enter_async_context(rpc)
         targets.append(Relay(rpc, rpc.label, RelayMethod(relays.method), key.address))
     terms = RelayTerms(relays.blocks_of(chain.inclusion_blocks), relays.fallback == "public")
-    return await stack.enter_async_context(PrivateRoute(node, targets, terms, told, head_number, halted))
+    return {
+        signer: await stack.enter_async_context(PrivateRoute(node, targets, terms, told, head_number, is_halted))
+        for signer, is_halted in halted.items()
+    }

@@ -12,11 +12,13 @@ from keeper.execution.replacing import MayRepeat, Replaced, Replacing
 from keeper.execution.sender import Sender
 from keeper.ports import Journal
 from keeper.settings import Chain as ChainSettings
+from keeper.settings.signing import Signer as SignerSettings
 
 
 def replacing_for(
     name: str,
     chain: ChainSettings,
+    signing: SignerSettings,
     client: ChainClient,
     block_s: float,
     sender: Sender,
@@ -35,6 +37,7 @@ def replacing_for(
                     head.number,
                     last.borrower if last is not None else None,
                     last.attempt if last is not None else None,
+                    signer=sender.address,
                     nonce=case.nonce,
                     remedy=case.remedy.value,
                     why=case.why,
@@ -52,13 +55,6 @@ def replacing_for(
         client.fees,
         told,
         cap_wei=fee_cap_wei(chain),
-        expiry_blocks=expiry_blocks(chain, block_s),
+        expiry_blocks=signing.expiry_blocks or 2 * window_blocks(chain, block_s),
         may_repeat=may_repeat,
     )
-
-
-def expiry_blocks(chain: ChainSettings, block_s: float) -> int:
-    """Configured, or twice as long as a plan must hold."""
-    if chain.signer is not None and chain.signer.expiry_blocks is not None:
-        return chain.signer.expiry_blocks
-    return 2 * window_blocks(chain, block_s)

@@ -140,7 +140,7 @@ def desk_terms(
     """What the operator asks of every order of a market whose base currency has `base_unit`. Blocks that are mined on demand
     may come a second apart."""
     return Terms(
-        policy=plan_policy(chain.policy, base_unit, chain.signer.most_in_flight if chain.signer is not None else None),
+        policy=plan_policy(chain.policy, base_unit, most_in_flight(chain)),
         min_profit_base=int(chain.policy.min_profit * base_unit),
         fee_cap_wei=fee_cap_wei(chain),
         priority_share_bps=int(chain.fees.priority_profit_share * BPS),
@@ -149,6 +149,13 @@ def desk_terms(
         block_s=1 if on_demand else math.floor(block_s),
         prices=price_policies(chain.prices),
     )
+
+
+def most_in_flight(chain: ChainSettings) -> int | None:
+    """Of the signer that may have the most on its way; None where one has no bound of its own."""
+    bounds = [signer.most_in_flight for signer in chain.signing.values()]
+    known = [bound for bound in bounds if bound is not None]
+    return max(known) if known and len(known) == len(bounds) else None
 
 
 def plan_policy(policy: Policy, base_unit: int, most_in_flight: int | None = None) -> PlanPolicy:

@@ -46,10 +46,10 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
             final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
-        if chain.signer is not None:
-            _check_signer(config, name, chain.signer)
+        for place, signer in chain.signing.items():
+            _check_signer(config, f"chains.{name}.{place}", signer)
         if chain.relays is not None:
-            _check_relays(config, name, chain.relays, chain.signer)
+            _check_relays(config, name, chain.relays, list(chain.signing.values()))
     _check_alerts(config, [url.get_secret_value() for url in settings.alerts])
     concerns = [*live_concerns(settings), *_absent_sockets(settings)]
     table = Table(title=f"{config}: {'to be looked at' if concerns else 'in order'}", title_justify="left")
@@ -80,19 +80,19 @@ def _check_alerts(config: Path, urls: Sequence[str]) -> None:
         raise ConfigError(f"{config}: alerts: {error}") from None
 
 
-def _check_signer(config: Path, name: str, signer: Signer) -> None:
+def _check_signer(config: Path, where: str, signer: Signer) -> None:
     from keeper.app.keys import check_signer
 
     try:
         check_signer(signer)
     except ConfigError as error:
-        raise ConfigError(f"{config}: chains.{name}.signer: {error}") from None
+        raise ConfigError(f"{config}: {where}: {error}") from None
 
 
-def _check_relays(config: Path, name: str, relays: Relays, signer: Signer | None) -> None:
+def _check_relays(config: Path, name: str, relays: Relays, signers: Sequence[Signer]) -> None:
     from keeper.app.keys import check_relays
 
     try:
-        check_relays(relays, signer)
+        check_relays(relays, signers)
     except ConfigError as error:
         raise ConfigError(f"{config}: chains.{name}.relays: {error}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
-from keeper.cli.reading import StorePath, is_attempt, open_store, read_labels, readers_may_leave, to_borrower
+from keeper.cli.reading import StorePath, is_attempt, open_store, read_labels, readers_may_leave, to_account
 from keeper.core.errors import ConfigError, KeeperError
 from keeper.core.units import address_from_hex
 
@@ -47,7 +47,7 @@ def _of_borrower(reader: StoreReader, text: str, labels: Labels, now: datetime) 
     from keeper.cli.unreached import troubles_of
     from keeper.store import EventFilter
 
-    borrower = to_borrower(text)
+    borrower = to_account(text)
     told = Told(
         events=list(reader.events(EventFilter(borrower=borrower))),
         standing=reader.standing(borrower=borrower),

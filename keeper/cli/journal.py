@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
-from keeper.cli.reading import StorePath, open_store, read_labels, readers_may_leave, to_borrower
+from keeper.cli.reading import StorePath, open_store, read_labels, readers_may_leave, to_account
 from keeper.core.events import Kind
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def journal(
 
     wanted = EventFilter(
         since_block=since,
-        borrower=to_borrower(borrower) if borrower is not None else None,
+        borrower=to_account(borrower) if borrower is not None else None,
         kinds=tuple(kind or ()),
         last=last if last is not None or as_json else LAST_FOR_PEOPLE,
     )

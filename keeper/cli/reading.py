@@ -58,7 +58,7 @@ def read_labels(reader: StoreReader) -> Labels:
     return Labels.learned((row.market, row.fields) for row in verified)
 
 
-def to_borrower(text: str) -> Address:
+def to_account(text: str) -> Address:
     """Raises `ConfigError` for what is no address."""
     try:
         return address_from_hex(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
-from keeper.cli.reading import StorePath, open_store, readers_may_leave
+from keeper.cli.reading import StorePath, open_store, readers_may_leave, to_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,10 @@ tx_app = typer.Typer(no_args_is_help=True)
 
 Nonce = Annotated[int, typer.Argument(min=0, help="Of the transaction, as `keeper tx list` shows it.")]
 ChainName = Annotated[str | None, typer.Option("--chain", help="Which configured chain, when there are several.")]
+
+SignerAddress = Annotated[
+    str | None, typer.Option("--signer", help="Whose, when several signers have something open at the nonce.")
+]
 
 
 @tx_app.callback()
@@ -48,28 +52,32 @@ def list_transactions(
 
 
 @tx_app.command(short_help="Send one again on its nonce with a higher fee.")
-def speedup(nonce: Nonce, chain: ChainName = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def speedup(
+    nonce: Nonce, chain: ChainName = None, signer: SignerAddress = None, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
     """Send a waiting transaction again on its nonce with a higher fee, within the cap.
 
     The same call: an order whose prices have moved on should be cancelled instead. No keeper may be running on the store.
     """
     from keeper.execution.nonces import Remedy
 
-    _replace(nonce, Remedy.SPEED_UP, chain, config)
+    _replace(nonce, Remedy.SPEED_UP, chain, signer, config)
 
 
 @tx_app.command(short_help="Use up the nonce of one, so that it can never be mined.")
-def cancel(nonce: Nonce, chain: ChainName = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def cancel(
+    nonce: Nonce, chain: ChainName = None, signer: SignerAddress = None, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
     """Send nothing to ourselves on a waiting transaction's nonce, with a higher fee, so that it can never be mined.
 
     No keeper may be running on the store; `keeper kill` makes a running one cancel everything.
     """
     from keeper.execution.nonces import Remedy
 
-    _replace(nonce, Remedy.CANCEL, chain, config)
+    _replace(nonce, Remedy.CANCEL, chain, signer, config)
 
 
-def _replace(nonce: int, remedy: Remedy, chain: str | None, config: Any) -> None:
+def _replace(nonce: int, remedy: Remedy, chain: str | None, signer: str | None, config: Any) -> None:
     import asyncio
 
     from keeper.app.transactions import replace_transaction
@@ -79,7 +87,8 @@ def _replace(nonce: int, remedy: Remedy, chain: str | None, config: Any) -> None
     from keeper.core.units import to_hex
     from keeper.settings import load_settings
 
-    replaced = asyncio.run(replace_transaction(load_settings(config), chain, nonce, remedy))
+    whose = None if signer is None else to_account(signer)
+    replaced = asyncio.run(replace_transaction(load_settings(config), chain, nonce, remedy, whose))
     sent = replaced.sent
     if isinstance(sent, Refused):
         raise sent
@@ -134,7 +143,7 @@ def _show(found: Sequence[RecordedTransaction], now: datetime) -> None:
     table = Table(box=None, pad_edge=False)
     for title, justify in (("nonce", "right"), ("status", "left"), ("age", "right"), ("at most", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for title in ("for", "transaction"):
+    for title in ("from", "for", "transaction"):
         table.add_column(title, overflow="fold")
     for each in found:
         intent = each.intent
@@ -145,6 +154,7 @@ def _show(found: Sequence[RecordedTransaction], now: datetime) -> None:
             status,
             _age_text(each.recorded_at, now),
             gwei_text(_fees_wei(each)[0]),
+            checksum(intent.signer),
             whom,
             to_hex(intent.transaction_hash),
         )

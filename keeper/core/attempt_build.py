@@ -52,6 +52,7 @@ def sent(chain: str, submission: Submission) -> Event:
         fields={
             "mode": submission.mode,
             "chain_id": order.chain_id,
+            "signer": to_hex(order.signer),
             "base_fee_wei": fees.base_fee_wei,
             "priority_fee_wei": fees.priority_fee_wei,
             "max_fee_wei": fees.max_fee_wei,
@@ -73,6 +74,7 @@ def replaced(
     borrower: Address | None,
     attempt: str | None,
     *,
+    signer: Address,
     nonce: int,
     remedy: str,
     why: str,
@@ -91,6 +93,7 @@ def replaced(
         attempt=attempt,
         severity=Severity.WARNING,
         fields={
+            "signer": to_hex(signer),
             "nonce": nonce,
             "remedy": remedy,
             "why": why,

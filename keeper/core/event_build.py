@@ -27,9 +27,9 @@ class AssetLabel:
 
 # -- the run and its markets ---------------------------------------------------------------------------------------
 def started(
-    chain: str, *, version: str, mode: str, chain_id: int, keeper: Address | None, markets: Sequence[Address]
+    chain: str, *, version: str, mode: str, chain_id: int, signers: Sequence[Address], markets: Sequence[Address]
 ) -> Event:
-    """`keeper` is the account that pays; None when a dry run has only a placeholder."""
+    """`signers` are the accounts that pay, in the configured order; in a dry run one that may be a placeholder."""
     return Event(
         Kind.STARTED,
         chain,
@@ -37,7 +37,8 @@ def started(
             "version": version,
             "mode": mode,
             "chain_id": chain_id,
-            "keeper": to_hex(keeper) if keeper is not None else None,
+            "keeper": to_hex(signers[0]),
+            "signers": [to_hex(signer) for signer in signers],
             "markets": [to_hex(market) for market in markets],
         },
     )

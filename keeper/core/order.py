@@ -88,12 +88,13 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Admitted: what will be simulated and sent. Its calls are transactions, in order, from one account."""
+    """Admitted: what will be simulated and sent. Its calls are transactions, in order, of one signer."""
 
     attempt: str
     """Names the attempt in journal and explanations: head number, borrower's first bytes."""
     chain_id: int
     offer: Offer
+    signer: Address
     spender: Address
     calls: tuple[Call, ...]
     gas_limits: tuple[int, ...]

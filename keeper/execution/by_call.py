@@ -47,7 +47,6 @@ class CallSimulator:
 
     rpc: Rpc
     markets: Markets
-    liquidator: Address
     dealt: DealtFunding | None = None
 
     async def simulate(
@@ -65,7 +64,7 @@ class CallSimulator:
             return _cannot(order, refusal)
         run = self._run_of(order)
         try:
-            answer = await self.rpc.request("eth_call", self._params(run, block, timestamp_s, dealt))
+            answer = await self.rpc.request("eth_call", self._params(run, order.signer, block, timestamp_s, dealt))
             stamped_s, results = decode_run(decode_bytes(answer, "answer to a run of calls"), len(run))
         except NodesDisagree as error:
             return Skip(Reason.NODES_DISAGREE, str(error), order.plan.verdict)
@@ -79,19 +78,19 @@ class CallSimulator:
 
     def _run_of(self, order: Order) -> list[RunCall]:
         """Balances, then each call with the balances after it, then the borrower's health."""
-        balances = [
-            RunCall(Call(asset, encode_balance_of(self.liquidator)), BALANCE_READ_GAS) for asset in _held(order)
-        ]
+        balances = [RunCall(Call(asset, encode_balance_of(order.signer)), BALANCE_READ_GAS) for asset in _held(order)]
         run = list(balances)
         for call, gas_limit in zip(order.calls, order.gas_limits, strict=True):
             run += [RunCall(call, gas_limit), *balances]
         handle = market_of(self.markets, order.plan.market)
         return [*run, RunCall(handle.adapter.encode_health(handle.market, order.borrower), HEALTH_READ_GAS)]
 
-    def _params(self, run: Sequence[RunCall], block: BlockRef, timestamp_s: int, dealt: Dealt) -> list[object]:
+    def _params(
+        self, run: Sequence[RunCall], signer: Address, block: BlockRef, timestamp_s: int, dealt: Dealt
+    ) -> list[object]:
         gas = sum(each.gas_limit for each in run) + CALLDATA_BYTE_GAS * len(runner_calldata(run)) + TRANSACTION_GAS
-        call = {"to": to_hex(self.liquidator), "data": to_hex(runner_calldata(run)), "gas": hex(gas)}
-        overrides = state_overrides(dealt) | {to_hex(self.liquidator): {"code": to_hex(runner_code(run))}}
+        call = {"to": to_hex(signer), "data": to_hex(runner_calldata(run)), "gas": hex(gas)}
+        overrides = state_overrides(dealt) | {to_hex(signer): {"code": to_hex(runner_code(run))}}
         return [call, pinned(block), overrides, {"time": hex(timestamp_s)}]
 
     def _judge(self, order: Order, results: Sequence[RunResult]) -> Simulation | Skip:
@@ -133,7 +132,7 @@ class CallSimulator:
             borrower=order.borrower,
             repaid_raw=before_raw[pair.debt_asset] - after_raw[pair.debt_asset],
             received_raw=after_raw[pair.collateral_asset] - before_raw[pair.collateral_asset],
-            liquidator=self.liquidator,
+            liquidator=order.signer,
             log_index=place,
         )
 

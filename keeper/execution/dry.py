@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keeper.core.block import BlockRef
 from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
@@ -19,7 +19,7 @@ class DrySubmitter:
     async def prepare(self, head: BlockRef) -> None:
         """Nothing is signed."""
 
-    def promised(self) -> Promised:
+    def promised(self, signer: Address) -> Promised:
         return NOTHING_PROMISED
 
     async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
@@ -30,7 +30,10 @@ class DrySubmitter:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()
 
-    def room(self, head: BlockRef) -> None:
+    def reserved(self) -> Mapping[Address, Address]:
+        return {}
+
+    def room(self, signer: Address, head: BlockRef) -> None:
         """Without bound: nothing waits for a block."""
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:

@@ -6,7 +6,7 @@ window. Nothing is ever sent upstream: the fork only reads from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -82,7 +82,7 @@ class ForkSubmitter:
     async def prepare(self, head: BlockRef) -> None:
         """Nothing of ours is signed."""
 
-    def promised(self) -> Promised:
+    def promised(self, signer: Address) -> Promised:
         return NOTHING_PROMISED
 
     async def follow_up(self, head: BlockRef) -> Sequence[Outcome | Unread]:
@@ -93,7 +93,10 @@ class ForkSubmitter:
         """None: nothing of a rehearsal outlives it."""
         return frozenset()
 
-    def room(self, head: BlockRef) -> None:
+    def reserved(self) -> Mapping[Address, Address]:
+        return {}
+
+    def room(self, signer: Address, head: BlockRef) -> None:
         """Without bound: the fork mines as many blocks as it needs."""
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:

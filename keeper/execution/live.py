@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.block import BlockRef, Call
@@ -56,7 +56,7 @@ MOST_IN_FLIGHT = 200
 
 
 class LiveSubmitter:
-    """`keeper.ports.Submitter` with real transactions."""
+    """`keeper.ports.Submitter` with real transactions, of one signer."""
 
     rehearses = False
 
@@ -103,7 +103,7 @@ class LiveSubmitter:
             await self._earlier.load()
         return found
 
-    def promised(self) -> Promised:
+    def promised(self, signer: Address) -> Promised:
         """See `keeper.ports.Submitter`."""
         if self._earlier is None:
             return NOTHING_PROMISED
@@ -143,15 +143,22 @@ class LiveSubmitter:
             await following.give_up(self._on_head(head.number, following.used_nonces))
 
     def open_borrowers(self) -> frozenset[Address]:
-        """Borrowers with a transaction that may still be mined: none of them may get another order, unless it is lost and its
-        nonce free: then the order takes that nonce."""
+        """Borrowers with a transaction on a nonce that is held: see `reserved` for the others."""
         may_be_mined = self._sender.following.may_be_mined
         held = {intent.nonce for intent in may_be_mined if intent.status in HELD}
         return frozenset(
             intent.borrower for intent in may_be_mined if intent.borrower is not None and intent.nonce in held
         )
 
-    def room(self, head: BlockRef) -> int:
+    def reserved(self) -> Mapping[Address, Address]:
+        """See `keeper.ports.Submitter`. The next order of such a borrower takes the lost nonce."""
+        busy = self.open_borrowers()
+        borrowers = {intent.borrower for intent in self._sender.following.may_be_mined}
+        return {
+            borrower: self._sender.address for borrower in borrowers if borrower is not None and borrower not in busy
+        }
+
+    def room(self, signer: Address, head: BlockRef) -> int:
         """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
         most = self._most_in_flight or min(MOST_IN_FLIGHT, max(1, head.gas_limit // SMALL_CALL_GAS))
         held = {intent.nonce for intent in self._sender.following.may_be_mined if intent.status in HELD}

@@ -51,7 +51,6 @@ class NodeSimulator:
 
     rpc: Rpc
     markets: Markets
-    liquidator: Address
     dealt: DealtFunding | None = None
 
     async def simulate(
@@ -118,11 +117,11 @@ class NodeSimulator:
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
             health = handle.adapter.encode_health(handle.market, order.borrower)
-            holder = order.executor or self.liquidator
-            balances = [self._entry(Call(asset, encode_balance_of(holder))) for asset in order.measured_assets]
+            holder = order.executor or order.signer
+            balances = [_entry(Call(asset, encode_balance_of(holder)), order.signer) for asset in order.measured_assets]
             calls += balances
             calls += self._calls(order)
-            calls.append(self._entry(health))
+            calls.append(_entry(health, order.signer))
             calls += balances
         request = simulation_request(calls, block, timestamp_s, needed_gas(orders, before), dealt)
         answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
@@ -140,12 +139,9 @@ class NodeSimulator:
 
     def _calls(self, order: Order) -> list[dict[str, str]]:
         return [
-            self._entry(call) | {"gas": hex(gas_limit)}
+            _entry(call, order.signer) | {"gas": hex(gas_limit)}
             for call, gas_limit in zip(order.calls, order.gas_limits, strict=True)
         ]
-
-    def _entry(self, call: Call) -> dict[str, str]:
-        return {"from": to_hex(self.liquidator), "to": to_hex(call.target), "input": to_hex(call.calldata)}
 
     def _judge(self, order: Order, results: Sequence[_CallAnswer]) -> _Result:
         handle = market_of(self.markets, order.plan.market)
@@ -192,6 +188,10 @@ class _CallAnswer:
     gas_used: int
     logs: tuple[Log, ...]
     message: str
+
+
+def _entry(call: Call, sender: Address) -> dict[str, str]:
+    return {"from": to_hex(sender), "to": to_hex(call.target), "input": to_hex(call.calldata)}
 
 
 def _pending(behind: Behind) -> dict[str, str]:

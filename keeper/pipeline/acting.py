@@ -20,16 +20,17 @@ from typing import TypeVar
 from keeper.core import attempt_build, event_build
 from keeper.core.errors import Paused, Refused
 from keeper.core.events import Event
-from keeper.core.order import Offer, Order, Simulation, Submission, attempt_name
+from keeper.core.order import Order, Simulation, Submission, attempt_name
 from keeper.core.outcome import Reason, Skip
 from keeper.core.planner import Unfinished
 from keeper.core.standing import ORDERED, Standing
 from keeper.core.steps import Steps
 from keeper.core.units import Address
 from keeper.pipeline.attempts import Attempts
-from keeper.pipeline.desk import Candidate, Desk
+from keeper.pipeline.budget import NO_ROOM
+from keeper.pipeline.desk import Admitted, Candidate, Desk
 from keeper.pipeline.head_age import HeadAge
-from keeper.pipeline.rails import Rails
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.round import OUR_FAULT, Key, standing, unused_name
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
@@ -61,7 +62,7 @@ class Actor:
         stops: Stops,
         max_head_age_s: float,
         age: HeadAge,
-        rails: Rails,
+        rails: Railing,
     ) -> None:
         self._name = name
         self._rails = rails
@@ -97,7 +98,7 @@ class Actor:
 
     async def act_again(self, desks: Sequence[Desk], turn: Turn, freed: Set[Key]) -> None:
         """The same for those whose attempt was settled meanwhile: it may not have restored them."""
-        turn.moment = replace(turn.moment, busy=self._submitter.open_borrowers())
+        turn.moment = replace(turn.moment, busy=self._submitter.open_borrowers(), reserved=self._submitter.reserved())
         turn.wave_size = FIRST_WAVE
         await self._act_on({desk: [who for market, who in freed if market == desk.market] for desk in desks}, turn)
 
@@ -196,13 +197,20 @@ class Actor:
             return Skip(Reason.MARKET_UNVERIFIED, desk.follower.refused or "not verified yet")
         return self._full(turn) or (yield from desk.begin(sick.borrower, moment, sick.since_s))
 
-    def _full(self, turn: Turn, calls: int = 1) -> Skip | None:
-        """Why so many more transactions may not be put on their way at this head."""
-        room = self._submitter.room(turn.moment.head)
-        waiting = sum(len(order.calls) for _, order in turn.wave)
-        if room is None or waiting + calls <= room:
+    def _full(self, turn: Turn) -> Skip | None:
+        """Why no more transactions may be put on their way at this head."""
+        if any(room is None or room > 0 for room in self._rooms(turn).values()):
             return None
-        return Skip(Reason.RESERVED, "as many transactions as may be are on their way: waits for the next blocks")
+        return Skip(Reason.RESERVED, NO_ROOM)
+
+    def _rooms(self, turn: Turn) -> dict[Address, int | None]:
+        """How many more transactions each signer that is not paused may put on their way, those of the wave set aside."""
+        rooms = {signer: self._submitter.room(signer, turn.moment.head) for signer in self._rails.unpaused}
+        for _, order in turn.wave:
+            room = rooms.get(order.signer)
+            if room is not None:
+                rooms[order.signer] = room - len(order.calls)
+        return rooms
 
     async def _finished(self, sick: Sick, unfinished: Unfinished, turn: Turn) -> Candidate | Skip | None:
         """A sequence; None when planning it shows that we are wrong about the market."""
@@ -222,8 +230,7 @@ class Actor:
     async def _take(self, sick: Sick, decided: Candidate | Skip | Standing, turn: Turn) -> None:
         """Admit a candidate to the wave, which leaves when it is full; or write down how its borrower stands."""
         if isinstance(decided, Candidate):
-            calls = max(len(offer.gas) for offer in decided.offers)
-            admitted = self._full(turn, calls) or sick.desk.admit(decided, turn.budget)
+            admitted = sick.desk.admit(decided, turn.budgets, self._rooms(turn), turn.moment)
             if not isinstance(admitted, Skip):
                 await self._order(sick, admitted, turn)
                 return
@@ -232,11 +239,11 @@ class Actor:
             decided = standing(decided, sick.health_wad)
         turn.result.standings[sick.key] = decided
 
-    async def _order(self, sick: Sick, offer: Offer, turn: Turn) -> None:
+    async def _order(self, sick: Sick, admitted: Admitted, turn: Turn) -> None:
         head = turn.moment.head
         name = unused_name(attempt_name(head.number, sick.borrower), self._names)
         self._names[name] = head.number
-        order = await self._guarded(sick, partial(sick.desk.order, offer, name, turn.behind))
+        order = await self._guarded(sick, partial(sick.desk.order, admitted, name, turn.behind))
         if order is None:
             return
         turn.wave.append((sick, order))
@@ -296,8 +303,8 @@ class Actor:
             if isinstance(final, Skip):
                 self._drop(sick, order, final, turn)
                 continue
-            sick.desk.free(order, turn.budget)
-            sick.desk.promise(final, turn.budget)
+            sick.desk.free(order, turn.budgets)
+            sick.desk.promise(final, turn.budgets)
             confirmed.append((sick, final, simulation))
             await turn.slices.breathe()
         return [each for each in confirmed if each[0].desk.market not in self._stops.markets]
@@ -310,7 +317,7 @@ class Actor:
 
     def _drop(self, sick: Sick, order: Order, why: Skip, turn: Turn) -> None:
         """Nothing of the order is on its way: its money is free for the others."""
-        sick.desk.free(order, turn.budget)
+        sick.desk.free(order, turn.budgets)
         self._rails.release(order)
         if why.reason is Reason.SIMULATION_REVERTED:
             sick.desk.carrier.failed(order)

@@ -5,7 +5,7 @@ Awaits nothing: funds and fees come in as values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from keeper.core.profit import gas_cost_base, is_above_cap
 from keeper.core.screening import ScreenTerms
 from keeper.core.steps import Steps, finished
 from keeper.core.units import HEALTH_ONE_WAD, Address
-from keeper.pipeline.budget import Budget, FundKey
+from keeper.pipeline.budget import Budgets, FundKey
 from keeper.pipeline.carrying import Carrier, Pricing
 from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
@@ -60,6 +60,14 @@ class Candidate:
 
     position: Position
     offers: tuple[Offer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An offer whose money is set aside, with the signer whose money it is."""
+
+    offer: Offer
+    signer: Address
 
 
 class Desk:
@@ -206,20 +214,24 @@ class Desk:
         offers = yield from self.carrier.offers(position, plans, pricing)
         return offers if isinstance(offers, Skip) else Candidate(position, offers)
 
-    def admit(self, candidate: Candidate, budget: Budget) -> Offer | Skip:
-        """The first offer that the budget can pay for, its money reserved; or why the best one cannot be paid for."""
+    def admit(
+        self, candidate: Candidate, budgets: Budgets, rooms: Mapping[Address, int | None], moment: Moment
+    ) -> Admitted | Skip:
+        """The first offer that a signer can pay for, its money reserved; or why the best one cannot be paid for. `rooms`: see
+        `Budgets.take`."""
         spender = self.follower.adapter.spender(self.follower.market)
         refusal: Skip | None = None
         for offer in candidate.offers:
-            taken = budget.take(offer, spender, self.gas_wei(offer))
-            if taken is None:
-                return offer
+            taken = budgets.take(offer, spender, self.gas_wei(offer), rooms, moment.reserved)
+            if not isinstance(taken, Skip):
+                return Admitted(offer, taken)
             refusal = refusal or taken
         assert refusal is not None, "a candidate has at least one offer"
         return refusal
 
-    def order(self, offer: Offer, attempt: str, behind: Behind | None = None) -> Order:
+    def order(self, admitted: Admitted, attempt: str, behind: Behind | None = None) -> Order:
         """The exact calls of an offer."""
+        offer = admitted.offer
         pricing = self._pricing(offer.fees)
         assert isinstance(pricing, Pricing), "an offer was priced at this very head"
         position = self.follower.book.position(offer.plan.borrower)
@@ -227,6 +239,7 @@ class Desk:
             attempt=attempt,
             chain_id=self._chain_id,
             offer=offer,
+            signer=admitted.signer,
             spender=self.follower.adapter.spender(self.follower.market),
             calls=self.carrier.calls(offer, position, pricing),
             gas_limits=tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas),
@@ -260,13 +273,13 @@ class Desk:
         share_bps, cap_wei = self.terms.priority_share_bps, self.terms.fee_cap_wei
         return with_profit_share(offer.fees, spare_base, share_bps, sum(offer.gas), native_price_base, cap_wei)
 
-    def promise(self, order: Order, budget: Budget) -> None:
+    def promise(self, order: Order, budgets: Budgets) -> None:
         """Set aside what an order may pull and burn."""
-        budget.reserve(order.offer, order.spender, self.gas_wei(order.offer))
+        budgets.reserve(order.signer, order.offer, order.spender, self.gas_wei(order.offer))
 
-    def free(self, order: Order, budget: Budget) -> None:
+    def free(self, order: Order, budgets: Budgets) -> None:
         """Take that back."""
-        budget.release(order.offer, order.spender, self.gas_wei(order.offer))
+        budgets.release(order.signer, order.offer, order.spender, self.gas_wei(order.offer))
 
     def gas_wei(self, offer: Offer) -> int:
         """What a node wants to see in the account before it takes the order's transactions."""

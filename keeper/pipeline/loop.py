@@ -22,11 +22,11 @@ from keeper.core.standing import Funds
 from keeper.core.units import Address, Hash32
 from keeper.pipeline.acting import Actor
 from keeper.pipeline.attempts import Attempts
-from keeper.pipeline.budget import Budget, FundKey
+from keeper.pipeline.budget import Budget, Budgets, FundKey
 from keeper.pipeline.desk import Candidate, Desk, fix_windows
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
-from keeper.pipeline.rails import Rails
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.round import TRANSIENT, UNFORESEEN, Key, Moment, Round
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
@@ -40,12 +40,20 @@ __all__ = ["TRANSIENT", "ChainLoop", "Round"]
 
 
 @dataclass(frozen=True, slots=True)
+class Money:
+    """What one signer has."""
+
+    gas_money_wei: int | None
+    funds: Mapping[FundKey, Funds]
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """What one head allows: fees and money, read beside its state."""
 
     fees: FeeQuote
-    gas_money_wei: int | None
-    funds: Mapping[FundKey, Funds]
+    money: Mapping[Address, Money]
+    """By signer, in the configured order."""
     asked: frozenset[FundKey]
     """A token that was asked and did not answer is not among the funds."""
 
@@ -58,15 +66,16 @@ class ChainLoop:
         name: str,
         chain: Chain,
         desks: Sequence[Desk],
-        funding: Funding,
+        funding: Mapping[Address, Funding],
         simulator: Simulator,
         submitter: Submitter,
         journal: Journal,
         now_s: Callable[[], float],
         max_head_age_s: float,
         labels: Mapping[Address, Sequence[AssetLabel]],
-        rails: Rails,
+        rails: Railing,
     ) -> None:
+        """`funding`: of each signer, in the configured order."""
         self.name = name
         self.desks = list(desks)
         self.refusals: dict[Address, str] = {}
@@ -129,6 +138,11 @@ class ChainLoop:
         return self._rails.paused
 
     @property
+    def paused_signers(self) -> Mapping[Address, str]:
+        """Who of the signers may not send, with why."""
+        return self._rails.paused_signers
+
+    @property
     def stopped(self) -> Mapping[Address, str]:
         """Markets that a defect stopped, with what broke."""
         return self._stops.markets
@@ -176,17 +190,18 @@ class ChainLoop:
         """Fees, money and nonces, all at once; None when one of them cannot be had: then nobody gets an order."""
         keys = [key for desk in self.desks for key in desk.fund_keys()]
         try:
-            ((fees, gas_money_wei), (funds, _)), _ = await together(
-                together(
-                    together(self._chain.fees(), self._funding.gas_money_wei(head)),
-                    together(self._funding.spendable(keys, head), self._submitter.prepare(head)),
-                ),
-                self._rails.look(head),
+            (fees, money), _ = await together(
+                together(self._chain.fees(), all_together([self._money(each, keys, head) for each in self._funding])),
+                together(self._submitter.prepare(head), self._rails.look(head)),
             )
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return None
-        return Means(fees, gas_money_wei, funds, frozenset(keys))
+        return Means(fees, dict(zip(self._funding, money, strict=True)), frozenset(keys))
+
+    async def _money(self, signer: Address, keys: Sequence[FundKey], head: BlockRef) -> Money:
+        funding = self._funding[signer]
+        return Money(*await together(funding.gas_money_wei(head), funding.spendable(keys, head)))
 
     async def _follow_all(self, head: BlockRef, progress: Progress, trouble: list[Exception]) -> list[Desk]:
         """The desks whose markets stand at the head and may be judged."""
@@ -269,7 +284,8 @@ class ChainLoop:
                 return []
             if self._rails.paused is not None or desk.follower.verified is None or desk.market in self.stopped:
                 return []
-            moment = replace(turn.moment, busy=self._submitter.open_borrowers())
+            busy, reserved = self._submitter.open_borrowers(), self._submitter.reserved()
+            moment = replace(turn.moment, busy=busy, reserved=reserved)
             behind = turn.behind_of(Behind(transaction, raw), moment)
             found = [self._behind_one(desk, each, moment) for each in prepared.values()]
             await self._actor.act_behind([each for each in found if each is not None][:LARGEST_WAVE], behind)
@@ -301,25 +317,31 @@ class ChainLoop:
             return None
         try:
             async with self._spending:
-                moment = Moment(head, now_s, means.fees, self._submitter.open_borrowers())
-                turn = Turn(moment, await self._budget(ready, head, means, moment), result)
+                busy, reserved = self._submitter.open_borrowers(), self._submitter.reserved()
+                moment = Moment(head, now_s, means.fees, busy, reserved)
+                turn = Turn(moment, await self._budgets(ready, head, means, moment), result)
                 await self._actor.act(ready, turn)
         except (ChainError, *UNFORESEEN) as error:
             trouble.append(error)
             return None
         return turn
 
-    async def _budget(self, ready: Sequence[Desk], head: BlockRef, means: Means, moment: Moment) -> Budget:
+    async def _budgets(self, ready: Sequence[Desk], head: BlockRef, means: Means, moment: Moment) -> Budgets:
         """What the head's orders may spend: what is there, less what open attempts may still take of it."""
         keys = [key for desk in ready for key in desk.fund_keys() if key not in means.asked]
-        funds = dict(means.funds) | (dict(await self._funding.spendable(keys, head)) if keys else {})
-        budget = Budget(funds, self._rails.spare_wei(means.gas_money_wei), least_wei=self._rails.least_wei)
+        by_signer: dict[Address, Budget] = {}
+        for signer, money in means.money.items():
+            rails = self._rails.by_signer[signer]
+            funds = dict(money.funds) | (dict(await self._funding[signer].spendable(keys, head)) if keys else {})
+            budget = Budget(funds, rails.spare_wei(money.gas_money_wei), least_wei=rails.least_wei)
+            budget.set_aside(self._submitter.promised(signer))
+            by_signer[signer] = budget
+        budgets = Budgets(by_signer)
         by_market = {desk.market: desk for desk in self.desks}
         for (market, borrower), submission in self.open.items():
             if borrower in moment.busy:
-                by_market[market].promise(submission.order, budget)
-        budget.set_aside(self._submitter.promised())
-        return budget
+                by_market[market].promise(submission.order, budgets)
+        return budgets
 
     async def _settle(self, head: BlockRef, trouble: list[Exception]) -> set[Key]:
         """After acting: what became of earlier orders is told, but nobody waits for it with an order."""

@@ -106,7 +106,9 @@ class Rails:
         purse: SharedPurse,
         pauses: Pauses,
         journal: Journal,
+        told: set[int] | None = None,
     ) -> None:
+        """`told`: the pauses that were journaled, shared by the signers of a chain: one may hold them all."""
         self.paused: str | None = None
         """Why nothing may be sent, in words."""
         self.killed = False
@@ -119,6 +121,7 @@ class Rails:
         self._purse = purse
         self._pauses = pauses
         self._journal = journal
+        self._told = set() if told is None else told
         self._signer = signer
         self._me = Scope(chain_id, signer)
         self._levels: list[_Level] = []
@@ -147,9 +150,12 @@ class Rails:
         before, self._standing = self._standing, found
         self.paused = "; ".join(words(each.pause) for each in found.values()) or None
         self.killed = any(each.pause.kills for each in found.values())
-        news = [event_build.paused(self._name, head.number, each) for id_, each in found.items() if id_ not in before]
-        news += [event_build.resumed(self._name, head.number, each) for id_, each in before.items() if id_ not in found]
-        if any(id_ not in found for id_ in before):
+        over = {id_: each for id_, each in before.items() if id_ not in found}
+        news = [event_build.paused(self._name, head.number, found[id_]) for id_ in found if id_ not in self._told]
+        news += [event_build.resumed(self._name, head.number, over[id_]) for id_ in over if id_ in self._told]
+        self._told |= found.keys()
+        self._told -= over.keys()
+        if over:
             await self._measure(head.timestamp_s)  # what was lifted is forgiven
         if news:
             await self._journal.record(news)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 
@@ -62,6 +62,8 @@ class Moment:
     fees: FeeQuote
     busy: frozenset[Address]
     """Borrowers with a transaction that may still be mined on top of the head."""
+    reserved: Mapping[Address, Address]
+    """Borrowers whom only one signer may give another order."""
 
 
 def unused_name(name: str, used: Container[str]) -> str:

@@ -10,7 +10,7 @@ from keeper.core.lending import Health
 from keeper.core.order import Behind, Order
 from keeper.core.outcome import Skip
 from keeper.core.units import Address
-from keeper.pipeline.budget import Budget
+from keeper.pipeline.budget import Budgets
 from keeper.pipeline.desk import Desk
 from keeper.pipeline.round import Key, Moment, Round
 from keeper.pipeline.tasks import Slices
@@ -51,7 +51,7 @@ class Turn:
     """One head's acting: what all its waves share."""
 
     moment: Moment
-    budget: Budget
+    budgets: Budgets
     result: Round
     seen: dict[Address, set[Address]] = field(default_factory=dict)
     """Everybody found below 1, by market."""
@@ -70,7 +70,7 @@ class Turn:
     def behind_of(self, behind: Behind, moment: Moment) -> Turn:
         """Another for the same head's money, with orders on top of this one's, all in one wave."""
         result, on_their_way = Round(moment.head), list(self.on_their_way)
-        return Turn(moment, self.budget, result, wave_size=LARGEST_WAVE, on_their_way=on_their_way, behind=behind)
+        return Turn(moment, self.budgets, result, wave_size=LARGEST_WAVE, on_their_way=on_their_way, behind=behind)
 
 
 def below_one(desk: Desk, borrowers: Sequence[Address]) -> list[Sick]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,7 +41,7 @@ from keeper.settings.presets import AddressText, Preset, load_preset
 from keeper.settings.rails import Rails, SharedRails
 from keeper.settings.relays import Relays
 from keeper.settings.routes import Objective, Routes
-from keeper.settings.signing import Signer
+from keeper.settings.signing import Signer, refuse_shared_keys
 
 Mode = Literal["dry", "live"]
 PriceAction = Literal["warn", "refuse"]
@@ -189,8 +190,10 @@ class Chain(_Model):
     executor: AddressText | None = None
     """The operator's own executor contract on this chain; `keeper executor deploy` makes one."""
     executor_owner: AddressText | None = None
-    """Whose it must be, if not the signer's: then the signer only operates it."""
+    """Whose it must be, if not the (first) signer's: then the signers only operate it."""
     signer: Signer | None = None
+    signers: list[Signer] = []
+    """Several instead of one, each with a key, nonces and money of its own; orders go to whoever has the most room."""
     rails: Rails = Rails()
     relays: Relays | None = None
     routes: Routes | None = None
@@ -208,6 +211,13 @@ class Chain(_Model):
         return self
 
     @model_validator(mode="after")
+    def _has_different_signers(self) -> Chain:
+        if self.signer is not None and self.signers:
+            raise ValueError("signer and signers: write one of them, a table signer for one or [[signers]] for several")
+        refuse_shared_keys(self.signers)
+        return self
+
+    @model_validator(mode="after")
     def _has_market(self) -> Chain:
         if not self.addresses_provider and self.preset is None:
             raise ValueError("needs addresses_provider or preset")
@@ -218,6 +228,13 @@ class Chain(_Model):
         if self.relays is not None:
             self.relays.blocks_of(self.inclusion_blocks)
         return self
+
+    @property
+    def signing(self) -> Mapping[str, Signer]:
+        """Everyone who signs, in order, by the place in the chain's table."""
+        if self.signer is not None:
+            return {"signer": self.signer}
+        return {f"signers.{place}": signer for place, signer in enumerate(self.signers)}
 
     @property
     def executor_address(self) -> Address | None:

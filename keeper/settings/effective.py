@@ -26,6 +26,9 @@ def _rows(prefix: str, model: BaseModel) -> Iterator[tuple[str, str, str]]:
         key = f"{prefix}{name}"
         if isinstance(value, BaseModel):
             yield from _rows(f"{key}.", value)
+        elif isinstance(value, list) and value and all(isinstance(item, BaseModel) for item in value):
+            for place, item in enumerate(value):
+                yield from _rows(f"{key}.{place}.", item)
         elif isinstance(value, dict) and value and all(isinstance(item, BaseModel) for item in value.values()):
             for inner, item in value.items():
                 yield from _rows(f"{key}.{inner}.", item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, Field, model_validator
@@ -52,3 +53,20 @@ class Signer(BaseModel):
         if self.aws_kms_key_id is None and (self.aws_region is not None or self.aws_endpoint_url is not None):
             raise ValueError("aws_region and aws_endpoint_url belong to aws_kms_key_id; there is none")
         return self
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The same for two tables that name one and the same key."""
+        if self.address is not None:
+            return ("address", self.address.lower())
+        return tuple(getattr(self, name) for name in (*KEYS, "aws_region"))
+
+
+def refuse_shared_keys(signers: Sequence[Signer]) -> None:
+    """Raises `ValueError` for two with one key, as far as that shows here: two queues would take each other's nonces."""
+    first: dict[tuple[object, ...], int] = {}
+    for place, signer in enumerate(signers):
+        if first.setdefault(signer.key, place) != place:
+            raise ValueError(
+                f"signers.{place} has the same key as signers.{first[signer.key]}: each signer needs one of its own"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,7 +29,7 @@ class MarketState(StrEnum):
 class Status(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
-    """Running, but a market is refused or stopped, nothing is sent because of a pause, or the store cannot write."""
+    """Running, but a market is refused or stopped, a signer sends nothing because of a pause, or the store cannot write."""
     STALLED = "stalled"
     """A chain does not advance, or none of its markets is verified."""
 
@@ -45,6 +45,8 @@ class ChainHealth:
     open_orders: int = 0
     paused: str | None = None
     """Why nothing is sent, in words."""
+    paused_signers: Mapping[Address, str] = field(default_factory=dict)
+    """Who sends nothing, with why; the others do."""
     max_age_s: float | None = None
     """The applied block may be as old as this; None: as the board says for all chains."""
     _advanced_at: float | None = None
@@ -77,7 +79,7 @@ class ChainHealth:
         if age_s is None or age_s > max_age_s or MarketState.VERIFIED not in states:
             return Status.STALLED
         broken = any(state in (MarketState.REFUSED, MarketState.STOPPED) for state in states)
-        return Status.DEGRADED if broken or self.paused is not None else Status.OK
+        return Status.DEGRADED if broken or self.paused is not None or self.paused_signers else Status.OK
 
     def body(self, max_age_s: float) -> dict[str, Any]:
         age_s = self.age_s()
@@ -93,6 +95,7 @@ class ChainHealth:
             },
             "open_orders": self.open_orders,
             "paused": self.redactor.clean(self.paused) if self.paused is not None else None,
+            "paused_signers": {to_hex(signer): self.redactor.clean(why) for signer, why in self.paused_signers.items()},
             "last_error": self._error[0] if self._error is not None else None,
             "last_error_age_s": round(self.clock() - self._error[1], 1) if self._error is not None else None,
         }

@@ -13,8 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 from keeper.app.build import built_chain
+from keeper.app.ground import Ground
 from keeper.app.keys import KeyRing
-from keeper.app.modes import Acting, Ground
+from keeper.app.modes import Acting
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.devnet import admin
 from keeper.devnet.chain import salted_address

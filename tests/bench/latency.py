@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keeper.app.modes import Ground
+from keeper.app.ground import Ground
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.devnet.market import Bed
 from keeper.pipeline.loop import ChainLoop

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from keeper.app.modes import Ground
+from keeper.app.ground import Ground
 from keeper.core.errors import KeeperError
 from keeper.core.order import Submission
 from keeper.core.units import to_hex

@@ -242,7 +242,9 @@ async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kep
             update={"executor_owner": None if owner is None else to_hex(owner)}
         )
         async with reached("devnet", settings, chain) as ground:
-            return await usable_executor("devnet", chain, ground.rpc, ground.client, ground.head, signer(kept), needed)
+            return await usable_executor(
+                "devnet", chain, ground.rpc, ground.client, ground.head, [signer(kept)], needed
+            )
 
     async def lacking(*words: str) -> None:
         with pytest.raises(ConfigError) as refused:

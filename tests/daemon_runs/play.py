@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from keeper.core.units import Address
 from keeper.devnet.market import Bed
 from keeper.devnet.state import Recipe, started_bed
 from keeper.devnet.throwaway import write_throwaway
@@ -27,6 +29,8 @@ from tests.relays.local_relay import LocalRelay
 
 BORROWERS = 24
 BLOCKS = 10
+TWO_SIGNERS = 0.3
+"""Share of the seeds."""
 EARLIER_BLOCKS = 3
 CALM_BLOCKS = 2
 HEARD_WITHIN_S = 1.0
@@ -56,17 +60,18 @@ async def play(seed: int, folder: Path) -> DaemonRun:
         bed = await stack.enter_async_context(started_bed(Recipe(version, BORROWERS)))
         between = Between(bed.url)
         await stack.enter_async_context(between)
-        kept = await keeping(bed, folder, between.url, funded=True)
-        assert kept.account is not None
+        signers = 2 if random.Random(f"daemon run {seed}, signers").random() < TWO_SIGNERS else 1
+        kept = await keeping(bed, folder, between.url, funded=True, signers=signers)
         await prepare_competitor(bed)
-        kept.tables["signer"] = {**kept.signer_table(), "expiry_blocks": rng.choice((2, 4))}
+        kept.signing["expiry_blocks"] = rng.choice((2, 4))
         _limit(rng, kept)
         relay = await _relay(rng, kept, bed, stack)
         await bed.chain.mine(EARLIER_BLOCKS)
         before = await money_of(bed, kept)
         await bed.chain.rpc.request("evm_setAutomine", [False])
         floor_block = await bed.chain.block_number()
-        world = World(rng, bed, between, kept.account.address, relay, floor_block)
+        world = World(rng, bed, between, [account.address for account in kept.accounts], relay, floor_block)
+        world.happened[f"signers: {signers}"] += 1
         run = _Run(seed, rng, world, kept, before, stack)
         problems = await run.to_its_end()
         orders = len(kept.events("sent"))
@@ -107,7 +112,7 @@ class _Run:
     rng: random.Random
     world: World
     kept: Keeping
-    before: Money
+    before: Mapping[Address, Money]
     stack: AsyncExitStack
     daemon: Running | None = None
     has_caught_up: bool = False

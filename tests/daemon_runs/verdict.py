@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from keeper.core.units import to_hex
+from keeper.core.units import Address, to_hex
 from tests.crash.killing import planned_calls
 from tests.daemon_runs.world import World
 from tests.devnet.accounts import Money, assert_adds_up
@@ -35,7 +35,7 @@ async def unrest(world: World, kept: Keeping) -> str:
         [
             f"did not come to rest: intents {Counter(kept.intents().values())}, sent but untold {_untold(kept)},"
             f" waiting {[int(each['nonce'], 16) for each in await world.pooled()]},"
-            f" nonce {await nonce(world.bed, world.keeper)}; at last",
+            f" nonces {[await nonce(world.bed, keeper) for keeper in world.keepers]}; at last",
             *rows,
         ]
     )
@@ -50,11 +50,16 @@ def _told(kept: Keeping) -> bool:
     return not _untold(kept)
 
 
-async def problems_of(world: World, kept: Keeping, before: Money) -> list[str]:
+async def problems_of(world: World, kept: Keeping, before: Mapping[Address, Money]) -> list[str]:
     """Never a double liquidation, never a hole among the nonces, never a rail passed, the report equal to the balances to
-    the wei."""
-    mined = await mined_by(world.bed, world.keeper, world.floor_block)
-    problems = [*_doubles(mined, kept), *await _holes(mined, world, before)]
+    the wei: over all signers, and of each."""
+    every: list[Mined] = []
+    problems: list[str] = []
+    for keeper, had in before.items():
+        mined = await mined_by(world.bed, keeper, world.floor_block)
+        every += mined
+        problems += await _holes(mined, world, keeper, had)
+    problems += _doubles(every, kept)
     try:
         await assert_adds_up(world.bed, kept, before)
     except AssertionError as error:
@@ -82,8 +87,8 @@ def _doubles(mined: Sequence[Mined], kept: Keeping) -> list[str]:
     ]
 
 
-async def _holes(mined: Sequence[Mined], world: World, before: Money) -> list[str]:
-    used = await nonce(world.bed, world.keeper)
+async def _holes(mined: Sequence[Mined], world: World, keeper: Address, before: Money) -> list[str]:
+    used = await nonce(world.bed, keeper)
     if [each.nonce for each in mined] != list(range(before.nonce, used)):
         return [f"nonces {[each.nonce for each in mined]} are mined, {used} are used"]
     waiting = [int(each["nonce"], 16) for each in await world.pooled()]

@@ -33,7 +33,8 @@ class World:
     rng: random.Random
     bed: Bed
     between: Between
-    keeper: Address
+    keepers: Sequence[Address]
+    """All of its signers."""
     relay: LocalRelay | None
     floor_block: int
     """Nothing up to it is taken back."""
@@ -70,11 +71,12 @@ class World:
     async def pooled(self) -> Sequence[dict[str, Any]]:
         """The keeper's transactions that wait, by nonce."""
         content = await self.bed.chain.rpc.request("txpool_content", [])
+        ours = set(map(to_hex, self.keepers))
         found = [
             transaction
             for part in content.values()
             for sender, by_nonce in part.items()
-            if sender.lower() == to_hex(self.keeper)
+            if sender.lower() in ours
             for transaction in by_nonce.values()
         ]
         return sorted(found, key=lambda transaction: int(transaction["nonce"], 16))
@@ -106,7 +108,8 @@ class World:
     async def _raws_in(self, number: int) -> list[str]:
         rpc = self.bed.chain.rpc
         block = await rpc.request("eth_getBlockByNumber", [hex(number), True])
-        ours = [each for each in block["transactions"] if each["from"].lower() == to_hex(self.keeper)]
+        keepers = set(map(to_hex, self.keepers))
+        ours = [each for each in block["transactions"] if each["from"].lower() in keepers]
         return [await rpc.request("eth_getRawTransactionByHash", [each["hash"]]) for each in ours]
 
     # -- the way there -------------------------------------------------------------------------------------------------

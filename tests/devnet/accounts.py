@@ -27,35 +27,47 @@ class Money:
     nonce: int
 
 
-async def money_of(bed: Bed, kept: Keeping) -> Money:
-    assert kept.account is not None
-    owner = kept.account.address
-    return Money(await balances_raw(bed, owner), await coins_wei(bed, owner), await nonce(bed, owner))
+async def money_of(bed: Bed, kept: Keeping) -> Mapping[Address, Money]:
+    """By signer."""
+    owners = [account.address for account in kept.accounts]
+    return {
+        owner: Money(await balances_raw(bed, owner), await coins_wei(bed, owner), await nonce(bed, owner))
+        for owner in owners
+    }
 
 
-async def assert_adds_up(bed: Bed, kept: Keeping, before: Money) -> Mapping[str, Any]:
-    """The money before, and the report, are the money now: every token and the native coin, to the wei; and no rail was passed
-    on the way. Returns the report."""
+async def assert_adds_up(bed: Bed, kept: Keeping, before: Mapping[Address, Money]) -> Mapping[str, Any]:
+    """The money before, and the report, are the money now: of every signer, every token and the native coin, to the wei; and no
+    rail was passed on the way. Returns the report."""
     assert "sent" not in kept.intents().values(), "what may still be mined is in no report"
     ended = await kept.run("report", "--format", "json", "--store", str(kept.store))
     assert ended.code == 0, ended.err
     told: Mapping[str, Any] = json.loads(ended.out)
     after = await money_of(bed, kept)
-    if not told["accounts"]:
-        assert before == after, "nothing is in the report"
-        return told
-    [account] = told["accounts"]
+    for signer, had in before.items():
+        _assert_adds_up(told, signer, had, after[signer])
+    assert_no_rail_passed(kept)
+    return told
+
+
+def _assert_adds_up(told: Mapping[str, Any], signer: Address, before: Money, after: Money) -> None:
+    own = {
+        part: [line for line in told[part] if line["signer"].lower() == to_hex(signer)]
+        for part in ("accounts", "days", "attempts")
+    }
+    if not own["accounts"]:
+        assert before == after, "nothing of it is in the report"
+        return
+    [account] = own["accounts"]
     changes = {token.lower(): int(raw) for token, raw in account["tokens"].items()}
     assert {token: raw + changes.pop(to_hex(token), 0) for token, raw in before.tokens_raw.items()} == after.tokens_raw
     assert changes == {}, "no token but the market's own moved"
     assert before.native_wei + int(account["native_change_wei"]) == after.native_wei
     for part in ("days", "attempts"):
-        assert sum(int(line["cost_wei"]) for line in told[part]) == -int(account["native_change_wei"])
+        assert sum(int(line["cost_wei"]) for line in own[part]) == -int(account["native_change_wei"])
         for token, raw in account["tokens"].items():
-            assert sum(int(line["tokens"].get(token, 0)) for line in told[part]) == int(raw)
-    assert sum(line["transactions"] for line in told["attempts"]) == after.nonce - before.nonce
-    assert_no_rail_passed(kept)
-    return told
+            assert sum(int(line["tokens"].get(token, 0)) for line in own[part]) == int(raw)
+    assert sum(line["transactions"] for line in own["attempts"]) == after.nonce - before.nonce
 
 
 def assert_no_rail_passed(kept: Keeping) -> None:

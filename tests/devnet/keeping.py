@@ -34,6 +34,10 @@ class Keeping:
     provider: Address
     chain_id: int = 31_337
     account: Throwaway | None = None
+    others: Sequence[Throwaway] = ()
+    """Accounts that sign beside the first."""
+    signing: dict[str, Any] = field(default_factory=dict)
+    """What the tables of all signers say besides their keys."""
     top: dict[str, Any] = field(default_factory=dict)
     """Top-level keys of the configuration, as TOML values."""
     chain: dict[str, Any] = field(default_factory=dict)
@@ -61,8 +65,8 @@ class Keeping:
             **self.chain,
         }
         tables = {"rpc": {"poll_s": 0.05, "timeout_s": 2}, **self.tables}
-        if self.account is not None:
-            tables = {"signer": self.signer_table(), **tables}
+        if self.account is not None and not self.others:
+            tables = {"signer": self.signer_table(self.account), **tables}
         lines = _toml({"store": str(self.store), "health_port": 0, "log_format": "json", **self.top, **top})
         for scope in ("rails", "chains.devnet.rails"):
             for rail in self.unlimited:
@@ -70,12 +74,19 @@ class Keeping:
         lines += ["[chains.devnet]", *_toml(chain)]
         for name, table in tables.items():
             lines += [f"[chains.devnet.{name}]", *_toml(table)]
+        if self.others:
+            for account in self.accounts:
+                lines += ["[[chains.devnet.signers]]", *_toml(self.signer_table(account))]
         self.config.write_text("\n".join(lines) + "\n")
         return self.config
 
-    def signer_table(self) -> dict[str, Any]:
-        assert self.account is not None, "only a funded keeper has a key"
-        return {"keystore": str(self.account.keystore), "password_file": str(self.account.password_file)}
+    @property
+    def accounts(self) -> list[Throwaway]:
+        """All that sign, in order."""
+        return [] if self.account is None else [self.account, *self.others]
+
+    def signer_table(self, account: Throwaway) -> dict[str, Any]:
+        return {"keystore": str(account.keystore), "password_file": str(account.password_file), **self.signing}
 
     def settings(self, **top: Any) -> Settings:
         """The same, read."""
@@ -144,13 +155,20 @@ class Keeping:
         return [row.kind for row in self.events()]
 
 
-async def keeping(bed: Bed, folder: Path, url: str | None = None, *, funded: bool = False) -> Keeping:
-    """A keeper for the bed's market; `url` puts something between the two; `funded`: with an account that can pay."""
+async def keeping(bed: Bed, folder: Path, url: str | None = None, *, funded: bool = False, signers: int = 1) -> Keeping:
+    """A keeper for the bed's market; `url` puts something between the two; `funded`: with so many `signers` that can pay."""
     made = Keeping(folder, url or bed.url, bed.deployment.addresses_provider, bed.deployment.chain_id)
     if funded:
         made.account = write_throwaway(folder)
-        await fund(bed, made.account.address)
+        made.others = [_another(folder / f"signer-{number}") for number in range(2, signers + 1)]
+        for account in made.accounts:
+            await fund(bed, account.address)
     return made
+
+
+def _another(folder: Path) -> Throwaway:
+    folder.mkdir()
+    return write_throwaway(folder)
 
 
 async def fund(bed: Bed, owner: Address) -> None:

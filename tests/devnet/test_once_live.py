@@ -129,7 +129,7 @@ async def test_a_configured_allowance_is_never_passed(bed36: Bed, tmp_path: Path
     """Whoever needs more stays with the reason, and the run says that work is left."""
     kept = await keeping(bed36, tmp_path, funded=True)
     assert kept.account is not None
-    kept.tables["signer"] = {**kept.signer_table(), "allowance_bound": "500"}
+    kept.signing["allowance_bound"] = "500"
     await crash(bed36)
 
     ended = await kept.run_once("--live")

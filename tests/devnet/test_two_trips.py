@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from keeper.app.modes import Ground
+from keeper.app.ground import Ground
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.devnet.market import Bed
 from keeper.execution.signing.policy import GuardedSigner

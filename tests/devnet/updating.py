@@ -14,8 +14,9 @@ import pytest
 
 import keeper.app.build
 from keeper.app.build import built_chain
+from keeper.app.ground import Ground
 from keeper.app.keys import KeyRing
-from keeper.app.modes import Acting, Ground
+from keeper.app.modes import Acting
 from keeper.app.parts import ObservedJournal
 from keeper.core.block import PendingTransaction
 from keeper.core.units import Address

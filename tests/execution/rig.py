@@ -91,7 +91,7 @@ class Rig:
                 continue
             plans = planner.plan(position)
             if not isinstance(plans, Skip):
-                orders.append(self.order(plans[0], fees))
+                orders.append(self.order(plans[0], fees, signer=liquidator))
         return orders[:most]
 
     def refused_order(self, orders: Sequence[Order]) -> Order:
@@ -100,9 +100,9 @@ class Rig:
         healthy = next(opening.borrower for opening in self.bed.openings if opening.borrower not in sick)
         call = plan.calls[0]
         wrong = self.adapter.encode_liquidation(self.market, healthy, call.pair, call.debt_to_cover_raw)
-        return replace(self.order(plan, orders[1].offer.fees, [wrong]), attempt="refused")
+        return replace(self.order(plan, orders[1].offer.fees, [wrong], orders[1].signer), attempt="refused")
 
-    def order(self, plan: Plan, fees: FeeQuote, calls: Sequence[Call] | None = None) -> Order:
+    def order(self, plan: Plan, fees: FeeQuote, calls: Sequence[Call] | None = None, signer: Address = KEEPER) -> Order:
         """The exact calls of a plan, or others in their place."""
         exact = [
             self.adapter.encode_liquidation(self.market, plan.borrower, call.pair, call.debt_to_cover_raw)
@@ -113,6 +113,7 @@ class Rig:
             attempt=attempt_name(plan.block.number, plan.borrower),
             chain_id=self.bed.deployment.chain_id,
             offer=Offer(plan, (400_000,) * len(chosen), fees, Profit(0, 0, 0)),
+            signer=signer,
             spender=self.pool,
             calls=chosen,
             gas_limits=(GAS_LIMIT,) * len(chosen),

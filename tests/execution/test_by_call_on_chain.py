@@ -15,7 +15,7 @@ from tests.faults import FaultProxy, Override
 
 
 def dry(rig: Rig) -> CallSimulator:
-    return CallSimulator(rig.rpc, rig.markets, REHEARSER, rig.dealt())
+    return CallSimulator(rig.rpc, rig.markets, rig.dealt())
 
 
 def _amounts(simulation: Simulation) -> list[tuple[int, int]]:
@@ -31,7 +31,7 @@ async def test_it_measures_what_the_other_simulation_measures(bed: Bed) -> None:
         ours = await dry(rig).simulate(orders, head, latest_s)
         proxy.assert_none("eth_simulate")
         assert len(orders) >= 3
-        alone = NodeSimulator(rig.rpc, rig.markets, REHEARSER, rig.dealt())
+        alone = NodeSimulator(rig.rpc, rig.markets, rig.dealt())
         for order, found in zip(orders, ours, strict=True):
             [other] = await alone.simulate([order], head, latest_s)
             assert isinstance(other, Simulation)
@@ -65,7 +65,7 @@ async def test_what_reverts_is_a_reason(bed: Bed) -> None:
 async def test_the_real_money_is_what_counts_live(bed36: Bed) -> None:
     async with rigged(bed36) as rig:
         await rig.crash()
-        simulator = CallSimulator(rig.rpc, rig.markets, KEEPER)
+        simulator = CallSimulator(rig.rpc, rig.markets)
         [order] = await rig.orders(KEEPER, most=1)
         head = await rig.head()
         [poor] = await simulator.simulate([order], head, head.timestamp_s + WINDOW_S)

@@ -60,12 +60,12 @@ async def test_it_is_promised_until_it_is_mined_and_told_once(bed: Bed, tmp_path
     async with rigged(bed) as rig:
         order = await left_behind(rig, tmp_path)
         async with live(rig, tmp_path) as (submitter, _):
-            promised = submitter.promised()
+            promised = submitter.promised(KEEPER)
             assert promised.debts_raw == {(asset, rig.pool): raw for asset, raw in order.plan.debts_raw.items()}
             assert promised.gas_wei == sum(order.gas_limits) * order.offer.fees.max_fee_wei
             assert submitter.open_borrowers() == frozenset({order.borrower})
             full = replace(await rig.head(), gas_limit=200_000 * (len(order.calls) + 1))
-            assert submitter.room(full) == 1
+            assert submitter.room(KEEPER, full) == 1
             assert await told(rig, submitter) == []
         await bed.chain.mine(1, seconds=12)
         async with live(rig, tmp_path) as (submitter, store):
@@ -78,7 +78,7 @@ async def test_it_is_promised_until_it_is_mined_and_told_once(bed: Bed, tmp_path
             assert outcome.profit is not None
             assert outcome.profit.received_base > outcome.profit.repaid_base > 0
             assert (outcome.model_error_wad, outcome.amounts_match) == (None, None)
-            assert submitter.promised().gas_wei == 0
+            assert submitter.promised(KEEPER).gas_wei == 0
             assert await told(rig, submitter) == []
             await store.record(attempt_build.outcome_events(CHAIN, outcome))
         async with live(rig, tmp_path) as (submitter, _):
@@ -123,8 +123,8 @@ async def test_one_whose_plan_is_not_in_the_journal_is_told_as_unread(bed36: Bed
     async with rigged(bed36) as rig:
         order = await left_behind(rig, tmp_path, journaled=False)
         async with live(rig, tmp_path) as (submitter, _):
-            assert submitter.promised().debts_raw == {}
-            assert submitter.promised().gas_wei > 0
+            assert submitter.promised(KEEPER).debts_raw == {}
+            assert submitter.promised(KEEPER).gas_wei > 0
             await bed36.chain.mine(1, seconds=12)
             [unread] = await told(rig, submitter)
             assert isinstance(unread, Unread)

@@ -42,7 +42,7 @@ async def forking(rig: Rig, upstream_url: str) -> AsyncIterator[tuple[ForkSubmit
     async with ForkSubmitter(
         launching(upstream_url), JsonRpc, Origin(upstream_url).shown, dealt, rig.markets
     ) as submitter:
-        yield submitter, NodeSimulator(rig.rpc, rig.markets, KEEPER, dealt)
+        yield submitter, NodeSimulator(rig.rpc, rig.markets, dealt)
 
 
 async def simulated(rig: Rig, simulator: NodeSimulator, orders: list[Order]) -> list[tuple[Order, Simulation]]:

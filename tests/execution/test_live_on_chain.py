@@ -43,7 +43,7 @@ async def live(rig: Rig, folder: Path) -> AsyncIterator[tuple[LiveSubmitter, Sto
 
 async def simulated(rig: Rig, orders: list[Order]) -> list[tuple[Order, Simulation]]:
     head = await rig.head()
-    results = await NodeSimulator(rig.rpc, rig.markets, KEEPER).simulate(orders, head, head.timestamp_s + WINDOW_S)
+    results = await NodeSimulator(rig.rpc, rig.markets).simulate(orders, head, head.timestamp_s + WINDOW_S)
     passed = [(order, result) for order, result in zip(orders, results, strict=True) if isinstance(result, Simulation)]
     assert len(passed) == len(orders)
     return passed

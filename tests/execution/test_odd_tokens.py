@@ -48,7 +48,7 @@ async def test_a_token_that_keeps_a_share_of_what_is_paid_out_gets_no_order(bed3
         orders = await rig.orders(REHEARSER)
         order = next(each for each in orders if len(each.calls) == 1)
         taxed = order.plan.calls[0].pair.collateral_asset
-        simulator = NodeSimulator(rig.rpc, rig.markets, REHEARSER, rig.dealt())
+        simulator = NodeSimulator(rig.rpc, rig.markets, rig.dealt())
         head = await rig.head()
         [before] = await simulator.simulate([order], head, head.timestamp_s + WINDOW_S)
         assert isinstance(before, Simulation)

@@ -15,7 +15,7 @@ from tests.faults import FaultProxy
 
 
 def dry(rig: Rig) -> NodeSimulator:
-    return NodeSimulator(rig.rpc, rig.markets, REHEARSER, rig.dealt())
+    return NodeSimulator(rig.rpc, rig.markets, rig.dealt())
 
 
 async def test_the_orders_of_a_head_are_simulated_as_planned_and_change_nothing(bed: Bed) -> None:
@@ -85,7 +85,7 @@ async def test_too_many_halfway_orders_end_in_a_reason_not_in_endless_requests(b
 async def test_live_simulates_with_the_real_money(bed36: Bed) -> None:
     async with rigged(bed36) as rig:
         await rig.crash()
-        simulator = NodeSimulator(rig.rpc, rig.markets, KEEPER)
+        simulator = NodeSimulator(rig.rpc, rig.markets)
         [order] = await rig.orders(KEEPER, most=1)
         head = await rig.head()
         [poor] = await simulator.simulate([order], head, head.timestamp_s + WINDOW_S)

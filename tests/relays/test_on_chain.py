@@ -71,7 +71,7 @@ class Scene:
     async def order(self) -> tuple[Order, Simulation]:
         head = await self.rig.head()
         [order] = await self.rig.orders(KEEPER, most=1)
-        [result] = await NodeSimulator(self.rig.rpc, self.rig.markets, KEEPER).simulate(
+        [result] = await NodeSimulator(self.rig.rpc, self.rig.markets).simulate(
             [order], head, head.timestamp_s + WINDOW_S
         )
         assert isinstance(result, Simulation)

@@ -19,6 +19,7 @@ from keeper.pipeline.carrying import ByInventory
 from keeper.pipeline.desk import Desk, Terms
 from keeper.pipeline.loop import ChainLoop, Round
 from keeper.pipeline.market import MarketFollower
+from keeper.pipeline.railing import Railing
 from keeper.pipeline.rails import Rails, SharedPurse
 from keeper.ports import Submitter
 from tests.toy_arithmetic import ToyMarket, ToyReserve, ToyRules, ToyState
@@ -199,24 +200,20 @@ class Scene:
             CHAIN,
             self.chain,
             [Desk(follower, terms, 31_337, ByInventory(LIQUIDATOR)) for follower in self.followers],
-            ToyFunding(self.world, self.faults, LIQUIDATOR, dealt),
+            {LIQUIDATOR: ToyFunding(self.world, self.faults, LIQUIDATOR, dealt)},
             self.simulator,
             submitters[self.mode],
             self.journal,
             lambda: self.world.tip.ref.timestamp_s + self.age_s,
             60.0,
             dict.fromkeys(self.entries, ()),
-            Rails(
-                CHAIN,
-                31_337,
-                LIQUIDATOR,
-                self.limits,
-                self.least_native_wei,
-                SharedPurse(self.ledger, self.together, self.kill_file),
-                self.pauses,
-                self.journal,
-            ),
+            Railing({LIQUIDATOR: self._rails()}),
         )
+
+    def _rails(self) -> Rails:
+        purse = SharedPurse(self.ledger, self.together, self.kill_file)
+        least_wei = self.least_native_wei
+        return Rails(CHAIN, 31_337, LIQUIDATOR, self.limits, least_wei, purse, self.pauses, self.journal)
 
     def _follower(self, adapter: ToyAdapter, entry: Address) -> MarketFollower[ToyMarket, ToyState]:
         async def first_block(entry: Address) -> int:

@@ -12,7 +12,7 @@ import pytest
 from eth_account import Account
 
 from keeper.app.keys import KeyRing
-from keeper.app.relays import private_route
+from keeper.app.relays import private_routes
 from keeper.core.errors import ConfigError, RpcUnreachable
 from keeper.core.events import Event
 from keeper.core.standing import Standing
@@ -124,11 +124,13 @@ async def test_relays_are_not_told_the_signers_own_key(tmp_path: Path, ring: Key
         with pytest.raises(
             ConfigError, match=f"chains.devnet.relays.keystore holds the signer's own key {to_hex(ADDRESS)}"
         ):
-            await private_route("devnet", chain, ring, ADDRESS, Nowhere(), Untold(), stack, 1, never)
+            await private_routes("devnet", chain, ring, {ADDRESS: never}, Nowhere(), Untold(), stack, 1)
         other = address_from_hex(OTHER_ADDRESS)
-        assert await private_route("devnet", chain, ring, other, Nowhere(), Untold(), stack, 1, never) is not None
+        assert list(await private_routes("devnet", chain, ring, {other: never}, Nowhere(), Untold(), stack, 1)) == [
+            other
+        ]
         without = chain.model_copy(update={"relays": None})
-        assert await private_route("devnet", without, ring, ADDRESS, Nowhere(), Untold(), stack, 1, never) is None
+        assert await private_routes("devnet", without, ring, {ADDRESS: never}, Nowhere(), Untold(), stack, 1) == {}
 
 
 async def never() -> bool:

@@ -76,7 +76,7 @@ async def _write(path: Path, heads: Heads, first: Event, now: Callable[[], datet
         await store.record(
             [
                 event_build.started(
-                    CHAIN, version="0.1.0", mode="live", chain_id=31_337, keeper=LIQUIDATOR, markets=[MARKET]
+                    CHAIN, version="0.1.0", mode="live", chain_id=31_337, signers=[LIQUIDATOR], markets=[MARKET]
                 ),
                 first,
                 event_build.caught_up(CHAIN, MARKET, block(90), 512, "snapshot"),

@@ -9,7 +9,7 @@ from keeper.core.order import FeeQuote, Offer, Order, Profit, SimulatedCall, Sim
 from keeper.core.outcome import Verdict
 from keeper.core.plan import Plan, PlannedCall, Window
 from keeper.core.units import WAD, Address, Hash32
-from tests.unit.execution.fakes import BORROWER, CHAIN_ID, FEES, LIQUIDATE, POOL, TOKEN, head
+from tests.unit.execution.fakes import BORROWER, CHAIN_ID, FEES, LIQUIDATE, POOL, TOKEN, head, signer
 
 MARKET = Address(b"\xaa" * 20)
 COLLATERAL = Address(b"\xcc" * 20)
@@ -76,6 +76,7 @@ def order(
         attempt=attempt,
         chain_id=CHAIN_ID,
         offer=Offer(plan(verdict, calls=calls, borrower=borrower), (gas,) * calls, fees, Profit(1_010, 1_000, 1)),
+        signer=signer().address,
         spender=POOL,
         calls=tuple(Call(POOL, LIQUIDATE + index.to_bytes(32, "big")) for index in range(calls)),
         gas_limits=(gas_limit,) * calls,

@@ -15,7 +15,7 @@ from keeper.execution.live import MOST_IN_FLIGHT, LiveSubmitter, may_go_live
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.sender import SEND_WINDOW, Sending
 from keeper.execution.signing.envelope import decode_signed
-from tests.unit.execution.fakes import CHAIN_ID, MemoryIntents, MemoryNode, head, sender_on, sending, started_on
+from tests.unit.execution.fakes import CHAIN_ID, MemoryIntents, MemoryNode, head, sender_on, sending, signer, started_on
 from tests.unit.execution.test_live import NoWorld
 
 
@@ -135,16 +135,16 @@ async def test_whose_nonce_is_used_is_no_longer_on_its_way() -> None:
     submitter = LiveSubmitter(permit, sender, Reconciler(node, NoWorld(), {}), most_in_flight=5)
     await submitter.start(head(1))
     await sender.send_all([order(number) for number in range(4)], head(1))
-    assert (len(submitter.open_borrowers()), submitter.room(head(1))) == (4, 1)
+    assert (len(submitter.open_borrowers()), submitter.room(signer().address, head(1))) == (4, 1)
     for nonce in range(3):
         node.mine(nonce, 2)
     await submitter.prepare(head(2))
-    assert (len(submitter.open_borrowers()), submitter.room(head(2))) == (1, 4)
+    assert (len(submitter.open_borrowers()), submitter.room(signer().address, head(2))) == (1, 4)
 
 
 async def test_without_a_setting_a_block_bounds_what_is_on_its_way() -> None:
     node, store = MemoryNode(), MemoryIntents()
     permit = may_go_live(CHAIN_ID, is_testnet_preset=False, node_is_anvil_devnet=True)
     submitter = LiveSubmitter(permit, await started_on(node, store), Reconciler(node, NoWorld(), {}))
-    assert submitter.room(head(1)) == 30_000_000 // 200_000
-    assert submitter.room(replace(head(1), gas_limit=2**50)) == MOST_IN_FLIGHT
+    assert submitter.room(signer().address, head(1)) == 30_000_000 // 200_000
+    assert submitter.room(signer().address, replace(head(1), gas_limit=2**50)) == MOST_IN_FLIGHT

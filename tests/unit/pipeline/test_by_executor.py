@@ -58,7 +58,7 @@ def held(token: Address, holder: Address) -> Call:
 
 
 def order_of(offer: Offer) -> Order:
-    return Order("1-b0", 1, offer, EXECUTOR, (), ())
+    return Order("1-b0", 1, offer, EXECUTOR, EXECUTOR, (), ())
 
 
 @pytest.mark.parametrize("objective", [Restore(), MaxProfit()])

@@ -127,7 +127,7 @@ def plan() -> Plan:
 def order() -> Order:
     offer = Offer(plan(), (300_000, 250_000), FeeQuote(10**9, 10**8, 3 * 10**9), Profit(1_000, 900, 40))
     calls = (Call(MARKET, b"\x01"), Call(MARKET, b"\x02"))
-    return Order(ATTEMPT, 31_337, offer, MARKET, calls, (400_000, 350_000))
+    return Order(ATTEMPT, 31_337, offer, LIQUIDATOR, MARKET, calls, (400_000, 350_000))
 
 
 def submission(mode: str = "live") -> Submission:

@@ -45,8 +45,8 @@ PAUSED = StandingPause(1, Pause(Scope(1, LIQUIDATOR), "gas", "too much", 9), "20
 TYPES = {"text", "number", "decimal", "bool", "address", "hash", "list", "list of address"}
 
 EVENTS: Sequence[Event] = (
-    event_build.started(CHAIN, version="0.1.0", mode="live", chain_id=1, keeper=LIQUIDATOR, markets=[MARKET]),
-    event_build.started(CHAIN, version="0.1.0", mode="dry", chain_id=1, keeper=None, markets=[]),
+    event_build.started(CHAIN, version="0.1.0", mode="live", chain_id=1, signers=[LIQUIDATOR, WETH], markets=[MARKET]),
+    event_build.started(CHAIN, version="0.1.0", mode="dry", chain_id=1, signers=[LIQUIDATOR], markets=[]),
     event_build.stopped(CHAIN, "asked to"),
     event_build.endpoint(
         CHAIN, 9, "http://a", archive=False, state_depth_blocks=128, batches=True, simulates=False, detail="one by one"
@@ -116,6 +116,7 @@ EVENTS: Sequence[Event] = (
         9,
         BORROWER,
         ATTEMPT,
+        signer=LIQUIDATOR,
         nonce=7,
         remedy="cancel",
         why="not mined since block 3",
@@ -130,6 +131,7 @@ EVENTS: Sequence[Event] = (
         9,
         None,
         None,
+        signer=LIQUIDATOR,
         nonce=7,
         remedy="cancel",
         why="others wait above it",
@@ -177,7 +179,7 @@ def type_of(name: str, item: Any) -> str:
     if isinstance(item, int):
         return "number"
     if isinstance(item, list):
-        return "list of address" if name == "markets" else "list"
+        return "list of address" if name in ("markets", "signers") else "list"
     assert isinstance(item, str)
     if name.endswith(MONEY_SUFFIXES):
         assert re.fullmatch(r"-?\d+", item), name

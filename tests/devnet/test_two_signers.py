@@ -1,0 +1,128 @@
+"""Two signers on one chain: both at work, each with its own nonces and money, and nobody served twice between them."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from keeper.core.pauses import Pause, Scope
+from keeper.core.units import Address, to_hex
+from keeper.devnet.market import Bed
+from keeper.devnet.state import Recipe, started_bed
+from keeper.store.pauses import PauseSwitch
+from tests.devnet.accounts import assert_adds_up, money_of
+from tests.devnet.chain_facts import Mined, emptied, mined_by, nonce
+from tests.devnet.daemons import CLOSED, LIQUIDATION_CALL, fall, nothing_waits, worked_off
+from tests.devnet.keeping import Keeping, keeping
+
+BORROWERS = 100
+MOST_IN_FLIGHT = 4
+"""Of each: one alone could not serve a crash in the blocks that it takes."""
+
+
+async def two_signers(bed: Bed, folder: Path) -> Keeping:
+    """With money, their allowances set, on a chain that from now on mines a block a second."""
+    kept = await keeping(bed, folder, funded=True, signers=2)
+    kept.signing["most_in_flight"] = MOST_IN_FLIGHT
+    assert (await kept.run_once("--live")).code == 0
+    await bed.chain.rpc.request("evm_setIntervalMining", [1])
+    return kept
+
+
+def signers_of(kept: Keeping) -> Sequence[Address]:
+    return [account.address for account in kept.accounts]
+
+
+async def mined_liquidations(bed: Bed, kept: Keeping, first_block: int) -> dict[Address, list[Mined]]:
+    """By signer, as the chain tells it."""
+    found = {}
+    for signer in signers_of(kept):
+        every = await mined_by(bed, signer, first_block)
+        found[signer] = [each for each in every if each.selector == LIQUIDATION_CALL]
+        assert {each.hash for each in found[signer]} <= set(kept.intents())
+        assert all(each.succeeded for each in found[signer]), "a second call for a restored one reverts"
+    return found
+
+
+async def assert_no_holes(bed: Bed, kept: Keeping) -> None:
+    """Once nothing waits any more, no nonce of either is left out."""
+    await emptied(bed)
+    for signer in signers_of(kept):
+        assert [each.nonce for each in await mined_by(bed, signer, 0)] == list(range(await nonce(bed, signer)))
+
+
+def borrowers_in_two_hands(kept: Keeping, first_seq: int) -> list[str]:
+    """Attempts whose borrower had another one, of any signer, that was not told yet when it was sent."""
+    open_: Counter[str] = Counter()
+    found = []
+    for row in kept.events("sent", "restored", "not_restored"):
+        if row.seq <= first_seq or row.borrower is None:
+            continue
+        if row.kind == "sent":
+            found += [f"{row.attempt}"] if open_[row.borrower] else []
+            open_[row.borrower] += 1
+        else:
+            open_[row.borrower] -= 1
+    return found
+
+
+async def test_both_work_off_a_crash_through_a_kill_and_nobody_is_served_twice(tmp_path: Path) -> None:
+    async with started_bed(Recipe("3.6", BORROWERS)) as bed:
+        kept = await two_signers(bed, tmp_path)
+        before = await money_of(bed, kept)
+        first_block = await bed.chain.block_number() + 1
+        async with kept.daemon("--live") as daemon:
+            await kept.until("caught_up", count=2)
+            fallen = await fall(bed, 75)
+            assert len(fallen.sick) >= 30
+            await kept.until("sent", count=6)
+            daemon.send(signal.SIGKILL)
+            await daemon.ended()
+        last = max(row.seq for row in kept.events())
+        async with kept.daemon("--live") as daemon:
+            await worked_off(bed, kept, fallen.sick)
+            await nothing_waits(bed, kept)
+            assert (await daemon.stopped()).code == 0
+
+        await assert_no_holes(bed, kept)
+        mined = await mined_liquidations(bed, kept, first_block)
+        assert all(len(own) >= 5 for own in mined.values()), "both were at work"
+        assert borrowers_in_two_hands(kept, last) == []
+        assert set(kept.intents().values()) <= CLOSED
+        told = await assert_adds_up(bed, kept, before)
+        assert {account["signer"].lower() for account in told["accounts"]} == set(map(to_hex, signers_of(kept)))
+        sent = {(row.fields["signer"], row.attempt) for row in kept.events("sent")}
+        assert {signer for signer, _ in sent} == set(map(to_hex, signers_of(kept)))
+        assert len({attempt for _, attempt in sent}) == len(sent), "one signer for each attempt"
+
+
+async def test_one_without_gas_or_paused_leaves_the_work_to_the_other(tmp_path: Path) -> None:
+    async with started_bed(Recipe("3.6", BORROWERS)) as bed:
+        kept = await two_signers(bed, tmp_path)
+        first, second = signers_of(kept)
+        await bed.chain.rpc.request("anvil_setBalance", [to_hex(first), "0x0"])
+        async with kept.daemon("--live") as daemon:
+            await kept.until("caught_up", count=2)
+            poor_from = await bed.chain.block_number() + 1
+            fallen = await fall(bed, 90)
+            await worked_off(bed, kept, fallen.sick)
+            await nothing_waits(bed, kept)
+            mined = await mined_liquidations(bed, kept, poor_from)
+            assert mined[first] == [] and len(mined[second]) >= 3
+
+            await bed.chain.fund([first])
+            with PauseSwitch.open(kept.store) as switch:
+                switch.pause(Pause(Scope(bed.deployment.chain_id, second), "operator", "only this one"))
+            await kept.until("paused")
+            paused_from = await bed.chain.block_number() + 1
+            fallen = await fall(bed, 90)
+            await worked_off(bed, kept, fallen.sick)
+            await nothing_waits(bed, kept)
+            mined = await mined_liquidations(bed, kept, paused_from)
+            assert mined[second] == [] and len(mined[first]) >= 3
+            assert (await daemon.stopped()).code == 0
+        await assert_no_holes(bed, kept)
+        [paused] = kept.events("paused")
+        assert paused.fields["signer"] == to_hex(second)
