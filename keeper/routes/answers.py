@@ -22,12 +22,21 @@ def _encode(argument: int | bytes) -> bytes:
 
 def words(result: CallResult, count: int, what: str) -> tuple[int, ...]:
     """Return data of exactly `count` words. Raises `QuoteError` for a revert and for any other length."""
+    content = _content(result, count, what)
+    return tuple(int.from_bytes(content[at : at + _WORD], "big") for at in range(0, len(content), _WORD))
+
+
+def word_of(result: CallResult, place: int, count: int, what: str) -> int:
+    """One of them, where the others do not matter."""
+    return int.from_bytes(_content(result, count, what)[place * _WORD : (place + 1) * _WORD], "big")
+
+
+def _content(result: CallResult, count: int, what: str) -> bytes:
     if not result.ok:
         raise QuoteError(f"{what}: the call reverted")
-    content = result.returndata
-    if len(content) != count * _WORD:
-        raise QuoteError(f"{what}: {len(content)} bytes instead of {count * _WORD}")
-    return tuple(int.from_bytes(content[at : at + _WORD], "big") for at in range(0, len(content), _WORD))
+    if len(result.returndata) != count * _WORD:
+        raise QuoteError(f"{what}: {len(result.returndata)} bytes instead of {count * _WORD}")
+    return result.returndata
 
 
 def unsigned(word: int, bits: int, what: str) -> int:

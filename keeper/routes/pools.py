@@ -27,7 +27,7 @@ class PoolsVenue:
         self.exchange = Exchange(())
         """As the last batch showed it."""
         self._policy = policy
-        self._reads = PoolReads((), ())
+        self._reads = PoolReads(())
 
     def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
         self.exchange = Exchange(())  # what an earlier block showed is no quote for this one

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from keeper.core.block import Call, CallResult
 from keeper.core.units import Address
-from keeper.routes.answers import call, signed, unsigned, words
+from keeper.routes.answers import call, signed, unsigned, word_of, words
 from keeper.routes.selectors import LIQUIDITY, SLOT0, TICK_BITMAP, TICKS
 from keeper.routes.v3_pool import WORD_TICKS, Ticks, V3Pool, V3Token
 from keeper.routes.v3_price import MAX_TICK, MIN_TICK
@@ -62,9 +62,11 @@ class V3Watch:
             return None, replace(self, words=range(0), indexes=())  # created, but without a price yet
         after_words = results[2 + len(self.words) :]
         shown = self._shown(results[2 : 2 + len(self.words)], what)
-        net = {}
-        for index, result in zip(self.indexes, after_words, strict=True):
-            net[index] = signed(words(result, 8, f"{what} tick")[1], 128, f"{what} liquidity at a tick")
+        of_tick = f"{what} liquidity at a tick"
+        net = {
+            index: signed(word_of(result, 1, 8, of_tick), 128, of_tick)
+            for index, result in zip(self.indexes, after_words, strict=True)
+        }
         pool, here = None, tick // self.fixed.spacing
         if here // WORD_TICKS in self.words:
             pool = V3Pool(self.fixed, sqrt_price_x96, (tick, tick), liquidity, self._known(shown, net))

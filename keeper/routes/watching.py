@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import Defect, QuoteError
@@ -26,7 +27,10 @@ class PoolReads:
     """One batch: what is asked, by whom."""
 
     watches: tuple[Watch, ...]
-    calls: tuple[Call, ...]
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(call for watch in self.watches for call in _calls(watch))
 
 
 class WatchedPools:
@@ -71,22 +75,24 @@ class WatchedPools:
 
     def encode(self, wanted: Collection[Couple]) -> PoolReads:
         """The reads for routes from the first to the second of each couple: part of the head's batch."""
-        tokens = {*self._through, *(token for couple in wanted for token in couple)}
-        couples = {frozenset(couple) for couple in wanted}
-        for couple in wanted:
-            couples |= {frozenset((token, way)) for token in couple for way in self._through}
-        near = (watch for watch in self._watches.values() if tokens.issuperset(watch.tokens))
-        return self._reads_of(tuple(watch for watch in near if frozenset(watch.tokens) in couples))
+        couples, ends = {*wanted}, {token for couple in wanted for token in couple}
+
+        def is_on_a_way(one: Address, other: Address) -> bool:
+            direct = (one, other) in couples or (other, one) in couples
+            return direct or (one in ends and other in self._through) or (other in ends and one in self._through)
+
+        return PoolReads(tuple(watch for watch in self._watches.values() if is_on_a_way(*watch.tokens)))
 
     def decode(self, reads: PoolReads, results: Sequence[CallResult]) -> Exchange:
         """The pools as the batch shows them. One that answers what no pool answers is left out, and told in `troubles`."""
-        if len(results) != len(reads.calls):
-            raise Defect(f"{len(results)} results for {len(reads.calls)} reads of pools")
+        asked = sum(len(_calls(watch)) for watch in reads.watches)
+        if len(results) != asked:
+            raise Defect(f"{len(results)} results for {asked} reads of pools")
         pools: list[Pool] = []
         troubles: list[str] = []
         start = 0
         for watch in reads.watches:
-            end = start + len(watch.calls())
+            end = start + len(_calls(watch))
             try:
                 pool, following = watch.decoded(results[start:end])
             except QuoteError as error:
@@ -99,6 +105,8 @@ class WatchedPools:
         self.troubles = tuple(troubles)
         return Exchange(tuple(pools), self._through)
 
-    @staticmethod
-    def _reads_of(watches: tuple[Watch, ...]) -> PoolReads:
-        return PoolReads(watches, tuple(call for watch in watches for call in watch.calls()))
+
+@lru_cache(maxsize=256)
+def _calls(watch: Watch) -> tuple[Call, ...]:
+    """From head to head the same, as long as the price stays where it is."""
+    return tuple(watch.calls())
