@@ -16,7 +16,7 @@ import numpy as np
 
 from keeper.book.page import Rows
 from keeper.book.screen import Named, Screen, Weighed
-from keeper.book.table import Table, rows_of
+from keeper.book.table import Table, addresses_in, rows_of
 from keeper.core.errors import Defect, MissedLog
 from keeper.core.lending import BalanceChange, BookEvent, CategorySet, CollateralFlag, MarketChanged, Position, Side
 from keeper.core.screening import ScreenColumn, ScreenTerms
@@ -72,7 +72,11 @@ class Book:
 
     def accounts(self) -> Iterator[Address]:
         """Every account."""
-        return self._table.accounts()
+        return addresses_in(self._table.packed_accounts())
+
+    def packed_accounts(self) -> bytes:
+        """Every account, 20 bytes each: of a million in a few milliseconds."""
+        return self._table.packed_accounts()
 
     def sample(self, count: int, seed: int) -> list[Position]:
         """Up to `count` rows with debt at random, none twice: the same for the same accounts and the same seed."""
@@ -94,7 +98,17 @@ class Book:
 
     def totals(self) -> Mapping[tuple[int, Side], int]:
         """The sum of all scaled balances, exact, by (reserve id, side); a reserve that nobody has is absent."""
-        return self._table.totals()
+        steps = self.adding_up()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                totals: Mapping[tuple[int, Side], int] = done.value
+                return totals
+
+    def adding_up(self) -> Generator[None, None, Mapping[tuple[int, Side], int]]:
+        """`totals` in pieces of a few milliseconds. The book must not change in between."""
+        return self._table.adding_up()
 
     # -- following -----------------------------------------------------------------------------------------------------
     def apply(self, block_number: int, events: Sequence[BookEvent]) -> list[BalanceChange]:
@@ -157,7 +171,7 @@ class Book:
 
     def keep_only(self, accounts: Container[Address], block_number: int) -> None:
         """Let go of everybody else; the rows are those at `block_number`, and nothing before it is known."""
-        self.load((row for row in self.every_position() if row.borrower in accounts), block_number)
+        self.take(self._table.only(accounts), block_number)
 
     # -- the screen ----------------------------------------------------------------------------------------------------
     @property

@@ -66,6 +66,25 @@ class Rows:
             self.high[entries],
         )
 
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Some of the rows."""
+        entries = np.repeat(chosen, self.counts)
+        return Rows(
+            self.accounts[chosen],
+            self.categories[chosen],
+            self.states[chosen],
+            self.counts[chosen],
+            self.columns[entries],
+            self.low[entries],
+            self.high[entries],
+        )
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """One after the other."""
+    none = Page().live()
+    return Rows(*(np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in Rows.__slots__))
+
 
 class Page:
     """Slots 0 … `count` − 1; entries of slot i from `starts[i]` to `starts[i + 1]`."""

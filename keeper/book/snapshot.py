@@ -43,9 +43,11 @@ def pack_book(book: Book) -> bytes:
     parts += [block.columns.astype("<u4").tobytes() for block in blocks]
     parts += [block.low.astype("<u8").tobytes() for block in blocks]
     parts += [block.high.astype("<u8").tobytes() for block in blocks]
-    body = b"".join(parts)
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
     rows = sum(len(block) for block in blocks)
-    return HEADER.pack(MARK, VERSION, zlib.crc32(body), len(kinds), rows) + body
+    return b"".join([HEADER.pack(MARK, VERSION, checksum, len(kinds), rows), *parts])
 
 
 def load_packed(book: Book, stored: bytes, block_number: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.book.addresses import AddressIndex
 from keeper.book.columns import Columns
-from keeper.book.page import LOW_BITS, LOW_MASK, PAGE_ROWS, WITH_DEBT, WITHOUT_DEBT, Page, Rows
+from keeper.book.page import LOW_BITS, LOW_MASK, PAGE_ROWS, WITH_DEBT, WITHOUT_DEBT, Page, Rows, joined
 from keeper.core.errors import Defect
 from keeper.core.lending import Position, Side
 from keeper.core.units import Address
@@ -73,12 +73,9 @@ class Table:
                     yield self.columns.position(account, categories[place], numbers[start:end], scaled)
                 start = end
 
-    def accounts(self) -> Iterator[Address]:
-        """Every account, in storage order."""
-        for page in self.pages:
-            raw = page.accounts[np.flatnonzero(page.states[: page.count])].tobytes()
-            for start in range(0, len(raw), 20):
-                yield Address(raw[start : start + 20])
+    def packed_accounts(self) -> bytes:
+        """Every account, in storage order: 20 bytes each."""
+        return b"".join(page.accounts[np.flatnonzero(page.states[: page.count])].tobytes() for page in self.pages)
 
     def by_address(self) -> NDArray[np.uint32]:
         """All row numbers in an order that depends on the accounts alone."""
@@ -87,8 +84,8 @@ class Table:
     def has_debt(self, number: int) -> bool:
         return int(self.pages[number >> SLOT_BITS].states[number & SLOT_MASK]) == WITH_DEBT
 
-    def totals(self) -> dict[tuple[int, Side], int]:
-        """Σ scaled balances, exact, by (reserve id, side), switched on as collateral or not."""
+    def adding_up(self) -> Generator[None, None, dict[tuple[int, Side], int]]:
+        """Σ scaled balances, exact, by (reserve id, side), switched on as collateral or not. Page by page."""
         sums: dict[tuple[int, Side], int] = {}
         for page in self.pages:
             for number, total in enumerate(_sums(page, len(self.columns))):
@@ -96,6 +93,7 @@ class Table:
                 if kind is not None and total:
                     key = (kind[1], kind[0])
                     sums[key] = sums.get(key, 0) + total
+            yield
         return sums
 
     def give_to_screen(self) -> None:
@@ -156,6 +154,13 @@ class Table:
         self.borrowers = int(np.count_nonzero(rows.states == WITH_DEBT))
         self.most_entries = int(rows.counts.max(initial=0))
 
+    def only(self, accounts: Container[Address]) -> Table:
+        """Another table, of those of the accounts that are here."""
+        kept = Table()
+        kept.columns.adopt([kind for kind in self.columns.kinds if kind is not None])
+        kept.replace_all(joined([rows.where(_among(rows.accounts, accounts)) for rows in self.live()]))
+        return kept
+
     def live(self) -> Iterator[Rows]:
         """All rows, page by page."""
         for page in self.pages:
@@ -188,6 +193,16 @@ class Table:
 def rows_of(table: Table, rows: Iterable[Position]) -> Rows:
     """Rows in the columns of a table, as `replace_all` takes them."""
     return _as_rows([(row, table.columns.entries_of(row)) for row in rows])
+
+
+def addresses_in(packed: bytes) -> Iterator[Address]:
+    """Of 20 bytes each."""
+    return (Address(packed[start : start + 20]) for start in range(0, len(packed), 20))
+
+
+def _among(accounts: NDArray[np.uint8], chosen: Container[Address]) -> NDArray[np.bool_]:
+    there = (account in chosen for account in addresses_in(accounts.tobytes()))
+    return np.fromiter(there, dtype=np.bool_, count=len(accounts))
 
 
 def _as_rows(rows: Sequence[tuple[Position, Entries]]) -> Rows:

@@ -23,7 +23,7 @@ from keeper.core.block import BlockRef, Call
 from keeper.core.differences import Difference, health_differences, reserve_differences, row_differences
 from keeper.core.lending import Health, LendingAdapter, Position, ReserveTotals, Side
 from keeper.core.units import Address
-from keeper.pipeline.tasks import together
+from keeper.pipeline.tasks import Slices, together
 from keeper.pipeline.verify import chain_answers
 from keeper.ports import Chain
 
@@ -58,7 +58,7 @@ class Auditor(Generic[Market, State]):
         self._chain = chain
         self._adapter = adapter
         self._round = b""
-        """Addresses of this round, one after the other: 20 bytes each, while objects would take a multiple."""
+        """Addresses of this round, one after the other: 20 bytes each, while objects would take a multiple, and time."""
         self._place = 0
         self._reserve_turn = 0
         self._calls = CALLS_PER_STEP
@@ -96,9 +96,9 @@ class Auditor(Generic[Market, State]):
 
     def _begin_round(self, book: Book, block: BlockRef) -> None:
         """From another account each time, so that a keeper that is restarted often does not see the same ones alone."""
-        accounts = list(book.accounts())
-        first = random.Random(block.hash).randrange(len(accounts)) if accounts else 0  # noqa: S311  # no secret
-        self._round = b"".join(accounts[first:] + accounts[:first])
+        packed = book.packed_accounts()
+        first = ADDRESS_BYTES * random.Random(block.hash).randrange(max(1, len(book)))  # noqa: S311  # no secret
+        self._round = packed[first:] + packed[:first]
         self._place = 0
 
     async def wide(self, market: Market, state: State, book: Book, block: BlockRef) -> Compared:
@@ -119,8 +119,8 @@ async def compare(
     block: BlockRef,
 ) -> Compared:
     """Rows, their health and whole reserves against the chain at `block`, which book and state stand at. What is ours is taken
-    down before anything is awaited."""
-    held = book.totals() if reserve_ids else {}
+    down before anything is read, in slices: nobody may change the book meanwhile."""
+    held = await Slices().run(book.adding_up()) if reserve_ids else {}
     ours = [(row, adapter.health(state, row, block.timestamp_s)) for row in rows]
     indexes = {reserve_id: adapter.indexes_ray(state, reserve_id, block.timestamp_s) for reserve_id in reserve_ids}
     answers, totals = await together(

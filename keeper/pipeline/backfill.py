@@ -27,6 +27,7 @@ from keeper.pipeline.audit import read_totals
 from keeper.pipeline.progress import Progress
 from keeper.pipeline.rows import read_rows
 from keeper.pipeline.saved import Shelf
+from keeper.pipeline.tasks import Slices
 from keeper.ports import Chain
 
 Market = TypeVar("Market")
@@ -208,7 +209,7 @@ class BackFill(Generic[Market, State]):
     async def _check_totals(self, market: Market, book: Book, head: BlockRef) -> None:
         """With every holder in the book, its collateral too must be all that there is."""
         totals = await read_totals(self._chain, self._adapter, market, self._adapter.reserve_ids(market), head)
-        held = book.totals()
+        held = await Slices().run(book.adding_up())
         for reserve_id, total in totals.items():
             ours = held.get((reserve_id, Side.COLLATERAL), 0), held.get((reserve_id, Side.DEBT), 0)
             if ours != (total.collateral_scaled, total.debt_scaled):

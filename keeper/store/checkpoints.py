@@ -77,7 +77,7 @@ class SavedBooks:
     async def save(self, checkpoint: Checkpoint) -> bool:
         """On the disk when it returns True. False when the disk takes nothing now: what was saved before still stands, and
         nothing waits in memory for it."""
-        row = _row(checkpoint, utc_text(self._now()))
+        row = await asyncio.to_thread(_row, checkpoint, utc_text(self._now()))
         of_market = {"of_chain": row["chain"], "of_market": row["market"]}
         settled = {"settled_block": checkpoint.block.number - OUTLASTS_REORG_BLOCKS, "of_stage": row["stage"]}
         steps = [(_THIN_OUT, [of_market | settled]), (_SAVE, [row])]
@@ -104,7 +104,7 @@ class SavedBooks:
         for row in rows:
             if row["id"] in self._aside:
                 continue
-            fault = _fault(row)
+            fault = await asyncio.to_thread(_fault, row)
             if fault is not None:
                 await self._put_aside(row["id"], chain, market, fault, row["block_number"])
                 continue

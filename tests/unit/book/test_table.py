@@ -10,7 +10,7 @@ from keeper.book import addresses as addresses_module
 from keeper.book import page as page_module
 from keeper.book import table as table_module
 from keeper.book.screen import Screen
-from keeper.book.table import Table
+from keeper.book.table import Table, addresses_in
 from keeper.core.errors import Defect
 from keeper.core.lending import Position, Side
 from keeper.core.units import Address
@@ -42,7 +42,7 @@ def assert_same(table: Table, model: dict[Address, Position]) -> None:
     assert len(table) == len(model)
     assert {row.borrower: row for row in table.walk(with_debt=False)} == model
     assert {row.borrower for row in table.walk(with_debt=True)} == {a for a, row in model.items() if row.debt_scaled}
-    assert sorted(table.accounts()) == sorted(model)
+    assert sorted(addresses_in(table.packed_accounts())) == sorted(model)
     assert table.borrowers == sum(bool(row.debt_scaled) for row in model.values())
     assert sorted(table.row(number).borrower for number in table.by_address().tolist()) == sorted(model)
     sums: dict[tuple[int, Side], int] = {}
@@ -50,7 +50,12 @@ def assert_same(table: Table, model: dict[Address, Position]) -> None:
         for side, balances in ((Side.COLLATERAL, row.collateral_scaled), (Side.DEBT, row.debt_scaled)):
             for reserve_id, scaled in balances.items():
                 sums[reserve_id, side] = sums.get((reserve_id, side), 0) + scaled
-    assert table.totals() == sums
+    adding_up = table.adding_up()
+    for _ in table.pages:
+        next(adding_up)  # no page is added up together with another
+    with pytest.raises(StopIteration) as done:
+        next(adding_up)
+    assert done.value.value == sums
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -76,6 +81,21 @@ def test_the_table_is_a_dictionary(seed: int) -> None:
     assert fresh_account(rng) not in table
 
 
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_only_some_of_it_is_a_table_too(share: float) -> None:
+    rng = random.Random(3)
+    rows = [random_position(rng, fresh_account(rng)) for _ in range(250)]
+    table = Table()
+    table.put(rows)
+    chosen = {row.borrower: row for row in rows if rng.random() < share}
+    kept = table.only({*chosen, fresh_account(rng)})
+    assert_same(kept, chosen)
+    assert_same(table, {row.borrower: row for row in rows})
+    later = random_position(rng, fresh_account(rng))
+    kept.put([later])
+    assert_same(kept, {**chosen, later.borrower: later})
+
+
 def test_a_table_has_one_screen() -> None:
     table = Table()
     Screen(table)
@@ -90,7 +110,7 @@ def test_holes_are_packed_away() -> None:
     table.put([random_position(rng, account) for account in accounts])
     table.discard(accounts[:280])
     assert sum(page.count for page in table.pages) < 300
-    assert sorted(table.accounts()) == sorted(accounts[280:])
+    assert sorted(addresses_in(table.packed_accounts())) == sorted(accounts[280:])
 
 
 def test_entries_that_shrink_and_grow_stay_with_their_row() -> None:

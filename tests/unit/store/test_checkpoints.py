@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from keeper.core.checkpoint import Stage
 from keeper.core.errors import StoreError
 from keeper.core.events import Event
 from keeper.store import Store, StoreReader
+from keeper.store import checkpoints as checkpoints_module
 from keeper.store.checkpoints import OUTLASTS_REORG_BLOCKS
 from keeper.store.tables import SCHEMA_VERSION
 from tests.devnet.commands import comes_true
@@ -52,6 +55,22 @@ async def test_a_checkpoint_comes_back_whole(path: Path) -> None:
     async with Store.open(path) as store:
         assert await store.load(CHAIN, MARKET) == [saved]
         assert await store.load("elsewhere", MARKET) == []
+
+
+async def test_the_checksum_of_a_large_book_leaves_the_event_loop_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed, threads = checkpoints_module._checksum, list[int]()
+
+    def watched(row: Mapping[str, Any]) -> str:
+        threads.append(threading.get_ident())
+        return summed(row)
+
+    monkeypatch.setattr(checkpoints_module, "_checksum", watched)
+    async with Store.open(path) as store:
+        await store.save(checkpoint(9))
+        assert await store.load(CHAIN, MARKET) == [checkpoint(9)]
+    assert len(threads) == 2 and threading.get_ident() not in threads
 
 
 async def test_the_newest_is_kept_and_one_that_outlasts_a_reorg(path: Path) -> None:
