@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 config_app = typer.Typer(no_args_is_help=True)
 
+ChainName = Annotated[str | None, typer.Option("--chain", help="Which configured chain, when there are several.")]
 ConfigPath = Annotated[
     Path, typer.Option("--config", "-c", envvar="KEEPER_CONFIG", help="Configuration file.", show_default=True)
 ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
+from keeper.cli.config import DEFAULT_CONFIG, ChainName, ConfigPath
+from keeper.cli.reading import to_account
 from keeper.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 executor_app = typer.Typer(no_args_is_help=True)
 
-ChainName = Annotated[str | None, typer.Option("--chain", help="Which configured chain, when there are several.")]
 Live = Annotated[bool, typer.Option("--live", help='Sign and send; needs mode = "live" in the file too.')]
 Named = Annotated[str, typer.Argument(metavar="ADDRESS", help="Whom it is about.")]
 Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol in a configured market, or its address.")]
@@ -89,7 +89,7 @@ def allow(
     if may_lose is not None:
         _order(executor.may_lose(settings, chain, target, may_lose, live=live))
         return
-    address = _address(target)
+    address = to_account(target)
     if As.OPERATOR in wanted:
         if wanted - {As.OPERATOR, As.NOTHING}:
             raise ConfigError("an operator calls the executor, the others are called by it: order them one by one")
@@ -153,13 +153,4 @@ def _roles(wanted: set[As]) -> Any:
 
 
 def _known(text: str | None) -> Address | None:
-    return None if text is None else _address(text)
-
-
-def _address(text: str) -> Address:
-    from keeper.core.units import address_from_hex
-
-    try:
-        return address_from_hex(text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    return None if text is None else to_account(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keeper.cli.config import DEFAULT_CONFIG, ConfigPath
+from keeper.cli.config import DEFAULT_CONFIG, ChainName, ConfigPath
 from keeper.cli.reading import StorePath, open_store, readers_may_leave, to_account
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ DONE, NOT_ACCEPTED = 0, 1
 tx_app = typer.Typer(no_args_is_help=True)
 
 Nonce = Annotated[int, typer.Argument(min=0, help="Of the transaction, as `keeper tx list` shows it.")]
-ChainName = Annotated[str | None, typer.Option("--chain", help="Which configured chain, when there are several.")]
-
 SignerAddress = Annotated[
     str | None, typer.Option("--signer", help="Whose, when several signers have something open at the nonce.")
 ]
