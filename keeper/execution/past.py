@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.lending import LogFilter
+from keeper.core.errors import MalformedResponse
+from keeper.core.lending import LendingAdapter, LogFilter
 from keeper.core.units import Hash32
 from keeper.execution.rpc import Rpc, World
 from keeper.execution.wire import read_block
@@ -21,6 +22,8 @@ MOST_TOGETHER = 100
 """Groups of calls in one reading; with the one that is asked for, so many fit into what is kept."""
 
 Calls = tuple[Call, ...]
+Market = TypeVar("Market")
+State = TypeVar("State")
 
 
 class PastBlocks:
@@ -58,6 +61,17 @@ class PastBlocks:
                 del answers[: len(group)]
         results: Sequence[CallResult] = self._used((block.hash, calls))
         return results
+
+    async def state(
+        self, world: World, adapter: LendingAdapter[Market, State], market: Market, block: BlockRef
+    ) -> State:
+        """The market's state at the block. When what was read cannot be that, nothing is remembered: another time it can."""
+        answers = await self.results(world, tuple(adapter.encode_state(market)), block)
+        try:
+            return adapter.decode_state(market, block, answers)
+        except MalformedResponse:
+            self._kept.clear()
+            raise
 
     def _used(self, key: Hashable) -> Any:
         self._kept.move_to_end(key)

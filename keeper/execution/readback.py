@@ -54,16 +54,15 @@ class ReadBack:
             return _outcome(decision, detail=detail)
         last = max((call.block for call in mined), key=lambda block: block.number)
         adapter, market = handle.adapter, handle.market
-        health_call = adapter.encode_health(market, decision.borrower)
-        *rows, health = await self._past.results(self._world, (*adapter.encode_state(market), health_call), last)
+        state = await self._past.state(self._world, adapter, market, last)
+        [health] = await self._past.results(self._world, (adapter.encode_health(market, decision.borrower),), last)
         valued: list[MinedCall] = []
         events: list[LiquidationEvent] = []
         for call in mined:
             found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
-            state = await self._past.results(self._world, tuple(adapter.encode_state(market)), call.block)
             value = call_value(
                 handle,
-                adapter.decode_state(market, call.block, state),
+                await self._past.state(self._world, adapter, market, call.block),
                 found,
                 signed[call.transaction_hash].call,
                 call.logs,
@@ -76,7 +75,7 @@ class ReadBack:
             mined=valued,
             events=events,
             health_after_wad=adapter.decode_health(market, health).health_factor_wad,
-            profit=realised_profit(handle, adapter.decode_state(market, last, rows), events, receipts.values(), valued),
+            profit=realised_profit(handle, state, events, receipts.values(), valued),
             detail="; ".join(part for part in (detail, *reverts) if part),
         )
 

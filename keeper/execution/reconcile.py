@@ -95,9 +95,8 @@ class Reconciler:
     ) -> Reading[Any]:
         adapter, market, borrower = handle.adapter, handle.market, order.borrower
         parent = await self._past.header(self.rpc, block.parent_hash)
-        state_calls = tuple(adapter.encode_state(market))
-        state = await self._past.results(self.world, state_calls, block)
-        parent_state = await self._past.results(self.world, state_calls, parent)
+        state = await self._past.state(self.world, adapter, market, block)
+        parent_state = await self._past.state(self.world, adapter, market, parent)
         logs = await self._past.logs(self.world, adapter.log_filter(market), block)
 
         def row_of(account: Address) -> tuple[Call, ...]:
@@ -108,10 +107,10 @@ class Reconciler:
         *before, _ = await self._past.results(self.world, row_of(borrower), parent, others)
         return Reading(
             block=block,
-            state=adapter.decode_state(market, block, state),
+            state=state,
             position=adapter.decode_position(market, borrower, now),
             health=adapter.decode_health(market, health),
-            parent_state=adapter.decode_state(market, parent, parent_state),
+            parent_state=parent_state,
             parent_position=adapter.decode_position(market, borrower, before),
             logs=logs,
         )

@@ -43,12 +43,20 @@ def encode_state(market: Market) -> list[Call]:
 
 
 def decode_state(market: Market, block: BlockRef, results: Sequence[CallResult]) -> State:
-    """Raises `MalformedResponse`. A price that cannot be read is None; so are all prices if the market has moved to another
-    oracle, and liquidation is not allowed if it has moved to another sentinel, until the market is discovered again."""
+    """Raises `MalformedResponse`, also for the state of a later block, which a node may give away while it takes that one in. A
+    price that cannot be read is None; so are all prices if the market has moved to another oracle, and liquidation is not
+    allowed if it has moved to another sentinel, until the market is discovered again."""
     answers = iter(_expect(results, len(encode_state(market))))
     same_oracle = address_result(next(answers), "getPriceOracle") == market.oracle
     sentinel = address_result(next(answers), "getPriceOracleSentinel")
     reserves = {reserve.id: _decode_reserve(market, reserve, answers, same_oracle) for reserve in market.reserves}
+    for reserve in market.reserves:
+        updated_s = reserves[reserve.id].last_update_s
+        if updated_s > block.timestamp_s:
+            raise MalformedResponse(
+                f"{reserve.label} was updated {updated_s - block.timestamp_s} s after block {block.number}, which was asked"
+                " for: the node answered with the state of a later one"
+            )
     category_prices: dict[int, int | None] = {}
     for category_id, _ in _price_sources(market):
         price_base = decode_price(next(answers))

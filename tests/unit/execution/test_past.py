@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
-from keeper.core.errors import RpcTimeout
+from keeper.core.errors import MalformedResponse, RpcTimeout
 from keeper.core.lending import LogFilter
 from keeper.core.units import Address
 from keeper.execution.past import MOST_KEPT, PastBlocks
+from keeper.protocols.aave_v3.adapter import AaveV3
 from tests.unit.execution.fakes import head
+from tests.unit.protocols.aave_v3.builders import make_market, make_reserve
 
 FILTER = LogFilter((Address(b"\x01" * 20),), ())
 
@@ -79,3 +81,12 @@ async def test_no_more_is_kept_than_was_said() -> None:
         await past.results(world, group(1), head(100 + number))
     await past.logs(world, FILTER, head(5))
     assert world.log_reads == 2
+
+
+async def test_what_cannot_be_the_blocks_state_is_asked_for_again() -> None:
+    world, past = CountingWorld(), PastBlocks()
+    market = make_market("3.6", [make_reserve(0)])
+    for times in (1, 2):
+        with pytest.raises(MalformedResponse):
+            await past.state(world, AaveV3(), market, head(5))
+        assert len(world.reads) == times

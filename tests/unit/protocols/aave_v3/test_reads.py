@@ -21,6 +21,7 @@ from keeper.protocols.aave_v3.profile import KNOWN, Features
 from keeper.protocols.aave_v3.words import address_list, words
 from tests.unit.protocols.aave_v3.builders import (
     BORROWER,
+    NOW_S,
     ORACLE,
     SENTINEL,
     address,
@@ -80,7 +81,7 @@ def test_a_head_is_decoded_as_encoded(release: str) -> None:
     assert state.category_prices_base == ({1: 9} if source else {})
 
 
-@given(values=st.lists(uint128, min_size=4, max_size=4), last_update_s=st.integers(0, 2**40 - 1), word=uint256)
+@given(values=st.lists(uint128, min_size=4, max_size=4), last_update_s=st.integers(0, NOW_S), word=uint256)
 def test_reserves_of_any_value_agree_with_eth_abi(values: list[int], last_update_s: int, word: int) -> None:
     market = market_of("3.6")
     answers = state_answers(market)
@@ -96,6 +97,18 @@ def test_reserves_of_any_value_agree_with_eth_abi(values: list[int], last_update
     ] == values
     assert found.last_update_s == last_update_s
     assert found.config == reads.decode_config(word, Features.V3_6)
+
+
+def test_the_state_of_a_later_block_is_not_taken_for_that_of_the_block_that_was_asked_for() -> None:
+    market = market_of("3.6")
+    for place, reserve in ((2, market.reserves[0]), (6, market.reserves[1])):
+        answers, row = state_answers(market), reserve_row(reserve, 0)
+        row[6] = NOW_S + 1
+        answers[place] = ok(RESERVE_DATA, row)
+        with pytest.raises(MalformedResponse, match="1 s after block 100"):
+            reads.decode_state(market, make_block(), answers)
+        later = reads.decode_state(market, make_block(NOW_S + 1), answers)
+        assert later.reserves[reserve.id].last_update_s == NOW_S + 1
 
 
 @pytest.mark.parametrize("answer", [NO_FUNCTION, one_word(0), CallResult(ok=True, returndata=b"")])
