@@ -44,6 +44,10 @@ NOT_ACCEPTED = (
 )
 
 
+class TurnedAway(RpcFailure):
+    """Refused by others than a node: they have its bytes, and may have it mined all the same."""
+
+
 def judge_answer(answer: object, transaction_hash: Hash32) -> Answer:
     """`answer` is the result, or the error that came instead of one.
 

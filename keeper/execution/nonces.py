@@ -79,9 +79,7 @@ def free_nonces(pending_count: int, open_intents: Iterable[Intent]) -> Iterator[
 def check_borrower(nonce: int, attempt: str, borrower: Address, open_intents: Iterable[Intent]) -> None:
     """Raises `Refused` when another attempt's transaction for this borrower could be mined besides one at `nonce`."""
     for intent in open_intents:
-        if intent.borrower != borrower or intent.attempt == attempt or intent.nonce == nonce:
-            continue
-        if intent.status is not IntentStatus.LOST or intent.nonce < nonce:
+        if intent.borrower == borrower and intent.attempt != attempt and intent.nonce != nonce:
             raise Refused(
                 f"attempt {intent.attempt} for {to_hex(borrower)} is still open at nonce {intent.nonce}"
                 f" ({intent.status.value})"

@@ -14,7 +14,7 @@ from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Answer, FeeQuote, SentTransaction
 from keeper.core.units import Address, Hash32, to_hex
-from keeper.execution.answers import judge_answer, says_nonce_used
+from keeper.execution.answers import TurnedAway, judge_answer, says_nonce_used
 from keeper.execution.following import Followed, Following
 from keeper.execution.nonces import check_borrower, free_nonces
 from keeper.execution.rpc import Rpc
@@ -30,6 +30,14 @@ STATUS_OF = {
     Answer.NOT_SENT: IntentStatus.REFUSED,
 }
 """What was written down and then not sent is as good as refused: its nonce is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is told of one transaction, and where it stands."""
+
+    sent: SentTransaction
+    status: IntentStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +71,37 @@ class _Signed:
     intents: tuple[Intent, ...]
     kept_back: Refused | None
 
-    def told(
-        self, order: Sequence[Sending], answers: Mapping[Hash32, SentTransaction]
-    ) -> Sequence[SentTransaction] | Refused:
+    def told(self, order: Sequence[Sending], answers: Mapping[Hash32, _Heard]) -> Sequence[SentTransaction] | Refused:
         if not self.intents and self.kept_back is not None:
             return self.kept_back
-        sent = [answers[intent.transaction_hash] for intent in self.intents]
+        sent = [answers[intent.transaction_hash].sent for intent in self.intents]
         for sending in order[len(sent) :]:
             why = str(self.kept_back) if len(sent) == len(self.intents) else ""
             sent.append(SentTransaction(sending.call_index, None, None, Answer.NOT_SENT, why))
         return sent
+
+
+class _Beside:
+    """What else may be mined, by borrower."""
+
+    def __init__(self, may_be_mined: Sequence[Intent]) -> None:
+        self._of: dict[Address, dict[Hash32, Intent]] = {}
+        for intent in may_be_mined:
+            self.add(intent)
+
+    def add(self, intent: Intent) -> None:
+        if intent.borrower is not None:  # the same bytes as a lost one's are that one
+            self._of.setdefault(intent.borrower, {})[intent.transaction_hash] = intent
+
+    def why_not(self, sending: Sending, nonce: int) -> Refused | None:
+        """Why it may not take this nonce."""
+        if sending.borrower is None:
+            return None
+        try:
+            check_borrower(nonce, sending.attempt, sending.borrower, self._of.get(sending.borrower, {}).values())
+        except Refused as refused:
+            return refused
+        return None
 
 
 class Sender:
@@ -130,14 +159,13 @@ class Sender:
         async with self._turn:
             await self.pending_count(head)
             signed = await self._sign_all(orders, head)
-            intents = [intent for each in signed for intent in each.intents]
-            answers: Mapping[Hash32, SentTransaction] = {}
+            intents = sorted((intent for each in signed for intent in each.intents), key=lambda intent: intent.nonce)
+            answers: Mapping[Hash32, _Heard] = {}
             if intents:
                 try:
-                    await self.following.record(intents)
+                    answers = await self._let_out(intents)
                 except Refused as refused:
                     return [refused for _ in orders]
-                answers = await self._broadcast_all(intents)
             return [each.told(order, answers) for order, each in zip(orders, signed, strict=True)]
 
     async def replace(self, nonce: int, sending: Sending, head: BlockRef, beside: Sequence[Intent]) -> SentTransaction:
@@ -149,22 +177,15 @@ class Sender:
             if tuple(self.following.open_at(nonce)) != tuple(beside):
                 raise Refused(f"nonce {nonce} was taken up meanwhile")
             intent = await self._sign(sending, nonce, head)
-            await self.following.record([intent])
-            return (await self._broadcast_all([intent]))[intent.transaction_hash]
+            return (await self._let_out([intent]))[intent.transaction_hash].sent
 
     async def resend(self, intent: Intent) -> SentTransaction:
         """The bytes of a lost one once more. When they are refused it stays lost: they may be elsewhere. Raises `Refused` when
         they may not be sent."""
         self._check_started()
         async with self._turn:
-            await self.following.record([replace(intent, status=IntentStatus.INTENDED)])
-            answers: dict[Hash32, SentTransaction] = {}
-            await self._broadcast(intent, answers)
-            sent = answers[intent.transaction_hash]
-            status = IntentStatus.LOST if sent.answer is Answer.REFUSED else STATUS_OF[sent.answer]
-            await self.following.mark([Mark(intent.transaction_hash, status)])
-            self._counted = None
-            return sent
+            again = replace(intent, status=IntentStatus.INTENDED)
+            return (await self._let_out([again]))[intent.transaction_hash].sent
 
     async def pending_count(self, head: BlockRef) -> int:
         """How many nonces the node knows as used, its mempool included; as of this head at the earliest."""
@@ -178,38 +199,38 @@ class Sender:
             raise Defect("a sender must look at what an earlier run left open before it takes a nonce")
 
     async def _sign_all(self, orders: Sequence[Sequence[Sending]], head: BlockRef) -> list[_Signed]:
-        """In the order of their nonces; what may not be signed takes none. Once there is no signature to be had, none of the
-        later ones is asked for."""
+        """In the order of their nonces; what may not be signed takes none. An order whose borrower has a lost transaction at a
+        later free nonce comes once that is the next. Once there is no signature to be had, no later one is asked for."""
         assert self._counted is not None, "the nonces were counted"
-        beside = {intent.transaction_hash: intent for intent in self.following.may_be_mined}
-        signed: list[_Signed] = []
+        may_be_mined = self.following.may_be_mined
         try:
-            nonces = free_nonces(self._counted[1], beside.values())
+            nonces = free_nonces(self._counted[1], may_be_mined)
         except Refused as refused:
             return [_Signed((), refused) for _ in orders]
+        beside = _Beside(may_be_mined)
         nonce = next(nonces)
+        signed: dict[int, _Signed] = {}
         unsigned: Refused | None = None
-        for order in orders:
+        while len(signed) < len(orders):
+            waiting = [place for place in range(len(orders)) if place not in signed]
+            place = next((each for each in waiting if beside.why_not(orders[each][0], nonce) is None), waiting[0])
             intents: list[Intent] = []
             kept_back = unsigned
-            for sending in order if unsigned is None else ():
-                try:
-                    if sending.borrower is not None:
-                        check_borrower(nonce, sending.attempt, sending.borrower, beside.values())
-                except Refused as refused:
-                    kept_back = refused
+            for sending in orders[place] if unsigned is None else ():
+                kept_back = beside.why_not(sending, nonce)
+                if kept_back is not None:
                     break
                 try:
                     intent = await self._sign(sending, nonce, head)
                 except Refused as refused:
                     kept_back = unsigned = refused
                     break
-                beside[intent.transaction_hash] = intent  # the same bytes as a lost one's are that one
+                beside.add(intent)
                 intents.append(intent)
                 nonce = next(nonces)
                 await asyncio.sleep(0)  # a signature takes milliseconds: let the others have their turn
-            signed.append(_Signed(tuple(intents), kept_back))
-        return signed
+            signed[place] = _Signed(tuple(intents), kept_back)
+        return [signed[place] for place in range(len(orders))]
 
     async def _sign(self, sending: Sending, nonce: int, head: BlockRef) -> Intent:
         signed = await self._signer.sign_transaction(
@@ -236,45 +257,59 @@ class Sender:
             stake=sending.stake,
         )
 
-    async def _broadcast_all(self, intents: Sequence[Intent]) -> dict[Hash32, SentTransaction]:
+    async def _let_out(self, intents: Sequence[Intent]) -> dict[Hash32, _Heard]:
+        """Written down together, then sent. Raises `Refused` when nothing may be. Bytes that had left before may still be
+        mined, whatever is said to them now."""
+        left_before = {intent.transaction_hash for intent in self.following.may_be_mined}
+        await self.following.record(intents)
+        answers = await self._broadcast_all(intents)
+        if any(heard.status is not IntentStatus.SENT for heard in answers.values()):
+            self._counted = None
+        for transaction_hash, heard in answers.items():
+            if heard.status is IntentStatus.REFUSED and transaction_hash in left_before:
+                answers[transaction_hash] = replace(heard, status=IntentStatus.LOST)
+        await self.following.mark([Mark(each, heard.status) for each, heard in answers.items()])
+        for transaction_hash in answers:
+            self.following.forget(transaction_hash)  # but for what may still be mined
+        return answers
+
+    async def _broadcast_all(self, intents: Sequence[Intent]) -> dict[Hash32, _Heard]:
         """By nonce, at most `SEND_WINDOW` unanswered at a time. The first goes alone, and so does a further call of an order:
         what the account as such is refused for shows before anything stands above it. After one that was not accepted nothing
         more leaves."""
-        answers: dict[Hash32, SentTransaction] = {}
+        answers: dict[Hash32, _Heard] = {}
         unanswered: deque[asyncio.Task[None]] = deque()
+
+        async def send(intent: Intent) -> None:
+            answers[intent.transaction_hash] = await self._broadcast(intent)
+
         async with Group() as group:
             for place, intent in enumerate(intents):
                 alone = place == 1 or (place > 0 and intent.attempt == intents[place - 1].attempt)
                 while len(unanswered) >= (1 if alone else SEND_WINDOW):
                     await unanswered.popleft()
-                if any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
+                if any(heard.status is not IntentStatus.SENT for heard in answers.values()):
                     break
-                unanswered.append(group.create_task(self._broadcast(intent, answers)))
+                unanswered.append(group.create_task(send(intent)))
         for intent in intents:
             if intent.transaction_hash not in answers:
-                answers[intent.transaction_hash] = SentTransaction(intent.call_index, None, None, Answer.NOT_SENT)
-        if any(sent.answer is not Answer.ACCEPTED for sent in answers.values()):
-            self._counted = None
-        await self.following.mark([Mark(each, STATUS_OF[sent.answer]) for each, sent in answers.items()])
-        for transaction_hash in answers:
-            self.following.forget(transaction_hash)  # but for what may still be mined
+                answers[intent.transaction_hash] = _heard(intent, Answer.NOT_SENT)
         return answers
 
-    async def _broadcast(self, intent: Intent, answers: dict[Hash32, SentTransaction]) -> None:
-        """Exactly one send. Whatever is not proven by its answer is looked up once."""
+    async def _broadcast(self, intent: Intent) -> _Heard:
+        """Exactly one send. Whatever is not proven by its answer is looked up once; what is turned away counts as lost."""
         result: object
         try:
             result = await self._rpc.request("eth_sendRawTransaction", [to_hex(intent.raw_transaction)])
+        except TurnedAway as error:
+            return replace(_heard(intent, Answer.REFUSED, str(error)), status=IntentStatus.LOST)
         except ChainError as error:
             result = error
         answer = judge_answer(result, intent.transaction_hash)
         if answer is Answer.UNKNOWN:
             answer = await self._look_up(intent, says_nonce_used(result))
         detail = str(result) if isinstance(result, ChainError) else ""
-        sent = SentTransaction(intent.call_index, intent.transaction_hash, intent.nonce, answer, detail)
-        if answer is Answer.REFUSED:
-            sent = SentTransaction(intent.call_index, None, None, answer, detail)
-        answers[intent.transaction_hash] = sent
+        return _heard(intent, answer, detail)
 
     async def _look_up(self, intent: Intent, nonce_used: bool) -> Answer:
         try:
@@ -284,3 +319,11 @@ class Sender:
         if known:
             return Answer.ACCEPTED
         return Answer.REFUSED if nonce_used else Answer.UNKNOWN
+
+
+def _heard(intent: Intent, answer: Answer, detail: str = "") -> _Heard:
+    if answer in (Answer.REFUSED, Answer.NOT_SENT):
+        return _Heard(SentTransaction(intent.call_index, None, None, answer, detail), STATUS_OF[answer])
+    return _Heard(
+        SentTransaction(intent.call_index, intent.transaction_hash, intent.nonce, answer, detail), STATUS_OF[answer]
+    )

@@ -55,7 +55,9 @@ class LocalRelay:
         self.signers.append(signer)
         if self.does == "forbids":
             return web.Response(status=403, text=f"who are you? {request.path}")
-        if self.does == "refuses":
+        if self.does in ("refuses", "refuses_and_keeps"):
+            if self.does == "refuses_and_keeps":
+                self._kept(body["method"], body["params"][0], keeps=True)
             reply["error"] = {"code": -32000, "message": "bundle is too small"}
             return web.json_response(reply)
         if self.does == "drops":

@@ -13,19 +13,24 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from keeper.chain.jsonrpc import JsonRpc
+from keeper.core import attempt_build
 from keeper.core.block import BlockRef
-from keeper.core.errors import RpcFailure
+from keeper.core.errors import Refused, RpcFailure
 from keeper.core.intent import IntentStatus
 from keeper.core.order import Answer, Order, Outcome, Simulation, Submission
 from keeper.core.units import Address, Hash32, address_from_hex, to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import ADMIN, Bed
+from keeper.execution.earlier import Earlier
 from keeper.execution.live import LiveSubmitter, may_go_live
+from keeper.execution.readback import ReadBack
 from keeper.execution.relays.relay import Relay, RelayMethod
 from keeper.execution.relays.route import PrivateRoute, RelayTerms
 from keeper.execution.sender import Sender
 from keeper.execution.signing.reputation import ReputationKey
 from keeper.execution.simulate import NodeSimulator
+from keeper.execution.strangers import Strangers
+from keeper.store import StoreReader
 from keeper.store.store import Store
 from tests.devnet.chain_facts import nonce
 from tests.execution.rig import GWEI, KEEPER, WINDOW_S, Rig, rigged
@@ -35,6 +40,7 @@ from tests.submitting import submit
 REPUTATION = ReputationKey(Account.from_key(b"\x33" * 32))
 UPDATER = Account.from_key(b"\x44" * 32)
 BLOCK_S = 2
+CHAIN = "devnet"
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Scene:
     route: PrivateRoute
     sender: Sender
     submitter: LiveSubmitter
+    store: Store
 
     async def head(self) -> BlockRef:
         """The newest block, with all that the route does about it."""
@@ -108,11 +115,19 @@ async def scene(
         async with PrivateRoute(rig.rpc, relays, RelayTerms(2, then_public), untold, head.number, never) as route:
             sender = Sender(route, rig.signer(folder), store, bed.deployment.chain_id)
             permit = may_go_live(bed.deployment.chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
-            submitter = LiveSubmitter(permit, sender, rig.reconciler, on_head=route.on_head)
+            chain_id, read_back = bed.deployment.chain_id, ReadBack(rig.rpc, rig.client, rig.markets)
+            submitter = LiveSubmitter(
+                permit,
+                sender,
+                rig.reconciler,
+                on_head=route.on_head,
+                strangers=Strangers(sender.following, store, store, chain_id, KEEPER),
+                earlier=Earlier(rig.rpc, store, read_back, CHAIN, chain_id, KEEPER),
+            )
             await submitter.start(head)
             await rig.crash()
             await bed.chain.rpc.request("evm_setAutomine", [False])
-            yield Scene(rig, relay, route, sender, submitter)
+            yield Scene(rig, relay, route, sender, submitter, store)
 
 
 def hashes_of(submission: Submission) -> list[Hash32]:
@@ -156,6 +171,27 @@ async def test_a_relay_that_says_it_took_it_and_did_not_loses_nothing(bed36: Bed
         # The liar has the first one's bytes all the same, and they are worth nothing any more.
         with pytest.raises(RpcFailure, match="nonce too low"):
             await here.rig.bed.chain.rpc.request("eth_sendRawTransaction", [to_hex(_raw_of(here, first))])
+
+
+async def test_a_relay_that_refuses_it_and_has_it_mined_is_found_out(bed36: Bed, tmp_path: Path) -> None:
+    """Its gas is in the ledger, its outcome is told, and nobody takes it for a stranger's."""
+    async with scene(bed36, tmp_path) as here:
+        head = await here.head()
+        here.relay.does = "refuses_and_keeps"
+        order, simulation = await here.order()
+        await here.store.record([attempt_build.decided(CHAIN, order.attempt, order.plan, {})])
+        with pytest.raises(Refused, match="no relay takes it"):
+            await submit(here.submitter, order, simulation, head)
+        [mined] = await here.build()
+        head = await here.head()
+        [told] = await here.submitter.follow_up(head)
+        assert isinstance(told, Outcome)
+        assert (told.attempt, told.restored) == (order.attempt, True)
+        for _ in range(3):
+            head = await here.next_head()
+        assert await here.store.standing_pauses() == []
+        with StoreReader.open(here.store.path) as reader:
+            assert [account.entry.transaction_hash for account in reader.accounts()] == [mined]
 
 
 @pytest.mark.long

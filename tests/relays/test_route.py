@@ -305,7 +305,7 @@ async def test_lost_bytes_below_others_go_to_the_relays_again() -> None:
 
 @pytest.mark.parametrize("does", ["refuses", "forbids"])
 @pytest.mark.parametrize("method", list(RelayMethod))
-async def test_a_refusal_by_all_is_told_in_one_line_and_takes_no_nonce(does: str, method: RelayMethod) -> None:
+async def test_a_refusal_by_all_is_told_in_one_line_and_holds_no_nonce(does: str, method: RelayMethod) -> None:
     async with setting([LocalRelay(does)], method=method) as here:
         sent = await here.sender.send(sending(), head(1))
         assert (sent.answer, sent.nonce) == (Answer.REFUSED, None)
@@ -314,7 +314,7 @@ async def test_a_refusal_by_all_is_told_in_one_line_and_takes_no_nonce(does: str
         assert CANARY not in sent.detail + "".join(here.told)
         assert len(here.told) == 1
         assert (await here.sender.send(sending(attempt="1-b0-2", tag=1), head(1))).answer is Answer.REFUSED
-        assert here.store.statuses() == [(0, "refused")] * 2
+        assert here.store.statuses() == [(0, "lost")] * 2, "it has the bytes"
         assert len(here.told) == 1, "the same words again are not told again"
 
 

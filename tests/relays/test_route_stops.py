@@ -1,4 +1,5 @@
-"""What must not leave any more: while a pause stands, or without the transaction that it was to stand behind."""
+"""What must not leave any more: while a pause stands, or without the transaction that it was to stand behind; and what has left
+though relays say that they did not take it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import pytest
 
 from keeper.core.block import BlockRef, Call
 from keeper.core.intent import IntentStatus
-from keeper.core.order import FeeQuote
+from keeper.core.order import Answer, FeeQuote
 from keeper.core.units import to_hex
 from keeper.execution.relays.route import RelayTerms
 from keeper.execution.replacing import Replaced, Replacing
@@ -18,7 +19,7 @@ from tests.unit.execution.fakes import FEES, OTHER_BORROWER, head, sending, sign
 UPDATE = b"\x02update"
 
 
-def replacing(here: Setting, told: list[Replaced]) -> Replacing:
+def replacing(here: Setting, told: list[Replaced], expiry_blocks: int = 20) -> Replacing:
     async def quote() -> FeeQuote:
         return FEES
 
@@ -26,7 +27,7 @@ def replacing(here: Setting, told: list[Replaced]) -> Replacing:
         told.append(replaced)
 
     may_repeat = here.route.may_repeat
-    return Replacing(here.sender, quote, tell, cap_wei=1_000, expiry_blocks=20, may_repeat=may_repeat)
+    return Replacing(here.sender, quote, tell, cap_wei=1_000, expiry_blocks=expiry_blocks, may_repeat=may_repeat)
 
 
 @pytest.mark.parametrize("for_blocks", [2, 6])
@@ -75,3 +76,32 @@ async def test_what_stood_behind_another_is_never_sent_again_without_it() -> Non
         assert hash_of(lost) not in {each for _, txs in relay.bundles for each in hashes(txs)}
         [cancel] = here.node.sends
         assert decode_signed(cancel).fields.call == Call(signer().address, b"")
+
+
+async def test_what_a_relay_refuses_and_has_mined_all_the_same_was_ours() -> None:
+    relay = LocalRelay("refuses_and_keeps")
+    async with setting([relay]) as here:
+        assert (await here.sender.send(sending(), head(1))).answer is Answer.REFUSED
+        [(_, [raw])] = relay.bundles
+        [mined] = hashes([raw])
+        here.node.mine(0, 2, mined)
+        assert await here.status(mined, 2) is IntentStatus.MINED
+        assert here.store.entries[mined].block_number == 2
+        assert here.sender.following.nonces_in_blocks == {0}
+
+
+async def test_what_relays_refuse_is_cancelled_when_no_order_takes_its_nonce() -> None:
+    """Else it could be mined at any time later, and its borrower would wait as long."""
+    told: list[Replaced] = []
+    async with setting([LocalRelay("refuses")]) as here:
+        await here.sender.send(sending(), head(1))
+        for number in range(2, 7):
+            await here.at(number)
+            await here.sender.following.follow_open(head(number))
+            await replacing(here, told, expiry_blocks=5).tidy(head(number))
+        [cancel] = here.node.sends
+        assert decode_signed(cancel).fields.call == Call(signer().address, b"")
+        here.node.mine(0, 7)
+        await here.at(7)
+        await here.sender.following.follow_open(head(7))
+        assert here.store.statuses() == [(0, "dropped"), (0, "mined")]

@@ -67,8 +67,7 @@ class Relay:
         return "eth_sendPrivateTransaction", {"tx": to_hex(transactions[-1]), "maxBlockNumber": hex(last_block)}
 
     def _judged(self, error: ChainError, transaction_hash: Hash32) -> Offered:
-        """A relay's word that it did not take it is believed as a node's is: the nonce is taken again by the next transaction,
-        and of two with one nonce one is mined at most."""
+        """A relay's word that it did not take it decides what is told and offered again. It has the bytes all the same."""
         text = str(error)
         if judge_answer(error, transaction_hash) is Answer.ACCEPTED:
             return Offered(Answer.ACCEPTED)

@@ -23,9 +23,10 @@ from typing import Any
 
 from keeper.concurrency import Group
 from keeper.core.block import Call
-from keeper.core.errors import ChainError, Defect, RpcFailure
+from keeper.core.errors import ChainError, Defect
 from keeper.core.order import Answer
 from keeper.core.units import Hash32, hash_from_hex, to_hex
+from keeper.execution.answers import TurnedAway
 from keeper.execution.relays.relay import Offered, Relay, RelayMethod
 from keeper.execution.rpc import Rpc
 from keeper.execution.signing.envelope import decode_signed
@@ -107,7 +108,7 @@ class PrivateRoute:
     # -- as a node -----------------------------------------------------------------------------------------------
 
     async def request(self, method: str, params: Sequence[Any] = ()) -> Any:
-        """A raw transaction that no relay takes is refused like a node's refusal, if it is not to be published later."""
+        """A raw transaction that no relay takes is turned away, if it is not to be published later."""
         if method == SEND:
             return await self._send(bytes.fromhex(params[0][2:]))
         return self._known(method, params, await self._node.request(method, params))
@@ -155,7 +156,7 @@ class PrivateRoute:
         refusals = await self._refusals(held)
         if refusals is not None and (before is not None or not self._terms.then_public):
             self._drop(held)
-            raise RpcFailure(-32000, f"rejected transaction: no relay takes it ({'; '.join(refusals)})")
+            raise TurnedAway(-32000, f"rejected transaction: no relay takes it ({'; '.join(refusals)})")
         return to_hex(held.hash)
 
     async def _refusals(self, held: _Held) -> list[str] | None:

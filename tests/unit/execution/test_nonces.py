@@ -82,10 +82,12 @@ def test_a_borrower_with_an_open_transaction_gets_no_other() -> None:
         check_borrower(7, "2-b0", BORROWER, [intent(6, SENT)])
 
 
-def test_a_lost_one_is_replaced_on_its_own_nonce_only() -> None:
+@pytest.mark.parametrize("elsewhere", [6, 8])
+def test_a_lost_one_is_replaced_on_its_own_nonce_only(elsewhere: int) -> None:
+    """On another one, below or above, both could be mined."""
     check_borrower(7, "2-b0", BORROWER, [intent(7, LOST)])
     with pytest.raises(Refused, match="still open at nonce 7"):
-        check_borrower(8, "2-b0", BORROWER, [intent(7, LOST)])
+        check_borrower(elsewhere, "2-b0", BORROWER, [intent(7, LOST)])
 
 
 def test_other_borrowers_and_the_attempt_itself_do_not_matter() -> None:

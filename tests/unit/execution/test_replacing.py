@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keeper.core.block import BlockRef
 from keeper.core.errors import Refused, RpcFailure, RpcTimeout
-from keeper.core.intent import IntentStatus
+from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.units import Hash32
 from keeper.execution.nonces import Remedy
@@ -31,6 +31,7 @@ from tests.unit.execution.fakes import (
 )
 
 EXPIRY_BLOCKS = 5
+PATIENCE_BLOCKS = 3
 CAP_WEI = 1_000
 
 
@@ -223,8 +224,8 @@ class TestHoles:
         await bench.at(6)
         assert bench.is_cancel(0)
 
-    async def test_bytes_whose_borrower_has_another_attempt_are_not_sent_again(self) -> None:
-        """Lost at 1; its borrower was then served at 0. With 2 waiting above, nonce 1 is cancelled."""
+    async def test_whoever_lost_one_above_a_free_nonce_gets_none_below_and_waits_for_the_expiry_only(self) -> None:
+        """Both could be mined; what is lost is sent again, since 2 waits above it."""
         bench = await Bench().start()
         orders = [[sending(OTHER_BORROWER, "1-b1")], [sending(BORROWER, "1-b0", tag=1)], [sending(None, "allowance")]]
         await bench.sender.send_all(orders, head(1))
@@ -232,9 +233,30 @@ class TestHoles:
         bench.node.pool.pop(1)
         for number in (2, 5):
             await bench.sender.following.follow_open(head(number))
-        await bench.sender.send(sending(BORROWER, "5-b0", tag=2), head(5))
+        with pytest.raises(Refused, match="still open at nonce 1"):
+            await bench.sender.send(sending(BORROWER, "5-b0", tag=2), head(5))
         await bench.at(5)
-        assert bench.is_cancel(1)
+        assert bench.remedies == [Remedy.RESEND, Remedy.RESEND]
+        for nonce in (0, 1, 2):
+            bench.node.mine(nonce, 6)
+        await bench.at(6)
+        assert (await bench.sender.send(sending(BORROWER, "6-b0", tag=2), head(6))).nonce == 3
+
+    async def test_another_order_of_the_wave_takes_the_free_nonce_first(self) -> None:
+        """Then the lost one's own nonce is the next, and its borrower need not wait, however urgent."""
+        bench = await Bench().start()
+        await bench.sender.send_all([[sending(OTHER_BORROWER, "1-b1")], [sending(BORROWER, "1-b0", tag=1)]], head(1))
+        bench.node.pool.clear()
+        for number in (2, 5):
+            await bench.sender.following.follow_open(head(number))
+        third = type(BORROWER)(b"\xb2" * 20)
+        urgent, other = await bench.sender.send_all(
+            [[sending(BORROWER, "5-b0", tag=2)], [sending(third, "5-b2", tag=3)]], head(5)
+        )
+        assert not isinstance(urgent, Refused)
+        assert not isinstance(other, Refused)
+        assert (urgent[0].nonce, other[0].nonce) == (1, 0)
+        assert [decode_signed(raw).fields.nonce for raw in bench.node.sends[-2:]] == [0, 1]
 
     async def test_nothing_is_done_above_an_undecided_nonce(self) -> None:
         bench = await self.two_sent_the_first_lost()
@@ -270,6 +292,47 @@ async def test_a_person_may_ask_for_one() -> None:
     assert [row.attempt for row in bench.store.rows.values()] == ["1-b0b0b0b0", "1-b0b0b0b0", CANCEL]
 
 
+def assert_one_plan_each(bench: Bench) -> None:
+    """Of what may still be mined for one borrower, no two are of different attempts, but for those on one nonce."""
+    of: dict[object, list[Intent]] = {}
+    for intent in bench.sender.following.may_be_mined:
+        of.setdefault(intent.borrower, []).append(intent)
+    for borrower, there in of.items():
+        if borrower is not None and len({intent.attempt for intent in there}) > 1:
+            assert len({intent.nonce for intent in there}) == 1, there
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6))
+async def test_nobody_is_locked_out_for_longer_than_the_expiry(seed: int) -> None:
+    """Whatever was lost, once the node is well everybody gets an order: nothing else is sent that would fill a nonce."""
+    rng = random.Random(seed)
+    bench = await Bench().start()
+    everybody = [BORROWER, OTHER_BORROWER, type(BORROWER)(b"\xb2" * 20)]
+    for number in range(2, 12):
+        orders = [
+            [sending(each, f"{number}-{each[:1].hex()}", tag=10 * number + i)] for i, each in enumerate(everybody)
+        ]
+        rng.shuffle(orders)
+        bench.node.swallow = rng.random() < 0.4
+        bench.node.answer = RpcTimeout("") if bench.node.swallow else None
+        await bench.sender.send_all(orders[: rng.randint(1, 3)], head(number))
+        for nonce in list(bench.node.pool):
+            if rng.random() < 0.5:
+                del bench.node.pool[nonce]
+        await bench.at(number)
+        assert_one_plan_each(bench)
+    bench.node.swallow, bench.node.answer = False, None
+    within = 12 + PATIENCE_BLOCKS + EXPIRY_BLOCKS + 1
+    for number in range(12, within + 1):
+        while (nonce := len(bench.node.mined)) in bench.node.pool:
+            bench.node.mine(nonce, number)
+        await bench.at(number)
+    for index, each in enumerate(everybody):
+        sent = await bench.sender.send(sending(each, f"{within}-{index}", tag=1_000 + index), head(within))
+        assert sent.answer is Answer.ACCEPTED
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6))
 async def test_whatever_the_node_loses_there_is_no_hole_at_the_end(seed: int) -> None:
@@ -297,6 +360,7 @@ async def test_whatever_the_node_loses_there_is_no_hole_at_the_end(seed: int) ->
                 served.append((nonce, bench.node.pool[nonce]))
                 bench.node.mine(nonce, number)
         await bench.at(number)
+        assert_one_plan_each(bench)
     assert bench.sender.following.may_be_mined == []
     assert bench.node.pool == {}
     assert all(status in ("mined", "dropped", "refused") for _, status in bench.store.statuses())
