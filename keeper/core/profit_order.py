@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keeper.core.executor import ExecutorPlan, LiquidationStep, Loan
 from keeper.core.lending import Position
-from keeper.core.profit_deal import Deal
+from keeper.core.profit_deal import Deal, Dealt
 from keeper.core.swap import Selling
 from keeper.core.units import Address
 
@@ -46,6 +46,21 @@ def executor_plan(
         latest_s=latest_s,
         least_gain_raw=least_gain_raw(deal, least_net_raw),
     )
+
+
+def least_nets_raw(made: Dealt, least_net_base: int) -> tuple[int, ...]:
+    """What must be left of each transaction's debt asset, gas paid, so that `least_net_base` is left of all together. What they
+    net beyond that each may miss, in proportion to what the limits of its swaps leave open: so one may lose for another,
+    and none must bring more than it is expected to. Rounded up."""
+    nets_base = [deal.earnings.net_base for deal in made.deals]
+    open_raw = [deal.earnings.net_raw - deal.earnings.least_net_raw for deal in made.deals]
+    open_base = [max(1, deal.earnings.price.base_floor(raw)) for deal, raw in zip(made.deals, open_raw, strict=True)]
+    spare_base = sum(nets_base) - least_net_base
+    found = []
+    for deal, net_base, share in zip(made.deals, nets_base, open_base, strict=True):
+        least_base, price = net_base - spare_base * share // sum(open_base), deal.earnings.price
+        found.append(-(-least_base * price.unit_raw // price.price_base))
+    return tuple(found)
 
 
 def least_gain_raw(deal: Deal, least_net_raw: int) -> int:

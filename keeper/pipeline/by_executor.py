@@ -21,7 +21,7 @@ from keeper.core.planner import Planner
 from keeper.core.profit import highest_fee_wei
 from keeper.core.profit_costs import AssetPrice, Costs
 from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
-from keeper.core.profit_order import executor_plan, least_gain_raw
+from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import stake
 from keeper.core.steps import Steps
@@ -192,6 +192,7 @@ class ByExecutor:
         assert offer.dealt is not None and offer.loan is not None, "the executor's offers are dealt"
         adapter, market = pricing.adapter, pricing.market
         self._exchange = as_left(offer.dealt.exchange, self._exchange)
+        leasts_raw = self._least_nets_raw(offer.dealt)
         assert self.executor is not None
         return tuple(
             self._encode(
@@ -203,21 +204,21 @@ class ByExecutor:
                     adapter.debt_token(market, deal.calls[0].pair.debt_id),
                     offer.loan,
                     offer.plan.window.latest_s,
-                    least_net_raw=self._least_net_raw(offer.dealt, deal),
+                    least_net_raw=least_raw,
                     target_wad=_promised_wad(offer.plan) if self._trade.asserts_health else 0,
                 ),
             )
-            for deal in offer.dealt.deals
+            for deal, least_raw in zip(offer.dealt.deals, leasts_raw, strict=True)
         )
 
-    def _least_net_raw(self, of: Dealt, deal: Deal) -> int:
-        """What the contract must see left of the debt asset, gas paid. Where the whole may lose, or is several transactions of
-        which one may lose for the other, what is left at the limits of all steps."""
+    def _least_nets_raw(self, of: Dealt) -> tuple[int, ...]:
+        """What the contract must see left of each transaction's debt asset, gas paid: together no less than the objective
+        takes. Where the whole may lose, no less than is left at the limits of all steps either."""
         choice = self._choice()
-        if isinstance(choice, Solvency) or len(of.deals) > 1:
-            return deal.earnings.least_net_raw
-        price = deal.earnings.price
-        return -(-choice.least_net_base * price.unit_raw // price.price_base)
+        if isinstance(choice, Restore):
+            return least_nets_raw(of, choice.least_net_base)
+        shares_raw = least_nets_raw(of, -choice.loss_left_base)
+        return tuple(max(raw, deal.earnings.least_net_raw) for deal, raw in zip(of.deals, shares_raw, strict=True))
 
     def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]:
         assert offer.dealt is not None, "the executor's offers are dealt"
@@ -234,11 +235,13 @@ class ByExecutor:
         assert order.offer.dealt is not None and order.offer.loan is not None, "the executor's orders are dealt"
         gained_raw, deals = simulation.gained_raw or {}, []
         fee_wei = highest_fee_wei(pricing.fees, pricing.fee_cap_wei)
+        counted = {deal.debt_asset for deal in order.offer.dealt.deals}
         for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
             kept_raw = 0
             for route in deal.routes:
-                if route.token_in == deal.debt_asset:
-                    continue
+                if route.token_in in counted:
+                    continue  # what was gained over all transactions counts once
+                counted.add(route.token_in)
                 price, left_raw = price_of(route.token_in, pricing), gained_raw.get(route.token_in, 0)
                 if left_raw < 0 or price is None:
                     detail = f"of 0x{route.token_in.hex()} the executor has {-left_raw} raw less than before"
@@ -258,27 +261,27 @@ class ByExecutor:
         return offer_of(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
 
     def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
-        """Its one call holds the contract to the gas that was measured, at the fees of the offer: never to more than was seen
-        to be gained. Where the whole may lose, or several transactions share the gain, the limits of the swaps stand."""
+        """Each holds the contract to the gas that was measured, at the fees of the offer: never to more than was seen to be
+        gained, and never to less than before."""
         assert offer.dealt is not None and self.executor is not None, "the executor's offers are dealt"
-        if isinstance(self._choice(), Solvency) or len(offer.dealt.deals) > 1:
-            return order.calls
-        [deal], [call] = offer.dealt.deals, order.calls
-        plan = self._decode(call.calldata)
-        gained_raw = (simulation.gained_raw or {}).get(deal.debt_asset, plan.least_gain_raw)
-        wanted_raw = min(gained_raw, least_gain_raw(deal, self._least_net_raw(offer.dealt, deal)))
-        if wanted_raw <= plan.least_gain_raw:
-            return order.calls
-        return (self._encode(self.executor, replace(plan, least_gain_raw=wanted_raw)),)
+        found = []
+        for deal, call, least_raw in zip(
+            offer.dealt.deals, order.calls, self._least_nets_raw(offer.dealt), strict=True
+        ):
+            plan = self._decode(call.calldata)
+            gained_raw = (simulation.gained_raw or {}).get(deal.debt_asset, plan.least_gain_raw)
+            wanted_raw = min(gained_raw, least_gain_raw(deal, least_raw))
+            more = wanted_raw > plan.least_gain_raw
+            found.append(self._encode(self.executor, replace(plan, least_gain_raw=wanted_raw)) if more else call)
+        return tuple(found)
 
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
         """`order` is what its calls were made of: the contract holds each to its least gain, or reverts."""
         assert order.offer.dealt is not None, "the executor's orders are dealt"
         base_unit, fee_wei = pricing.adapter.base_unit(pricing.market), offer.fees.max_fee_wei
-        found = []
-        for deal, gas_limit in zip(order.offer.dealt.deals, gas_limits, strict=True):
-            least_raw = least_gain_raw(deal, self._least_net_raw(order.offer.dealt, deal))
-            lost_base = max(0, -deal.earnings.price.base_floor(least_raw))
+        found, leasts_raw = [], self._least_nets_raw(order.offer.dealt)
+        for deal, gas_limit, least_raw in zip(order.offer.dealt.deals, gas_limits, leasts_raw, strict=True):
+            lost_base = max(0, -deal.earnings.price.base_floor(least_gain_raw(deal, least_raw)))
             native_price_base, data_fee_wei = pricing.native_price_base, offer.worst_data_fee_wei
             found.append(stake(deal.calls, gas_limit, fee_wei, lost_base, native_price_base, base_unit, data_fee_wei))
         return tuple(found)

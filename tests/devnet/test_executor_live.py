@@ -18,12 +18,15 @@ from keeper.app.modes import Acting
 from keeper.core.executor import ExecutorPlan, ExecutorRole, Loan, LoanSource
 from keeper.core.units import WAD, Address, to_hex
 from keeper.devnet import admin
+from keeper.devnet.chain import salted_address
+from keeper.devnet.openings import Leg, Opening, amount_of
+from keeper.devnet.positions import open_all
 from keeper.devnet.spec import USD
 from keeper.devnet.state import fresh_snapshot, revert_to
 from keeper.devnet.throwaway import Throwaway, write_throwaway
 from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
-from keeper.store import Store, StoreReader
+from keeper.store import JournalRow, Store, StoreReader
 from keeper.telemetry.redact import Redactor
 from tests.contracts.world import World, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
@@ -257,6 +260,41 @@ async def test_solvency_restores_at_a_loss_until_the_days_allowance_is_used_up(s
     assert len(lost_base) < len(world.borrowers)
     spent_raw = before_raw - await world.balance_raw(world.usdc, stage.executor)
     assert 0 < spent_raw * 100 <= sum(lost_base), "gas comes on top"
+
+
+@pytest.mark.long
+async def test_of_two_debts_repaid_apart_the_sum_earns_what_was_asked(stage: Stage, tmp_path: Path) -> None:
+    """Each transaction by itself would be held to the limits of its swaps: both at their limits bring less than that."""
+    world, bed = stage.world, stage.world.bed
+    who = salted_address("two debts")
+    prices = {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols}
+    owed = tuple(Leg(symbol, amount_of(39_000 * USD, USD, decimals)) for symbol, decimals in (("USDC", 6), ("DAI", 18)))
+    opening = Opening(who, "long", (Leg("WETH", amount_of(100_000 * USD, prices["WETH"], 18)),), owed)
+    await open_all(bed, [opening], prices)
+    await admin.set_answer(bed, "WETH", 1_600 * USD)
+    await stage.allow(world.pool, ExecutorRole(0))
+    for symbol in ("USDC", "DAI"):
+        pool = await open_v3_pool(bed, world.uniswap, "WETH", symbol, 10_000, 50_000_000)
+        await stage.allow(pool, ExecutorRole.POOL_V3)
+    kept = await stage.kept(tmp_path)
+    kept.tables["policy"] = {"only_borrowers": [to_hex(who)]}
+
+    async def sent(*flags: str) -> JournalRow:
+        await kept.run_once(*flags)
+        [row] = [row for row in kept.events("sent") if row.fields["mode"] == ("live" if flags else "dry")]
+        assert len(row.fields["calls"]) == 2, "one for each debt"
+        return row
+
+    expected_base = int((await sent()).fields["expected_net_base"])
+    asked_base = expected_base * 9_950 // 10_000
+    kept.tables["policy"]["min_profit"] = f"{asked_base // USD}.{asked_base % USD:08}"
+    row = await sent("--live")
+    plans = [decode_execute(await stage.calldata(call["transaction_hash"])) for call in row.fields["calls"]]
+    base = {bed.asset(symbol).token: USD * 10 ** (18 - bed.asset(symbol).decimals) for symbol in ("USDC", "DAI")}
+    least_base = sum(plan.least_gain_raw * base[plan.debt_asset] // WAD for plan in plans)
+    assert least_base >= asked_base + int(row.fields["expected_gas_base"]) - 4
+    [restored] = kept.events("restored")
+    assert int(restored.fields["net_base"]) >= asked_base
 
 
 @pytest.mark.long
