@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
+from keeper.devnet.purse import fill_purse
 from keeper.devnet.throwaway import Throwaway, write_throwaway
 
 BLOCK_S = 1
@@ -15,20 +15,12 @@ WINDOW_BLOCKS = 10
 block time of Ethereum."""
 POLL_S = 0.2
 """How often the keeper asks for a new head: the node is our own."""
-_INVENTORY_FACTOR = 2
 
 
 async def prepared_keeper(bed: Bed, folder: Path, store: Path | None) -> Path:
     """A funded throwaway account and the configuration file of a live keeper that uses it."""
     account = write_throwaway(folder)
-    await bed.chain.fund([account.address])
-    owed_raw: Counter[str] = Counter()
-    for opening in bed.openings:
-        owed_raw.update({leg.symbol: leg.amount_raw for leg in opening.debt})
-    for symbol, amount_raw in owed_raw.items():
-        amount = (account.address, _INVENTORY_FACTOR * amount_raw)
-        mint = bed.call_tx(account.address, bed.asset(symbol).token, "Token", "mint", *amount)
-        await bed.chain.transact(mint, f"minting {symbol}")
+    await fill_purse(bed, account.address)
     config = folder / "keeper.toml"
     config.write_text(_configuration(bed, account, store or folder / "keeper.db"))
     return config

@@ -58,12 +58,12 @@ def read_labels(reader: StoreReader) -> Labels:
     return Labels.learned((row.market, row.fields) for row in verified)
 
 
-def to_account(text: str) -> Address:
-    """Raises `ConfigError` for what is no address."""
+def to_account(text: str, option: str | None = None) -> Address:
+    """Raises `ConfigError` for what is no address, with the option that it was given for."""
     try:
         return address_from_hex(text)
     except ValueError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(str(error) if option is None else f"{option}: {error}") from None
 
 
 def is_attempt(text: str) -> bool:

@@ -52,7 +52,8 @@ async def test_it_stands_until_it_is_ended_and_nothing_remains(
     scratch.mkdir()
     devnet_folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    arguments = ["devnet", "--positions", str(BASE_POSITIONS)]
+    account = "0x00000000000000000000000000000000000000aC"
+    arguments = ["devnet", "--positions", str(BASE_POSITIONS), "--pools", "--fund", account]
     async with started(arguments, devnet_folder, fresh=True) as devnet:
         url = await ready(devnet_folder, devnet)
         assert list(scratch.iterdir()), "anvil's folder"
@@ -65,6 +66,12 @@ async def test_it_stands_until_it_is_ended_and_nothing_remains(
         assert len(json.loads(listed.out)) == BASE_POSITIONS
         async with JsonRpc(url) as rpc:
             assert int(await rpc.request("eth_chainId"), 16) == int(told(devnet_folder, "chain_id") or 0)
+            assert int(await rpc.request("eth_getBalance", [account, "latest"]), 16) > 0
+            allowed = re.findall(r"executor allow (0x\w{40}) --as (market|pool) ", output_of(devnet_folder))
+            assert [role for _, role in allowed] == ["market", *["pool"] * 6]
+            factory = re.findall(r'v3_factories = \["(0x\w{40})"\]', output_of(devnet_folder))
+            for contract in (*factory, *(each for each, _ in allowed)):
+                assert await rpc.request("eth_getCode", [contract, "latest"]) != "0x"
             request = json.loads(re.findall(r"-d '(.*)'", output_of(devnet_folder))[0])
             await rpc.request(request["method"], request["params"])
         near = ["positions", "--json", "--below", "1.0", *market]
@@ -79,7 +86,7 @@ async def test_it_stands_until_it_is_ended_and_nothing_remains(
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["--version", "2"], ["--positions", "-1"], ["--seed", "x"]])
+@pytest.mark.parametrize("arguments", [["--version", "2"], ["--positions", "-1"], ["--seed", "x"], ["--fund", "me"]])
 async def test_a_wrong_wish_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
     async with started(["devnet", *arguments], tmp_path) as devnet:
         ended = await devnet.ended()
