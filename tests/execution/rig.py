@@ -23,17 +23,24 @@ from keeper.core.units import HEALTH_ONE_WAD, WAD, Address
 from keeper.devnet import admin
 from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
+from keeper.execution.earlier import Earlier
 from keeper.execution.funding import DealtFunding
+from keeper.execution.live import LiveSubmitter, may_go_live
 from keeper.execution.markets import MarketHandle
+from keeper.execution.readback import ReadBack
 from keeper.execution.reconcile import Reconciler
+from keeper.execution.sender import Sender
 from keeper.execution.signing.keystore import load_keystore
 from keeper.execution.signing.policy import GuardedSigner, SigningPolicy
 from keeper.execution.slots import SlotFinder
+from keeper.execution.strangers import Strangers
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.selectors import LIQUIDATION_CALL
 from keeper.protocols.aave_v3.state import State
+from keeper.store.store import Store
 
+CHAIN = "devnet"
 GWEI = 10**9
 KEY = bytes.fromhex("a1" * 32)
 PASSWORD = "devnet"
@@ -169,3 +176,21 @@ async def rigged(bed: Bed, url: str | None = None) -> AsyncIterator[Rig]:
         native = bed.deployment.wrapped_native
         handle = MarketHandle(adapter, market, native)
         yield Rig(bed, rpc, client, adapter, market, {bed.deployment.addresses_provider: handle})
+
+
+@asynccontextmanager
+async def live(
+    rig: Rig, folder: Path, *, tells: bool = False, looks_out: bool = False
+) -> AsyncIterator[tuple[LiveSubmitter, Store]]:
+    """A submitter with its own store, started as after a restart. `tells`: what came of an earlier run's attempts;
+    `looks_out`: for strangers."""
+    async with Store.open(folder / "keeper.db") as store:
+        chain_id = rig.bed.deployment.chain_id
+        sender = Sender(rig.rpc, rig.signer(folder), store, chain_id)
+        permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
+        read_back = ReadBack(rig.rpc, rig.client, rig.markets)
+        earlier = Earlier(rig.rpc, store, read_back, CHAIN, chain_id, KEEPER) if tells else None
+        strangers = Strangers(sender.following, store, store, chain_id, KEEPER) if looks_out else None
+        submitter = LiveSubmitter(permit, sender, rig.reconciler, earlier=earlier, strangers=strangers)
+        await submitter.start(await rig.head())
+        yield submitter, store

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from keeper.core import attempt_build
@@ -12,29 +11,12 @@ from keeper.core.decision import Unread
 from keeper.core.order import Order, Outcome, Simulation
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
-from keeper.execution.earlier import Earlier
-from keeper.execution.live import LiveSubmitter, may_go_live
-from keeper.execution.readback import ReadBack
-from keeper.execution.sender import Sender
-from keeper.store.store import Store
-from tests.execution.rig import KEEPER, Rig, rigged
+from keeper.execution.live import LiveSubmitter
+from tests.execution import rig as rigs
+from tests.execution.rig import CHAIN, KEEPER, Rig, rigged
 from tests.submitting import submit
 
-CHAIN = "devnet"
-
-
-@asynccontextmanager
-async def live(rig: Rig, folder: Path) -> AsyncIterator[tuple[LiveSubmitter, Store]]:
-    """A submitter started as after a restart."""
-    async with Store.open(folder / "keeper.db") as store:
-        chain_id = rig.bed.deployment.chain_id
-        sender = Sender(rig.rpc, rig.signer(folder), store, chain_id)
-        permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
-        read_back = ReadBack(rig.rpc, rig.client, rig.markets)
-        earlier = Earlier(rig.rpc, store, read_back, CHAIN, chain_id, KEEPER)
-        submitter = LiveSubmitter(permit, sender, rig.reconciler, earlier=earlier)
-        await submitter.start(await rig.head())
-        yield submitter, store
+live = partial(rigs.live, tells=True)
 
 
 async def left_behind(rig: Rig, folder: Path, *, journaled: bool = True) -> Order:

@@ -16,8 +16,8 @@ from keeper.execution.live import LiveSubmitter
 from keeper.execution.sender import Sending
 from keeper.store import StoreReader
 from tests.devnet.chain_facts import balances_raw, coins_wei
-from tests.execution.rig import KEEPER, Rig, rigged
-from tests.execution.test_live_on_chain import live, settled, simulated
+from tests.execution.rig import KEEPER, Rig, live, rigged
+from tests.execution.test_live_on_chain import settled, simulated
 
 Money = tuple[dict[Address, int], int]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,21 +23,9 @@ from keeper.execution.live import LiveSubmitter, may_go_live
 from keeper.execution.sender import Sender
 from keeper.execution.simulate import NodeSimulator
 from keeper.store.store import Store
-from tests.execution.rig import GAS_LIMIT, KEEPER, WINDOW_S, Rig, rigged
+from tests.execution.rig import GAS_LIMIT, KEEPER, WINDOW_S, Rig, live, rigged
 from tests.faults import FaultProxy, Override
 from tests.submitting import submit
-
-
-@asynccontextmanager
-async def live(rig: Rig, folder: Path) -> AsyncIterator[tuple[LiveSubmitter, Store]]:
-    """A submitter with its own store, started as after a restart."""
-    async with Store.open(folder / "keeper.db") as store:
-        chain_id = rig.bed.deployment.chain_id
-        sender = Sender(rig.rpc, rig.signer(folder), store, chain_id)
-        permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
-        submitter = LiveSubmitter(permit, sender, rig.reconciler)
-        await submitter.start(await rig.head())
-        yield submitter, store
 
 
 async def simulated(rig: Rig, orders: list[Order]) -> list[tuple[Order, Simulation]]:

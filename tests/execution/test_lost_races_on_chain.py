@@ -19,8 +19,8 @@ from keeper.execution.past import PastBlocks
 from keeper.execution.receipts import mined_call, read_receipt
 from keeper.execution.rpc import Rpc
 from keeper.store.store import Store
-from tests.execution.rig import GAS_LIMIT, KEEPER, Rig, rigged
-from tests.execution.test_live_on_chain import live, outcome_of, settled, simulated
+from tests.execution.rig import GAS_LIMIT, KEEPER, Rig, live, rigged
+from tests.execution.test_live_on_chain import outcome_of, settled, simulated
 from tests.submitting import submit
 from tests.unit.store import facts
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,13 @@ from keeper.core.order import Simulation
 from keeper.core.pauses import BY_PERSON
 from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
-from keeper.execution.live import LiveSubmitter, may_go_live
-from keeper.execution.sender import Sender
-from keeper.execution.strangers import REASON, Strangers
-from keeper.store.store import Store
+from keeper.execution.live import LiveSubmitter
+from keeper.execution.strangers import REASON
+from tests.execution import rig as rigs
 from tests.execution.rig import KEEPER, Rig, rigged
 from tests.submitting import submit
 
-
-@asynccontextmanager
-async def live(rig: Rig, folder: Path) -> AsyncIterator[tuple[LiveSubmitter, Store]]:
-    """A submitter that looks out for strangers, started as after a restart."""
-    async with Store.open(folder / "keeper.db") as store:
-        chain_id = rig.bed.deployment.chain_id
-        sender = Sender(rig.rpc, rig.signer(folder), store, chain_id)
-        permit = may_go_live(chain_id, is_testnet_preset=False, node_is_anvil_devnet=True)
-        strangers = Strangers(sender.following, store, store, chain_id, KEEPER)
-        submitter = LiveSubmitter(permit, sender, rig.reconciler, strangers=strangers)
-        await submitter.start(await rig.head())
-        yield submitter, store
+live = partial(rigs.live, looks_out=True)
 
 
 async def at_next_heads(rig: Rig, submitter: LiveSubmitter, count: int) -> None:
