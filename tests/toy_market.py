@@ -310,6 +310,9 @@ class ToyAdapter:
     def debt_token(self, market: ToyMarket, debt_id: int) -> Address:
         return market.pool
 
+    def receipt_token(self, market: ToyMarket, asset: Address) -> Address:
+        return asset
+
     def encode_flash_premium(self, market: ToyMarket) -> Call:
         return Call(market.pool, ask("premium"))
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from keeper.app.executor_check import usable_executor
 from keeper.app.ground import Ground
 from keeper.app.modes import Carriage
-from keeper.app.venues import objective_of, pools_of, slippage_of
+from keeper.app.venues import objective_of, pools_of, slippage_of, ways_of
 from keeper.core.block import Call
 from keeper.core.errors import ChainError, ConfigError, QuoteError
 from keeper.core.executor import ExecutorRole
 from keeper.core.objective import Objective
-from keeper.core.swap import Selling
 from keeper.core.units import WAD, Address, address_from_hex, to_hex
-from keeper.execution.executor_calls import decode_execute, encode_execute
+from keeper.execution.executor_calls import decode_execute, encode_execute, encode_loss_left
 from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
 from keeper.pipeline.by_executor import ByExecutor
@@ -55,11 +55,12 @@ async def carriage_of(ground: Ground, named: Sequence[Address], otherwise: Addre
         trade = Trade(
             lambda: _objective(ground, market, rails),
             slippage_of(routes),
-            Selling(routes.sell),
+            ways_of(routes),
             asserts_health=routes.assert_health,
         )
         found = pools[market.provider]
-        lenders = Lenders(executor, _held, morpho)
+        keeps = any(way.needs_inventory for way in trade.ways)
+        lenders = Lenders(executor, _held, morpho, partial(encode_loss_left, executor) if keeps else None)
         return ByExecutor(executor, found, encode_execute, decode_execute, trade, lenders, ground.head.number)
 
     return Carriage(named[0] if named else state.operators[0], carrier, data_fee)
@@ -72,8 +73,8 @@ async def _by_inventory(ground: Ground, operator: Address) -> Carriage:
 async def _pools(ground: Ground, routes: Routes, state: ExecutorState, market: Market) -> PoolsVenue:
     """Those between the market's assets that the executor may use."""
     where = f"chains.{ground.name}.routes"
-    if routes.venues != ["pools"]:
-        raise ConfigError(f'{where}.venues: the daemon sells in pools alone so far: write venues = ["pools"]')
+    if "kyber" in routes.venues:
+        raise ConfigError(f"{where}.venues: the daemon does not ask aggregators yet: leave kyber out")
     venue = pools_of(routes, ground.wrapped_native)
     venue.pools.only = frozenset(target for target, roles in state.roles.items() if roles & POOL_ROLES)
     await ground.client.drive(venue.discover([reserve.asset for reserve in market.reserves]), ground.head)

@@ -12,7 +12,6 @@ from keeper.core.swap import Selling
 from keeper.core.units import Address, address_from_hex
 from keeper.ports import Venue
 from keeper.routes.discover import V2Factory, V3Factory
-from keeper.routes.hold import HoldVenue
 from keeper.routes.kyber import CHAIN_NAMES, Kyber, KyberVenue
 from keeper.routes.pools import PoolsVenue
 from keeper.routes.watching import WatchedPools
@@ -22,19 +21,15 @@ from keeper.settings.routes import Routes
 _KYBER_URL = "https://aggregator-api.kyberswap.com/"
 
 
-def venues_of(
-    routes: Routes, chain: str, chain_id: int, executor: Address | None, wrapped_native: Address | None
-) -> list[Venue]:
-    """In the configured order. Raises `ConfigError` for what cannot be on this chain."""
-    made: list[Venue] = []
-    for name in routes.venues:
-        if name == "pools":
-            made.append(pools_of(routes, wrapped_native))
-        elif name == "kyber":
-            made.append(_kyber(routes, chain, chain_id, executor))
-        else:
-            made.append(HoldVenue(Selling(name)))
-    return made
+def asked_of(routes: Routes, chain: str, chain_id: int, executor: Address | None) -> list[Venue]:
+    """The venues that must be asked, as they are configured. Raises `ConfigError` for what cannot be on this chain."""
+    return [_kyber(routes, chain, chain_id, executor)] if "kyber" in routes.venues else []
+
+
+def ways_of(routes: Routes) -> tuple[Selling, ...]:
+    """What becomes of the collateral, in the configured order."""
+    keeping = [Selling(name) for name in routes.venues if name in (Selling.HOLD, Selling.HOLD_A_TOKEN)]
+    return tuple(keeping) if len(keeping) == len(routes.venues) else (Selling(routes.sell), *keeping)
 
 
 def slippage_of(routes: Routes) -> SlippagePolicy:
@@ -42,8 +37,11 @@ def slippage_of(routes: Routes) -> SlippagePolicy:
 
 
 def pools_of(routes: Routes, wrapped_native: Address | None) -> PoolsVenue:
+    """Without any where they are no venue, though some may be named for another day."""
     factories: list[V3Factory | V2Factory] = [V3Factory(address_from_hex(each)) for each in routes.v3_factories]
     factories += [V2Factory(address_from_hex(each.address), each.fee_bps) for each in routes.v2_factories]
+    if "pools" not in routes.venues:
+        factories = []
     through: Sequence[Address] = [address_from_hex(each) for each in routes.through]
     if not through and wrapped_native is not None:
         through = [wrapped_native]

@@ -1,4 +1,4 @@
-"""What a lending market lends within one transaction, and how its debt is told."""
+"""What a lending market lends within one transaction, and the tokens that stand for debt and deposits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class FlashLender(Protocol[Market_contra, State_contra]):
 
     def debt_token(self, market: Market_contra, debt_id: int) -> Address:
         """Whose `scaledBalanceOf` tells what is owed of a reserve."""
+        ...
+
+    def receipt_token(self, market: Market_contra, asset: Address) -> Address:
+        """The market's own for a deposit of an asset: what a liquidator may take instead of it, worth the same."""
         ...
 
     def encode_flash_premium(self, market: Market_contra) -> Call:

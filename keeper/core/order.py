@@ -77,6 +77,11 @@ class Offer:
         """What it takes of the signer's own tokens, per debt asset."""
         return self.plan.debts_raw if self.dealt is None else {}
 
+    @property
+    def spent_raw(self) -> Mapping[Address, int]:
+        """What it takes of what signer or executor have, per debt asset; a loan is none of it."""
+        return self.plan.debts_raw if self.dealt is None else self.dealt.spent_raw
+
 
 @dataclass(frozen=True, slots=True)
 class Behind:
@@ -117,11 +122,13 @@ class Order:
 
     @property
     def measured_assets(self) -> list[Address]:
-        """Those of which it is asked how much arrived, each once: what is seized; of the executor also what was owed, since it
-        keeps that."""
+        """Those of which it is asked how much arrived, each once: what is seized, or the receipt for it; of the executor also
+        what was owed, since it keeps that."""
         assets = [call.pair.collateral_asset for call in self.plan.calls]
         if self.executor is not None:
             assets += [call.pair.debt_asset for call in self.plan.calls]
+        routes = [route for deal in (self.offer.dealt.deals if self.offer.dealt else ()) for route in deal.routes]
+        assets += [route.receipt for route in routes if route.receipt is not None]
         return list(dict.fromkeys(assets))
 
 

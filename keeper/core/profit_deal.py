@@ -34,6 +34,8 @@ class Terms:
     costs: Costs
     slippage: SlippagePolicy = field(default_factory=SlippagePolicy)
     selling: Selling = Selling.ALL
+    receipts: Mapping[Address, Address] = field(default_factory=dict)
+    """The market's receipt tokens by asset, for `Selling.HOLD_A_TOKEN`."""
 
 
 def prices_of(adapter: LendingAdapter[Any, Any], state: Any, assets: Iterable[Address]) -> dict[Address, AssetPrice]:
@@ -63,6 +65,12 @@ class Dealt:
     """In order: a plan that repays several assets takes several transactions."""
     exchange: Exchange
     """As all of it leaves the pools, for whoever comes next at the same head."""
+
+    @property
+    def spent_raw(self) -> Mapping[Address, int]:
+        """What it takes out of the inventory at most, per debt asset."""
+        held = [deal for deal in self.deals if deal.routes[0].selling.needs_inventory]
+        return {deal.debt_asset: deal.borrowed_raw for deal in held}
 
     @property
     def net_base(self) -> int:
@@ -208,9 +216,9 @@ def _sell(
     it."""
     worth_raw = terms.prices[collateral].raw_in(terms.prices[debt_asset], amount_raw)
     if collateral == debt_asset:
-        return _unsold(terms.selling, collateral, debt_asset, amount_raw, amount_raw)
+        return _unsold(terms, collateral, debt_asset, amount_raw, amount_raw)
     if terms.selling.needs_inventory:
-        return _unsold(terms.selling, collateral, debt_asset, amount_raw, worth_raw)
+        return _unsold(terms, collateral, debt_asset, amount_raw, worth_raw)
     paths = exchange.paths(collateral, debt_asset)
     if cover is not None:
         covered = _covered(terms, paths, collateral, debt_asset, amount_raw, *cover)
@@ -223,9 +231,14 @@ def _sell(
     return _Sold(route, sale.fills, route.amount_out_raw, route.least_out_raw)
 
 
-def _unsold(selling: Selling, collateral: Address, debt_asset: Address, amount_raw: int, worth_raw: int) -> _Sold:
+def _unsold(terms: Terms, collateral: Address, debt_asset: Address, amount_raw: int, worth_raw: int) -> _Sold:
     """Kept at what the oracle says it is worth; or the very asset that is owed, which need not be sold."""
-    route = Route(str(selling), collateral, debt_asset, amount_raw, worth_raw, worth_raw, amount_raw, (), 0, selling)
+    selling, receipt = terms.selling, None
+    if selling is Selling.HOLD_A_TOKEN:
+        receipt = terms.receipts[collateral]
+    route = Route(
+        str(selling), collateral, debt_asset, amount_raw, worth_raw, worth_raw, amount_raw, (), 0, selling, receipt
+    )
     return _Sold(route, (), worth_raw, worth_raw)
 
 

@@ -22,10 +22,15 @@ def stakes_of(
     rounded against us."""
     stakes = []
     for call, gas_limit in zip(plan.calls, gas_limits, strict=True):
-        received_base = min(call.at_earliest.received_base, call.at_latest.received_base)
-        lost_base = max(0, _repaid_base(call) - received_base)
+        lost_base = kept_at_loss_base([call])
         stakes.append(stake([call], gas_limit, max_fee_wei, lost_base, native_price_base, base_unit, data_fee_wei))
     return tuple(stakes)
+
+
+def kept_at_loss_base(calls: Sequence[PlannedCall]) -> int:
+    """What calls whose collateral is kept repay beyond what it is worth."""
+    received = [min(call.at_earliest.received_base, call.at_latest.received_base) for call in calls]
+    return max(0, sum(_repaid_base(call) for call in calls) - sum(received))
 
 
 def stake(

@@ -79,6 +79,8 @@ class Route:
     steps: tuple[SwapStep, ...]
     gas: int
     selling: Selling = Selling.ALL
+    receipt: Address | None = None
+    """The market's receipt token that is kept instead of what it stands for, one to one."""
 
 
 @dataclass(frozen=True, slots=True)

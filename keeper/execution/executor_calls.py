@@ -175,6 +175,11 @@ def encode_set_operator(executor: Address, operator: Address, *, may: bool) -> C
     return Call(executor, SET_OPERATOR + encode(("address", "bool"), (operator, may)))
 
 
+def encode_loss_left(executor: Address, token: Address) -> Call:
+    """What operators may still lose of a token, in raw units."""
+    return Call(executor, LOSS_LEFT + token.rjust(32, b"\0"))
+
+
 def encode_set_loss_left(executor: Address, token: Address, amount_raw: int) -> Call:
     """The owner's: what operators may lose of a debt asset, all transactions together, from now on."""
     return Call(executor, SET_LOSS_LEFT + encode(("address", "uint256"), (token, amount_raw)))

@@ -33,7 +33,7 @@ class Budget:
     def refusal(self, offer: Offer, spender: Address, gas_wei: int) -> Skip | None:
         """Why an offer cannot be paid for; None when it can."""
         plan = offer.plan
-        for asset, needed_raw in offer.pulled_raw.items():
+        for asset, needed_raw in offer.spent_raw.items():
             funds = self.funds.get((asset, spender))
             if funds is None:
                 return Skip(Reason.NO_INVENTORY, f"balance of 0x{asset.hex()} is not known", plan.verdict)
@@ -79,7 +79,7 @@ class Budget:
         self._promise(offer, spender, gas_wei, -1)
 
     def _promise(self, offer: Offer, spender: Address, gas_wei: int, sign: int) -> None:
-        for asset, needed_raw in offer.pulled_raw.items():
+        for asset, needed_raw in offer.spent_raw.items():
             self.reserved_raw[asset, spender] = self.reserved_raw.get((asset, spender), 0) + sign * needed_raw
         if self.gas_money_wei is not None:
             self.gas_money_wei -= sign * gas_wei
@@ -106,7 +106,7 @@ class Budgets:
         """Reserve what the offer needs of the signer that takes it; or why nobody does. `rooms`: how many more transactions
         each may put on their way, of those that may send; `reserved`: borrowers that belong to one."""
         borrower, verdict = offer.plan.borrower, offer.plan.verdict
-        need = Need(borrower, len(offer.gas), gas_wei, offer.pulled_raw)
+        need = Need(borrower, len(offer.gas), gas_wei, offer.spent_raw)
         purses = [self.by_signer[signer].purse(signer, room, need.pulls_raw, spender) for signer, room in rooms.items()]
         [signer] = assign([need], purses, reserved)
         if signer is not None:

@@ -3,7 +3,7 @@ in and keeps what is left. The signer needs nothing but gas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,13 +23,15 @@ from keeper.core.profit_costs import AssetPrice, Costs
 from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
 from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw
 from keeper.core.slippage_paths import Exchange
-from keeper.core.stakes import stake
+from keeper.core.stakes import kept_at_loss_base, stake
+from keeper.core.standing import Funds
 from keeper.core.steps import Steps
+from keeper.core.swap import Selling
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
 from keeper.pipeline.executor_offer import as_left, offer_of, price_of, suspects, untakable
-from keeper.pipeline.lenders import LOAN_GAS, Lenders, Lent
+from keeper.pipeline.lenders import LOAN_GAS, OWN, Lenders, Lent
 from keeper.pipeline.tasks import drive
 from keeper.pipeline.trade import Trade
 from keeper.ports import Chain, Pools
@@ -73,6 +75,10 @@ class ByExecutor:
     def takes_least(self) -> bool:
         return not isinstance(self._trade.objective(), MaxProfit)
 
+    @property
+    def funds(self) -> Mapping[FundKey, Funds]:
+        return self._lenders.funds
+
     # -- what each head tells --------------------------------------------------------------------------------------
 
     def encode_reads(self, adapter: LendingAdapter[Any, Any], market: Any) -> Sequence[Call]:
@@ -106,30 +112,28 @@ class ByExecutor:
         objective = self._trade.objective()
         if isinstance(objective, MaxProfit) and pricing is not None:
 
-            def most() -> Steps[Dealt | Skip]:
-                return most_profitable(
-                    objective, planner, position, self._terms(position, pricing, self._lenders.likely)
-                )
+            def most(way: Selling) -> Steps[Dealt | Skip]:
+                likely = OWN if way.needs_inventory else self._lenders.likely
+                return most_profitable(objective, planner, position, self._terms(position, pricing, likely, way))
 
-            best = yield from most()
-            if isinstance(best, Skip) and self._takes_all_again(position):
-                best = yield from most()
+            best = yield from self._by_first_way(most, position)
             return best if isinstance(best, Skip) else (best.plan,)
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
     def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
         loans: dict[int, Loan] = {}
 
-        def made(plan: Plan) -> Dealt | Skip:
-            found = untakable(plan) or self._made(plan, position, pricing)
+        def made(plan: Plan, way: Selling) -> Dealt | Skip:
+            found = untakable(plan) or self._made(plan, position, pricing, way)
             if isinstance(found, Skip):
                 return found
             made, loans[id(plan)] = found
             return made
 
-        best = yield from choosing(self._choice(), (made(plan) for plan in plans))
-        if isinstance(best, Skip) and self._takes_all_again(position):
-            best = yield from choosing(self._choice(), (made(plan) for plan in plans))
+        def best_of(way: Selling) -> Steps[Dealt | Skip]:
+            return choosing(self._choice(), (made(plan, way) for plan in plans))
+
+        best = yield from self._by_first_way(best_of, position)
         if isinstance(best, Skip):
             return best
         loan = loans[id(best.plan)]
@@ -137,17 +141,35 @@ class ByExecutor:
         offer = offer_of(best, gas, loan, pricing)
         return offer if isinstance(offer, Skip) else (offer,)
 
+    def _by_first_way(
+        self, best_of: Callable[[Selling], Steps[Dealt | Skip]], position: Position
+    ) -> Steps[Dealt | Skip]:
+        """What the first way of dealing with the collateral comes to that does; or why the first of them does not. Then the
+        pools that were left out for the borrower are tried once more."""
+        while True:
+            refused: Skip | None = None
+            for way in self._trade.ways:
+                best = yield from best_of(way)
+                if isinstance(best, Dealt):
+                    return best
+                refused = refused or best
+            if not self._takes_all_again(position):
+                assert refused is not None, "there is a way"
+                return refused
+
     def _choice(self) -> Restore | Solvency:
         """Of plans that were made for the objective: which may be taken."""
         objective = self._trade.objective()
         return Restore(objective.least_net_base) if isinstance(objective, MaxProfit) else objective
 
-    def _made(self, plan: Plan, position: Position, pricing: Pricing) -> tuple[Dealt, Loan] | Skip:
-        """With the lender who leaves most."""
-        offering = self._lenders.offering(plan.debts_raw, pricing, self._exchange_for(position.borrower))
+    def _made(self, plan: Plan, position: Position, pricing: Pricing, way: Selling) -> tuple[Dealt, Loan] | Skip:
+        """With the lender who leaves most; what is not sold cannot repay one."""
+        offering: tuple[Lent, ...] | Skip = (OWN,)
+        if not way.needs_inventory:
+            offering = self._lenders.offering(plan.debts_raw, pricing, self._exchange_for(position.borrower))
         if isinstance(offering, Skip):
             return replace(offering, verdict=plan.verdict)
-        found = [(dealt(plan, self._terms(position, pricing, lent)), lent.loan) for lent in offering]
+        found = [(dealt(plan, self._terms(position, pricing, lent, way)), lent.loan) for lent in offering]
         made = [(each, loan) for each, loan in found if isinstance(each, Dealt)]
         if made:
             return max(made, key=lambda each: each[0].net_base)
@@ -155,8 +177,10 @@ class ByExecutor:
         assert isinstance(refused, Skip), "nothing was made"
         return refused
 
-    def _terms(self, position: Position, pricing: Pricing, lent: Lent) -> Terms:
-        prices = prices_of(pricing.adapter, pricing.state, pricing.adapter.assets(pricing.market))
+    def _terms(self, position: Position, pricing: Pricing, lent: Lent, way: Selling = Selling.ALL) -> Terms:
+        adapter, market = pricing.adapter, pricing.market
+        assets = adapter.assets(market)
+        prices = prices_of(adapter, pricing.state, assets)
         gas = pricing.adapter.estimated_gas(position)
         costs = Costs(
             gas=gas + lent.gas,
@@ -167,7 +191,8 @@ class ByExecutor:
             native=AssetPrice(pricing.native_price_base, 10**18),
         )
         exchange = lent.leaves(self._exchange_for(position.borrower))
-        return Terms(exchange, prices, costs, self._trade.slippage, self._trade.selling)
+        receipts = {asset: adapter.receipt_token(market, asset) for asset in assets}
+        return Terms(exchange, prices, costs, self._trade.slippage, way, receipts)
 
     def _takes_all_again(self, position: Position) -> bool:
         """Whether pools were left out for a borrower, for whom there is no other way: then they are tried once more. What
@@ -239,12 +264,13 @@ class ByExecutor:
         for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
             kept_raw = 0
             for route in deal.routes:
-                if route.token_in in counted:
+                token = route.receipt or route.token_in
+                if token in counted:
                     continue  # what was gained over all transactions counts once
-                counted.add(route.token_in)
-                price, left_raw = price_of(route.token_in, pricing), gained_raw.get(route.token_in, 0)
+                counted.add(token)
+                price, left_raw = price_of(token, pricing), gained_raw.get(token, 0)
                 if left_raw < 0 or price is None:
-                    detail = f"of 0x{route.token_in.hex()} the executor has {-left_raw} raw less than before"
+                    detail = f"of 0x{token.hex()} the executor has {-left_raw} raw less than before"
                     return Skip(Reason.MARKET_UNVERIFIED, detail, order.plan.verdict)
                 kept_raw += price.raw_in(deal.earnings.price, left_raw)
             came_raw = gained_raw.get(deal.debt_asset, 0) + kept_raw
@@ -276,12 +302,15 @@ class ByExecutor:
         return tuple(found)
 
     def stakes(self, order: Order, offer: Offer, gas_limits: tuple[int, ...], pricing: Pricing) -> tuple[Stake, ...]:
-        """`order` is what its calls were made of: the contract holds each to its least gain, or reverts."""
+        """`order` is what its calls were made of: the contract holds each to its least gain, or reverts. Of what is kept the
+        market's own exchange is the least."""
         assert order.offer.dealt is not None, "the executor's orders are dealt"
         base_unit, fee_wei = pricing.adapter.base_unit(pricing.market), offer.fees.max_fee_wei
         found, leasts_raw = [], self._least_nets_raw(order.offer.dealt)
         for deal, gas_limit, least_raw in zip(order.offer.dealt.deals, gas_limits, leasts_raw, strict=True):
             lost_base = max(0, -deal.earnings.price.base_floor(least_gain_raw(deal, least_raw)))
+            if deal.routes[0].selling.needs_inventory:
+                lost_base = kept_at_loss_base(deal.calls)
             native_price_base, data_fee_wei = pricing.native_price_base, offer.worst_data_fee_wei
             found.append(stake(deal.calls, gas_limit, fee_wei, lost_base, native_price_base, base_unit, data_fee_wei))
         return tuple(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from keeper.core.block import BlockRef, Call, CallResult
@@ -15,6 +16,7 @@ from keeper.core.plan import Plan
 from keeper.core.planner import Planner, Unfinished
 from keeper.core.profit import price_plan
 from keeper.core.stakes import stakes_of
+from keeper.core.standing import Funds
 from keeper.core.steps import Steps
 from keeper.core.units import Address
 from keeper.pipeline.budget import FundKey
@@ -54,6 +56,11 @@ class Carrier(Protocol):
     @property
     def executor(self) -> Address | None:
         """The contract whose balances change; None: the signer's own."""
+        ...
+
+    @property
+    def funds(self) -> Mapping[FundKey, Funds]:
+        """What it found itself, with the head's reads, that its orders may spend."""
         ...
 
     @property
@@ -117,6 +124,7 @@ class ByInventory:
 
     executor: Address | None = None
     takes_least = True
+    funds: Mapping[FundKey, Funds] = MappingProxyType({})
 
     def __init__(self, liquidator: Address) -> None:
         self.liquidator = liquidator

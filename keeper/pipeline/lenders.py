@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,8 +13,10 @@ from keeper.core.executor import Loan, LoanSource
 from keeper.core.lending import LendingAdapter
 from keeper.core.outcome import Reason, Skip
 from keeper.core.slippage_paths import Exchange
+from keeper.core.standing import Funds
 from keeper.core.swap import Pool
 from keeper.core.units import Address
+from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Pricing
 from keeper.pipeline.trade import Held
 
@@ -49,13 +51,26 @@ class Lent:
         return Exchange(left, exchange.through)
 
 
+OWN = Lent(Loan(LoanSource.INVENTORY), 0)
+
+
 class Lenders:
     """Of one market's executor, as of the head that was read last."""
 
-    def __init__(self, executor: Address, held: Held, morpho: Address | None = None) -> None:
+    def __init__(
+        self,
+        executor: Address,
+        held: Held,
+        morpho: Address | None = None,
+        loss_left: Callable[[Address], Call] | None = None,
+    ) -> None:
+        """`loss_left`: how to ask what operators may still lose of an asset; None where nothing is ever spent."""
         self._executor = executor
         self._held = held
         self._morpho = morpho
+        self._loss_left = loss_left
+        self.funds: dict[FundKey, Funds] = {}
+        """What the executor holds of each debt asset, and may spend of it."""
         self._premium: int | None = None
         """The market's own; None while it is not known."""
         self._held_raw: dict[tuple[Address, Address], int] = {}
@@ -70,18 +85,26 @@ class Lenders:
         return [
             adapter.encode_flash_premium(market),
             *(self._held(asset, holder) for holder, asset in self._holdings(adapter, market)),
+            *(self._loss_left(asset) for asset in adapter.assets(market) if self._loss_left is not None),
         ]
 
     def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
-        premium, *held = results
+        holdings, assets = self._holdings(adapter, market), adapter.assets(market)
+        premium, held, left = results[0], results[1 : 1 + len(holdings)], results[1 + len(holdings) :]
         try:
             self._premium = adapter.decode_flash_premium(market, premium)
         except MalformedResponse:
             self._premium = None
         self._held_raw = {
             holding: int.from_bytes(answer.returndata)
-            for holding, answer in zip(self._holdings(adapter, market), held, strict=True)
+            for holding, answer in zip(holdings, held, strict=True)
             if answer.ok and len(answer.returndata) == 32
+        }
+        spender = adapter.spender(market)
+        self.funds = {
+            (asset, spender): Funds(self._held_raw[self._executor, asset], int.from_bytes(answer.returndata))
+            for asset, answer in zip(assets, left, strict=False)
+            if answer.ok and len(answer.returndata) == 32 and (self._executor, asset) in self._held_raw
         }
 
     def _holdings(self, adapter: LendingAdapter[Any, Any], market: Any) -> list[tuple[Address, Address]]:
@@ -98,7 +121,7 @@ class Lenders:
         """Who has all of it. One who asks for nothing comes alone; else the market, and pools that ask for less than it, or
         all pools where it has not enough: whether it pays to go around such a pool only the routes can tell."""
         if all(self.inventory_raw(asset) >= raw for asset, raw in needed_raw.items()):
-            return (Lent(Loan(LoanSource.INVENTORY), 0),)
+            return (OWN,)
         if all(self._morpho_raw(asset) >= raw for asset, raw in needed_raw.items()):
             return (Lent(Loan(LoanSource.MORPHO, self._morpho), 0),)
         market = self._market(needed_raw, pricing)

@@ -329,11 +329,15 @@ class ChainLoop:
     async def _budgets(self, ready: Sequence[Desk], head: BlockRef, means: Means, moment: Moment) -> Budgets:
         """What the head's orders may spend: what is there, less what open attempts may still take of it."""
         keys = [key for desk in ready for key in desk.fund_keys() if key not in means.asked]
+        held = {key: funds for desk in ready for key, funds in desk.carrier.funds.items()}
+        shared: dict[FundKey, int] = {}
         by_signer: dict[Address, Budget] = {}
         for signer, money in means.money.items():
             rails = self._rails.by_signer[signer]
-            funds = dict(money.funds) | (dict(await self._funding[signer].spendable(keys, head)) if keys else {})
-            budget = Budget(funds, rails.spare_wei(money.gas_money_wei), least_wei=rails.least_wei)
+            funds = dict(money.funds) | (dict(await self._funding[signer].spendable(keys, head)) if keys else {}) | held
+            # What the executor holds all signers' orders take from.
+            reserved_raw = shared if held else {}
+            budget = Budget(funds, rails.spare_wei(money.gas_money_wei), reserved_raw, rails.least_wei)
             budget.set_aside(self._submitter.promised(signer))
             by_signer[signer] = budget
         budgets = Budgets(by_signer)

@@ -51,6 +51,7 @@ class Trade:
     objective: Callable[[], Objective]
     """As of now: what may still be lost changes."""
     slippage: SlippagePolicy
-    selling: Selling = Selling.ALL
+    ways: tuple[Selling, ...] = (Selling.ALL,)
+    """What becomes of the collateral: the first that may be done."""
     asserts_health: bool = False
     """Whether the contract itself checks that the target was reached, for about 30,000 gas."""

@@ -11,6 +11,8 @@ from keeper.settings.fields import TABLE, Exact, RpcUrl, as_list
 from keeper.settings.presets import AddressText
 
 VenueName = Literal["pools", "kyber", "hold", "hold_a_token"]
+_RANKS = {"pools": 0, "kyber": 1, "hold": 2, "hold_a_token": 2}
+"""Pools are computed at once, others must be asked; what is kept needs neither, and would never let them have their turn."""
 
 
 class PairFactory(BaseModel):
@@ -35,11 +37,12 @@ class Kyber(BaseModel):
 
 
 class Routes(BaseModel):
-    """Where collateral is sold, tried in this order."""
+    """What becomes of the collateral."""
 
     model_config = TABLE
 
     venues: Annotated[list[VenueName], BeforeValidator(as_list), Field(min_length=1)] = ["pools"]
+    """Tried in this order: first those that sell, then whether it is kept, and the executor's inventory repays."""
     sell: Literal["all", "cover"] = "all"
     """cover: only what the repayment and the lender's premium take; the rest of the collateral is kept."""
     v3_factories: Annotated[list[AddressText], BeforeValidator(as_list)] = []
@@ -67,6 +70,9 @@ class Routes(BaseModel):
             raise ValueError('the venue "kyber" needs the table kyber with its routers')
         if len(set(self.venues)) < len(self.venues):
             raise ValueError("venues names one twice")
+        ranks = [_RANKS[venue] for venue in self.venues]
+        if ranks != sorted(ranks):
+            raise ValueError('venues: name "pools" before "kyber", and what keeps the collateral after what sells it')
         return self
 
 

@@ -262,6 +262,41 @@ async def test_solvency_restores_at_a_loss_until_the_days_allowance_is_used_up(s
     assert 0 < spent_raw * 100 <= sum(lost_base), "gas comes on top"
 
 
+@pytest.mark.parametrize("venue", ["hold", "hold_a_token"])
+async def test_the_inventory_repays_as_far_as_it_may_be_spent_and_the_collateral_is_kept(
+    stage: Stage, tmp_path: Path, venue: str
+) -> None:
+    world, inventory_raw = stage.world, 10**13
+    weth = world.bed.asset("WETH")
+    kept_token = weth.a_token if venue == "hold_a_token" else weth.token
+    await world.give(world.usdc, inventory_raw, stage.executor)
+    kept = await stage.kept(tmp_path, venues=venue, v3_factories=[])
+    assert (await kept.run_once("--live")).code == 3
+    assert {row.fields["reason"] for row in kept.events("refused")} == {"no_allowance"}, (
+        "its owner lets nothing be spent"
+    )
+
+    owner, contract = stage.account.address, world.contract
+    await world.bed.chain.send(owner, stage.executor, contract, "set_loss_left", world.usdc, inventory_raw)
+    ended = await kept.run_once("--live")
+
+    assert ended.code == 0, ended.err
+    restored = kept.events("restored")
+    assert {row.borrower for row in restored} == {to_hex(each) for each in world.borrowers}
+    assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
+    assert all(int(row.fields["net_base"]) > 0 for row in restored)
+    done = [each for row in restored for each in row.fields["liquidations"]]
+    repaid_raw = sum(int(each["repaid_raw"]) for each in done)
+    received_raw = sum(int(each["received_raw"]) for each in done)
+    assert await world.balance_raw(world.usdc, stage.executor) == inventory_raw - repaid_raw
+    report = json.loads((await kept.run("report", "--format", "json", "--store", str(kept.store))).out)
+    [account] = report["accounts"]
+    told = {token.lower(): int(raw) for token, raw in account["tokens"].items()}
+    assert told == {to_hex(world.usdc): -repaid_raw, to_hex(kept_token): received_raw}
+    interest_raw = await world.balance_raw(kept_token, stage.executor) - received_raw
+    assert interest_raw == 0 if venue == "hold" else 0 <= interest_raw < received_raw // 10**6
+
+
 @pytest.mark.long
 async def test_of_two_debts_repaid_apart_the_sum_earns_what_was_asked(stage: Stage, tmp_path: Path) -> None:
     """Each transaction by itself would be held to the limits of its swaps: both at their limits bring less than that."""

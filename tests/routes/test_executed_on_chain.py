@@ -66,7 +66,8 @@ class Scene:
         prices = prices_of(watcher.adapter, (await watcher.look(market, [])).state, watcher.adapter.assets(market))
         assert prices[self.world.usdc] == AssetPrice(await self.world.bed.price_base("USDC"), 10**6)
         costs = Costs(400_000, 250_000, 10**8, 0, premium, prices[self.world.weth])
-        return Terms(exchange or await self.exchange(), prices, costs, selling=selling)
+        receipts = {reserve.asset: reserve.a_token for reserve in market.reserves}
+        return Terms(exchange or await self.exchange(), prices, costs, selling=selling, receipts=receipts)
 
     async def execute(self, deal: Deal, position: Position, loan: Loan) -> None:
         """As the operator would. Raises Reverted."""

@@ -10,12 +10,11 @@ from keeper.core.block import CallResult
 from keeper.core.errors import Defect, QuoteError
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange
-from keeper.core.swap import Selling, Wish
+from keeper.core.swap import Wish
 from keeper.core.units import Address
 from keeper.devnet.market import Bed
 from keeper.devnet.uniswap import add_v3_liquidity, deploy_uniswap, open_v2_pair, open_v3_pool
 from keeper.routes.choose import first_route
-from keeper.routes.hold import HoldVenue
 from keeper.routes.pools import PoolsVenue
 from keeper.routes.v3_pool import V3Pool, V3Token
 from keeper.routes.v3_reads import MOST_TICKS, V3Watch
@@ -113,16 +112,10 @@ async def test_venues_are_tried_in_their_order() -> None:
     pools.decode_quotes([])
     with pytest.raises(QuoteError, match="pools: no pools between"):
         await pools.quote(wish())
-    route = await first_route([pools, HoldVenue(Selling.HOLD_A_TOKEN), HoldVenue(Selling.HOLD)], wish())
-    assert (route.venue, route.amount_out_raw, route.steps) == ("hold_a_token", 2_000 * 10**6, ())
-    with pytest.raises(QuoteError, match=r"pools: .*; hold: nothing comes out"):
-        await first_route([pools, HoldVenue(Selling.HOLD)], wish(amount_out_raw=5))
-    with pytest.raises(QuoteError, match="hold: 2000000000 is less than the 2000000001"):
-        await first_route([HoldVenue(Selling.HOLD)], wish(least_out_raw=2_000 * 10**6 + 1))
+    with pytest.raises(QuoteError, match=r"pools: .*; pools: no pools between"):
+        await first_route([pools, pools], wish())
     with pytest.raises(QuoteError, match="no venue is configured"):
         await first_route([], wish())
-    with pytest.raises(ValueError):
-        HoldVenue(Selling.ALL)
 
 
 async def test_pools_are_followed_from_head_to_head_and_a_broken_one_is_left_out(bed36: Bed) -> None:

@@ -19,6 +19,7 @@ from keeper.core.lending import (
     Quote,
     Refusal,
     ReserveTotals,
+    Side,
 )
 from keeper.core.outcome import Reason, Skip
 from keeper.core.prices import PriceFeeds
@@ -265,6 +266,9 @@ class AaveV3:
     def debt_token(self, market: Market, debt_id: int) -> Address:
         return market.by_id[debt_id].variable_debt_token
 
+    def receipt_token(self, market: Market, asset: Address) -> Address:
+        return market.by_asset[asset].a_token
+
     def encode_flash_premium(self, market: Market) -> Call:
         return flash.encode_premium(market)
 
@@ -294,9 +298,14 @@ class AaveV3:
 
 
 def _priced(state: State, asset: Address) -> tuple[int, int] | None:
-    """Price and unit of an asset; None when it is unknown or has no price."""
-    reserve = state.market.by_asset.get(asset)
-    if reserve is None:
+    """Price and unit of an asset, or of the aToken that stands for it; None when it is unknown or has no price."""
+    market = state.market
+    reserve = market.by_asset.get(asset)
+    if reserve is not None:
+        reserve_id = reserve.id
+    elif asset in market.by_token and market.by_token[asset][1] is Side.COLLATERAL:
+        reserve_id = market.by_token[asset][0]
+    else:
         return None
-    found = state.reserves[reserve.id]
+    found = state.reserves[reserve_id]
     return None if found.price_base is None else (found.price_base, 10**found.config.decimals)

@@ -16,6 +16,7 @@ from keeper.core.order import FeeQuote, Offer, Order
 from keeper.core.profit_deal import Dealt, Terms
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.steps import finished
+from keeper.core.swap import Selling
 from keeper.core.units import UINT256_MAX, Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
@@ -49,7 +50,7 @@ class Drawing(ByExecutor):
         super().__init__(EXECUTOR, pools, encode_execute, decode_execute, trade, Generous(EXECUTOR, held), 0)
         self._one, self._exchange = one, one.terms.exchange
 
-    def _terms(self, position: Position, pricing: Pricing, lent: Lent) -> Terms:
+    def _terms(self, position: Position, pricing: Pricing, lent: Lent, way: Selling = Selling.ALL) -> Terms:
         return replace(self._one.terms, exchange=lent.leaves(self._exchange_for(position.borrower)))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from keeper.app.venues import objective_of, venues_of
+from keeper.app.venues import asked_of, objective_of, pools_of, ways_of
 from keeper.core.errors import ConfigError
 from keeper.core.objective import MaxProfit, Restore, Solvency
+from keeper.core.swap import Selling
 from keeper.core.units import Address
 from keeper.settings import Chain, load_settings
 from keeper.settings.routes import Objective
@@ -26,18 +27,22 @@ def chain(folder: Path, table: str) -> Chain:
     return load_settings(path).chains["a"]
 
 
-def test_venues_come_in_their_order(tmp_path: Path) -> None:
+def test_what_sells_is_tried_before_what_keeps(tmp_path: Path) -> None:
     table = (
-        f'[chains.a.routes]\nvenues = ["kyber", "pools", "hold"]\nv3_factories = "{FACTORY}"\n'
+        f'[chains.a.routes]\nvenues = ["pools", "kyber", "hold"]\nv3_factories = "{FACTORY}"\n'
         f'v2_factories = [{{ address = "{FACTORY}", fee_bps = 25 }}]\nkyber = {{ routers = "{ROUTER}" }}'
     )
     routes = chain(tmp_path, table).routes
     assert routes is not None
-    assert [venue.name for venue in venues_of(routes, "a", 1, EXECUTOR, NATIVE)] == ["kyber", "pools", "hold"]
+    assert [venue.name for venue in asked_of(routes, "a", 1, EXECUTOR)] == ["kyber"]
+    assert ways_of(routes) == (Selling.ALL, Selling.HOLD)
     with pytest.raises(ConfigError, match=r"chains\.a\.routes\.kyber: .* needs chains\.a\.executor"):
-        venues_of(routes, "a", 1, None, NATIVE)
+        asked_of(routes, "a", 1, None)
     with pytest.raises(ConfigError, match="chain 31337 is none that we know"):
-        venues_of(routes, "a", 31_337, EXECUTOR, NATIVE)
+        asked_of(routes, "a", 31_337, EXECUTOR)
+    kept = chain(tmp_path, '[chains.a.routes]\nvenues = ["hold_a_token", "hold"]').routes
+    assert kept is not None and ways_of(kept) == (Selling.HOLD_A_TOKEN, Selling.HOLD)
+    assert pools_of(kept, NATIVE).pools.pools == ()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,7 @@ def test_venues_come_in_their_order(tmp_path: Path) -> None:
         ("[chains.a.routes]", 'the venue "pools" needs v3_factories or v2_factories'),
         ('[chains.a.routes]\nvenues = "kyber"', 'the venue "kyber" needs the table kyber'),
         ('[chains.a.routes]\nvenues = ["hold", "hold"]', "venues names one twice"),
+        (f'[chains.a.routes]\nvenues = ["hold", "pools"]\nv3_factories = "{FACTORY}"', "after what sells it"),
         ('[chains.a.routes]\nvenues = "sushi"', "routes.venues"),
         ('[chains.a.routes]\nvenues = "hold"\nleast_slippage_bps = 200', "least_slippage_bps = 200 is more than"),
         ('[chains.a.routes]\nvenues = "hold"\nv3_factory = "x"', "v3_factories"),
