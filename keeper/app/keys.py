@@ -7,6 +7,7 @@ import getpass
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -183,7 +184,11 @@ def ask_on_terminal(prompt: str) -> str:
 
     before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
     try:
-        return getpass.getpass(prompt)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt)
+    except getpass.GetPassWarning:
+        raise EOFError from None  # nobody is there to be asked, or what is typed would be seen
     except EOFError:
         sys.stderr.write("\n")  # what is said about it stands on a line of its own
         raise

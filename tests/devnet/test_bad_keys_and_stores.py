@@ -89,6 +89,7 @@ async def test_the_password_is_asked_for_where_nobody_named_a_file(kept: Keeping
     without = await kept.run("run", "--once", "--live", "--config", str(kept.write(mode="live")), fresh=True)
     assert without.code == 2
     assert "no terminal to ask on" in without.error_line
+    assert "GetPassWarning" not in without.err
     code, shown = await on_a_terminal(kept, lambda end: os.write(end, f"{secret}\n".encode()))
     assert code == 0, shown
     assert f"password for {keystore(kept)}" in shown
