@@ -98,7 +98,7 @@ def effective_mode(settings: Settings, plan: RunPlan) -> str:
     if plan.live and plan.fork:
         raise ConfigError("--live and --fork exclude each other: choose one")
     if plan.live and settings.mode != "live":
-        raise ConfigError('--live also needs mode = "live" in the configuration; it says mode = "dry"')
+        raise ConfigError('sending also needs mode = "live" in the configuration; it says mode = "dry"')
     if settings.mode == "live" and not plan.live and not plan.fork:
         raise ConfigError('mode = "live" also needs --live on the command line; add it, or set mode = "dry"')
     if plan.fork:

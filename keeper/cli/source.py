@@ -26,4 +26,8 @@ def settings_of(config: Path, rpc: str | None, addresses_provider: str | None) -
         raise ConfigError("--rpc and --addresses-provider go together; give both, or neither and a configuration file")
     if rpc is not None and addresses_provider is not None:
         return settings_from_arguments(rpc, addresses_provider)
+    if not config.is_file():
+        raise ConfigError(
+            f"{config}: no such configuration file; name a market with --rpc and --addresses-provider, or a file with --config"
+        )
     return load_settings(config)

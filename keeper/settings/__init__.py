@@ -218,6 +218,15 @@ class Chain(_Model):
         return self
 
     @model_validator(mode="after")
+    def _can_do_what_it_is_for(self) -> Chain:
+        if self.objective.kind != "restore" and not self.carried_by_executor:
+            raise ValueError(
+                f'objective "{self.objective.kind}" needs an executor and the table routes (docs/EXECUTOR.md): set both, or'
+                " take the objective out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_market(self) -> Chain:
         if not self.addresses_provider and self.preset is None:
             raise ValueError("needs addresses_provider or preset")
@@ -331,7 +340,9 @@ def settings_from_arguments(rpc_url: str, addresses_provider: str, **more: Any) 
     try:
         return _ArgumentSettings(chains={"chain": Chain.model_validate(chain)}, **more)
     except ValidationError as error:
-        raise ConfigError(f"arguments: {one_line(error, Settings)}") from None
+        first, (field, *_) = first_problem(error)
+        option = {"rpc_url": "--rpc", "addresses_provider": "--addresses-provider"}[str(field)]
+        raise ConfigError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def to_address(text: str) -> Address:

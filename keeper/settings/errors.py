@@ -18,6 +18,8 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         text = f"unknown key '{key}'{_nearest(model, location)}"
     elif first["type"] == "missing":
         text = f"missing key '{key}'"
+    elif first["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        text = f"'{key}' must be a table of keys and values"
     else:
         text = f"'{key}': {first['msg'].removeprefix('Value error, ')}"
     more = error.error_count() - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -119,11 +120,17 @@ def test_a_node_without_a_market_is_no_whole_question(arguments: list[str], caps
     assert "go together" in capsys.readouterr().err
 
 
+def test_where_there_is_no_file_it_says_that_none_is_needed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run_cli(["positions", "--config", str(tmp_path / "nothing.toml")]) == 2
+    error = capsys.readouterr().err
+    assert "nothing.toml: no such configuration file" in error and "--rpc and --addresses-provider" in error
+
+
 @pytest.mark.parametrize(
     "rpc, provider, complaint",
     [
-        ("127.0.0.1:8545", "0x" + "a0" * 20, "not of the form http"),
-        ("http://127.0.0.1:9/c4n4ry", "0xa0", "not an address"),
+        ("127.0.0.1:8545", "0x" + "a0" * 20, "--rpc: an RPC URL is not of the form http"),
+        ("http://127.0.0.1:9/c4n4ry", "0xa0", "--addresses-provider: not an address"),
     ],
 )
 def test_bad_arguments_are_one_line_without_the_url(

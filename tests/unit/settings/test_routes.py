@@ -57,6 +57,8 @@ def test_what_sells_is_tried_before_what_keeps(tmp_path: Path) -> None:
         ('[chains.a.routes]\nvenues = "hold"\nv3_factory = "x"', "v3_factories"),
         ('[chains.a.objective]\nkind = "solvency"', "most_loss_per_day goes with"),
         ('[chains.a.objective]\nmost_loss_per_day = "5"', "most_loss_per_day goes with"),
+        ('[chains.a.objective]\nkind = "max_profit"', 'objective "max_profit" needs an executor and the table routes'),
+        ("[rails]\nnotional = 5", "'rails.notional' must be a table"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, table: str, said: str) -> None:
