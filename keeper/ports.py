@@ -192,6 +192,10 @@ class Intents(Protocol):
         """Those in the ledger's last blocks, with number and hash of the block: a reorg may still move them."""
         ...
 
+    async def dropped_intents(self, chain_id: int, signer: Address, last_blocks: int) -> Sequence[Intent]:
+        """Those whose nonce was used by one of them: a reorg may have them mined instead."""
+        ...
+
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         """All of them durable (synced to disk) when it returns, by one commit: only then may their bytes leave. Raises
         `Paused`, and nothing is written, while a pause stands for one that is more than a cancel."""

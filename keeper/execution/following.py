@@ -55,6 +55,8 @@ class Following:
         """How many nonces are used at a head."""
         self._mined: dict[Hash32, tuple[Intent, int]] = {}
         """What was mined lately, forgotten or not, and in which block."""
+        self._rivals: dict[Hash32, Intent] = {}
+        """Dropped: their nonces went to these instead."""
         self.nonces_in_blocks: set[int] = set()
         """Used by transactions of ours; those that nobody will ask for again are left out (`settle_below`)."""
         self._entries = Entries(rpc, {signer, *accounts})
@@ -106,6 +108,8 @@ class Following:
             self._mined[intent.transaction_hash] = intent, block_number
             self.nonces_in_blocks.add(intent.nonce)
             self._entries.note_earlier(intent.transaction_hash, block_hash)
+        for intent in await self._store.dropped_intents(chain_id, self._signer, REORG_BLOCKS):
+            self._rivals[intent.transaction_hash] = intent
 
     async def record(self, intents: Sequence[Intent]) -> None:
         """All of them written down when it returns."""
@@ -119,6 +123,7 @@ class Following:
         news = [mark for mark in marks if self._of(mark).status is not mark.status or self._entries.moves(mark)]
         if not news:
             return
+        news += self._back_in_the_running(news)
         await self._store.mark_intents(news)
         self._entries.noted(news)
         for mark in news:
@@ -128,6 +133,9 @@ class Following:
             self._tracked[mark.transaction_hash] = changed
             self._seen.pop(mark.transaction_hash, None)
             self._mined.pop(mark.transaction_hash, None)
+            self._rivals.pop(mark.transaction_hash, None)
+            if mark.status is IntentStatus.DROPPED:
+                self._rivals[mark.transaction_hash] = changed
             if mark.block_number is not None:
                 self._mined[mark.transaction_hash] = changed, mark.block_number
                 self.nonces_in_blocks.add(changed.nonce)
@@ -136,10 +144,19 @@ class Following:
         """Who used the nonces below this one is known."""
         self.nonces_in_blocks = {each for each in self.nonces_in_blocks if each >= nonce}
 
+    def _back_in_the_running(self, news: Sequence[Mark]) -> list[Mark]:
+        """Whatever had lost its nonce to one that a reorg takes back: it may be mined instead."""
+        gone = [mark for mark in news if mark.block_number is None and self._of(mark).status in IN_A_BLOCK]
+        nonces, told = {self._of(mark).nonce for mark in gone}, {mark.transaction_hash for mark in news}
+        back = [each for each, intent in self._rivals.items() if intent.nonce in nonces and each not in told]
+        for transaction_hash in back:
+            self._missing_since.pop(transaction_hash, None)
+        return [Mark(transaction_hash, IntentStatus.UNKNOWN) for transaction_hash in back]
+
     def _of(self, mark: Mark) -> Intent:
-        """Of what was mined and forgotten, too: a reorg may bring it back."""
-        tracked = self._tracked.get(mark.transaction_hash)
-        return tracked if tracked is not None else self._mined[mark.transaction_hash][0]
+        """Of what was settled and forgotten, too: a reorg may bring it back."""
+        known = self._tracked.get(mark.transaction_hash) or self._rivals.get(mark.transaction_hash)
+        return known if known is not None else self._mined[mark.transaction_hash][0]
 
     async def follow(self, transaction_hash: Hash32, head: BlockRef) -> Followed:
         """Where one stands as of `head`."""
@@ -231,6 +248,8 @@ class Following:
     async def _reopen(self, head: BlockRef) -> None:
         """What a reorg took back may be mined again: until that is decided its borrower gets no other order."""
         self._mined = {each: mined for each, mined in self._mined.items() if mined[1] > head.number - REORG_BLOCKS}
+        contested = {intent.nonce for intent, _ in self._mined.values()}
+        self._rivals = {each: intent for each, intent in self._rivals.items() if intent.nonce in contested}
         forgotten = [intent for each, (intent, _) in self._mined.items() if each not in self._tracked]
         if not forgotten:
             return

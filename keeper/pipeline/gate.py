@@ -25,6 +25,9 @@ class GatedIntents:
     ) -> Sequence[tuple[Intent, int, Hash32]]:
         return await self._intents.mined_intents(chain_id, signer, last_blocks)
 
+    async def dropped_intents(self, chain_id: int, signer: Address, last_blocks: int) -> Sequence[Intent]:
+        return await self._intents.dropped_intents(chain_id, signer, last_blocks)
+
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         """Raises `Refused` where the rails do not allow it."""
         self._rails.check(intents)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 
-from keeper.core.intent import OPEN_STATUSES, Intent, Mark
+from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.ledger import CallValue, Entry, Movement, Purpose, Stake, Valuation
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import Hash32, address_from_hex, hash_from_hex, to_hex
@@ -125,16 +125,26 @@ SETTLED_SINCE = (
     .order_by(ledger.c.id)
 )
 _OF_SIGNER = (ledger.c.chain_id == bindparam("of_chain")) & (ledger.c.signer == bindparam("of_signer")) & _IN_FORCE
+_RECENT = (
+    _OF_SIGNER,
+    ledger.c.block_number
+    > select(func.max(ledger.c.block_number)).where(_OF_SIGNER).correlate(None).scalar_subquery() - bindparam("blocks"),
+)
 RECENT = (
     select(intents, ledger.c.block_number.label("mined_number"), ledger.c.block_hash.label("mined_hash"))
     .join(intents, intents.c.transaction_hash == ledger.c.transaction_hash)
-    .where(
-        _OF_SIGNER,
-        ledger.c.block_number
-        > select(func.max(ledger.c.block_number)).where(_OF_SIGNER).correlate(None).scalar_subquery()
-        - bindparam("blocks"),
-    )
+    .where(*_RECENT)
     .order_by(ledger.c.id)
+)
+RIVALS = (
+    select(intents)
+    .where(
+        intents.c.chain_id == bindparam("of_chain"),
+        intents.c.signer == bindparam("of_signer"),
+        intents.c.status == IntentStatus.DROPPED.value,
+        intents.c.nonce.in_(select(ledger.c.nonce).where(*_RECENT)),
+    )
+    .order_by(intents.c.id)
 )
 ON_THEIR_WAY = select(intents).where(intents.c.status.in_(sorted(OPEN_STATUSES))).order_by(intents.c.id)
 LIFTS = (

@@ -33,6 +33,7 @@ from keeper.store.ledger import (
     LIFTS,
     ON_THEIR_WAY,
     RECENT,
+    RIVALS,
     SETTLED_SINCE,
     lift_from_row,
     mark_steps,
@@ -176,6 +177,11 @@ class Store:
         """See `keeper.ports.Intents`."""
         [found] = await self._read((RECENT, {"of_chain": chain_id, "of_signer": to_hex(signer), "blocks": last_blocks}))
         return [recent_from_row(row) for row in found]
+
+    async def dropped_intents(self, chain_id: int, signer: Address, last_blocks: int) -> Sequence[Intent]:
+        """See `keeper.ports.Intents`."""
+        [found] = await self._read((RIVALS, {"of_chain": chain_id, "of_signer": to_hex(signer), "blocks": last_blocks}))
+        return [encoding.intent_from_row(row._asdict()) for row in found]
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         """Durable when it returns. The same bytes again (one hash) are the same row, with the new attempt and status. Raises

@@ -232,6 +232,7 @@ class TestKilled:
             open_intents = store.open_intents
             mark_intents = store.mark_intents
             mined_intents = store.mined_intents
+            dropped_intents = store.dropped_intents
 
             async def record_intents(self, intents: Sequence[Intent]) -> None:
                 await store.record_intents(intents)

@@ -18,6 +18,7 @@ from keeper.execution.live import LiveSubmitter, may_go_live
 from keeper.execution.nonces import Remedy
 from keeper.execution.replacing import Replaced, Replacing
 from keeper.execution.sender import Sender
+from keeper.store import StoreReader
 from keeper.store.store import Store
 from tests.devnet.chain_facts import mined_by
 from tests.execution.rig import GWEI, KEEPER, Rig, rigged
@@ -194,3 +195,29 @@ async def test_all_that_is_on_its_way_can_be_cancelled(bed36: Bed, tmp_path: Pat
         await keeper.assert_no_hole(first)
         mined = [each for each in await mined_by(bed36, KEEPER, 0) if each.nonce >= first]
         assert [each.to for each in mined] == [KEEPER] * len(sent)
+
+
+async def test_an_order_that_lost_to_its_cancellation_is_found_when_a_reorg_has_it_mined_instead(
+    bed36: Bed, tmp_path: Path
+) -> None:
+    async with live(bed36, tmp_path) as keeper:
+        [submission] = await keeper.send()
+        sent = submission.transactions[0]
+        assert sent.nonce is not None and sent.transaction_hash is not None
+        [intent, *_] = await keeper.store.open_intents(bed36.deployment.chain_id, KEEPER)
+        head = await keeper.rig.head()
+        assert await keeper.submitter.cancel_open(head) == len(submission.transactions)
+        await keeper.blocks(1)
+        assert [each.to for each in await mined_by(bed36, KEEPER, head.number)] == [KEEPER] * len(
+            submission.transactions
+        )
+        await keeper.submitter.settle(submission, await keeper.rig.head())
+        await bed36.chain.rpc.request("anvil_reorg", [1, [[to_hex(intent.raw_transaction), 0]]])
+        await keeper.blocks(2)
+        with StoreReader.open(keeper.store.path) as reader:
+            settled = {account.entry.nonce: account.entry for account in reader.accounts()}
+        assert settled[sent.nonce].transaction_hash == sent.transaction_hash
+        assert {each.hash for each in await mined_by(bed36, KEEPER, head.number)} == {
+            to_hex(entry.transaction_hash) for entry in settled.values()
+        }
+        await keeper.assert_no_hole(sent.nonce)

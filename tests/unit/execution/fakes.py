@@ -10,7 +10,7 @@ from eth_account import Account
 
 from keeper.core.block import BlockRef, Call
 from keeper.core.errors import ChainError, MethodUnavailable, RpcFailure
-from keeper.core.intent import OPEN_STATUSES, Intent, Mark
+from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.ledger import Entry, Purpose
 from keeper.core.order import FeeQuote
 from keeper.core.units import Address, Hash32, hash_from_hex, to_hex
@@ -72,6 +72,11 @@ class MemoryIntents:
             for each, entry in self.entries.items()
             if (entry.chain_id, entry.signer) == (chain_id, signer)
         ]
+
+    async def dropped_intents(self, chain_id: int, signer: Address, last_blocks: int) -> Sequence[Intent]:
+        used = {(entry.chain_id, entry.signer, entry.nonce) for entry in self.entries.values()}
+        dropped = [row for row in self.rows.values() if row.status is IntentStatus.DROPPED]
+        return [row for row in dropped if (chain_id, signer, row.nonce) in used]
 
     async def record_intents(self, intents: Sequence[Intent]) -> None:
         self.rows |= {intent.transaction_hash: intent for intent in intents}

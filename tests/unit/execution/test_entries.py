@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from keeper.core.block import Call
 from keeper.core.errors import BlockUnavailable, Paused, Refused
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.ledger import TRANSFER_TOPIC, Movement, Purpose, Stake
 from keeper.core.pauses import BY_PERSON, EVERYBODY, KILL_FILE, Pause
 from keeper.core.rails import Limit, Limits
 from keeper.core.units import Address, Hash32, to_hex
-from keeper.execution.sender import Sender
+from keeper.execution.sender import Sender, Sending
 from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.rails import Rails, SharedPurse
 from tests.toy_ports import Faults
@@ -114,6 +115,45 @@ async def test_a_reorg_that_puts_it_into_no_block_takes_the_entry_back() -> None
     await sender.following.follow_open(replace(head(4), parent_hash=BESIDE))
     assert store.entries == {}
     assert store.statuses() != [(0, "mined")]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("unmined_between", [False, True])
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_what_lost_its_nonce_is_found_when_a_reorg_has_it_mined_instead(
+    restarted: bool, unmined_between: bool, forgotten: bool
+) -> None:
+    """Also after a restart, and where neither was mined for a while: its cost is in the ledger, the other's is not, and no
+    stranger used the nonce."""
+    node, store = MemoryNode(), MemoryIntents()
+    sender = await started_on(node, store)
+    ordered = await sender.send(sending(), head(2))
+    cancel = Sending(Call(US, b""), 21_000, replace(FEES, max_fee_wei=42, priority_fee_wei=2), "cancel", None, 0)
+    cancelled = await sender.replace(0, cancel, head(2), sender.following.open_at(0))
+    order, rival = ordered.transaction_hash, cancelled.transaction_hash
+    assert order is not None and rival is not None
+    node.mine(0, 3)
+    await sender.following.follow_open(head(3))
+    assert {store.rows[order].status, store.rows[rival].status} == {IntentStatus.DROPPED, IntentStatus.MINED}
+    for each in (order, rival) if forgotten else ():
+        sender.following.forget(each)
+    del node.receipts[rival], node.mined[0]
+    number = 4
+    if unmined_between:
+        await sender.following.follow_open(replace(head(number), parent_hash=BESIDE))
+        assert store.entries == {}
+        number += 1
+    node.mine(0, number, order)
+    if restarted:
+        sender = sender_on(node, store)
+        await sender.start(replace(head(number), parent_hash=BESIDE))
+    await sender.following.follow_open(replace(head(number), parent_hash=BESIDE))
+    await sender.following.follow_open(head(number + 1))
+    assert list(store.entries) == [order]
+    assert {store.rows[order].status, store.rows[rival].status} == {IntentStatus.MINED, IntentStatus.DROPPED}
+    assert store.rows[order].status is IntentStatus.MINED
+    assert sender.following.nonces_in_blocks == {0}
+    assert sender.following.open_intents == []
 
 
 async def test_on_a_chain_that_only_grows_nobody_asks_again() -> None:

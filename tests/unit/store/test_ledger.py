@@ -112,6 +112,24 @@ async def test_a_reorg_takes_the_row_back_and_it_may_come_again(path: Path) -> N
     assert rows_of(path, "SELECT count(*) FROM ledger_movements") == [(4,)]
 
 
+async def test_what_lost_its_nonce_is_remembered_as_long_as_what_took_it(path: Path) -> None:
+    """And only where the nonce went to one of ours."""
+    async with Store.open(path) as store:
+        won, late = intent(1), intent(200)
+        rival, stranger = (
+            replace(intent(nonce), transaction_hash=Hash32(b"\xee" * 31 + bytes([nonce]))) for nonce in (1, 2)
+        )
+        await store.record_intents([won, rival, stranger, late])
+        await store.mark_intents(
+            [mined(won, 100), *(Mark(each.transaction_hash, IntentStatus.DROPPED) for each in (rival, stranger))]
+        )
+        [found] = await store.dropped_intents(CHAIN_ID, LIQUIDATOR, 64)
+        assert (found.transaction_hash, found.status) == (rival.transaction_hash, IntentStatus.DROPPED)
+        assert await store.dropped_intents(CHAIN_ID + 1, LIQUIDATOR, 64) == []
+        await store.mark_intents([mined(late, 170)])
+        assert await store.dropped_intents(CHAIN_ID, LIQUIDATOR, 64) == []
+
+
 async def test_what_was_never_recorded_enters_no_ledger(path: Path) -> None:
     async with Store.open(path) as store:
         with pytest.raises(Defect, match="no intent was recorded"):
