@@ -31,16 +31,31 @@ class LivePermit:
     chain_id: int
 
 
-def may_go_live(chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet: bool) -> LivePermit:
-    """Raises `ConfigError` unless the chain is a testnet of ours by preset, or the local devnet.
+def may_go_live(
+    chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet: bool, named_chain_id: int | None = None
+) -> LivePermit:
+    """Raises `ConfigError` unless the chain is a testnet of ours by preset, the local devnet, or the very chain that the
+    operator named for real money.
 
-    A loopback anvil that carries a real network's chain id is no devnet: what is signed there is valid on that network.
+    A loopback anvil that carries a real network's chain id is no devnet, and not that network: what is signed there is valid
+    on it.
     """
-    if is_testnet_preset or (node_is_anvil_devnet and chain_id in DEVNET_CHAIN_IDS):
+    devnet_id = chain_id in DEVNET_CHAIN_IDS
+    if is_testnet_preset or (node_is_anvil_devnet and devnet_id):
         return LivePermit(chain_id)
+    if named_chain_id == chain_id and not node_is_anvil_devnet and not devnet_id:
+        return LivePermit(chain_id)
+    if node_is_anvil_devnet:
+        why = "the node is a local anvil, and what is signed there is valid on the network of that chain id"
+    elif devnet_id:
+        why = "the chain id is a devnet's, and the node is no local anvil"
+    else:
+        why = (
+            "it is none of the testnets of config/chains, so there is real money on it; if that is meant, write"
+            f" live_chain_id = {chain_id} into its table"
+        )
     raise ConfigError(
-        f"mode: live is refused on chain {chain_id}: for now it is only allowed on the testnets of config/chains and on"
-        ' the devnet; set mode = "dry", or run with --fork'
+        f'mode: live is refused on chain {chain_id}: {why}; otherwise set mode = "dry", or run with --fork'
     )
 
 
