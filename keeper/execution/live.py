@@ -13,7 +13,6 @@ from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulatio
 from keeper.core.units import Address, Hash32
 from keeper.execution.earlier import Earlier
 from keeper.execution.following import Followed
-from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.replacing import Replacing
@@ -159,10 +158,10 @@ class LiveSubmitter:
 
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction on a nonce that is held: see `reserved` for the others."""
-        may_be_mined = self._sender.following.may_be_mined
-        held = {intent.nonce for intent in may_be_mined if intent.status in HELD}
+        following = self._sender.following
+        held = following.held_nonces
         return frozenset(
-            intent.borrower for intent in may_be_mined if intent.borrower is not None and intent.nonce in held
+            intent.borrower for intent in following.may_be_mined if intent.borrower is not None and intent.nonce in held
         )
 
     def reserved(self) -> Mapping[Address, Address]:
@@ -176,8 +175,7 @@ class LiveSubmitter:
     def room(self, signer: Address, head: BlockRef) -> int:
         """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
         most = self._most_in_flight or min(MOST_IN_FLIGHT, max(1, head.gas_limit // SMALL_CALL_GAS))
-        held = {intent.nonce for intent in self._sender.following.may_be_mined if intent.status in HELD}
-        return max(0, most - len(held))
+        return max(0, most - len(self._sender.following.held_nonces))
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         """See `keeper.ports.Submitter`."""
