@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -10,41 +10,30 @@ from keeper.app.ground import Ground
 from keeper.app.keys import KeyRing
 from keeper.app.parts import FollowedMarkets
 from keeper.app.plan import RunPlan
+from keeper.app.queue import Post, left_behind, queue_of
 from keeper.app.relays import private_routes
-from keeper.app.replacing import replacing_for
-from keeper.app.signers import Opened, accounts_of, bounds_raw, signers_of
-from keeper.app.terms import expected_chain_id, final_rpc
+from keeper.app.signers import signers_of
+from keeper.app.terms import final_rpc
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.chain.origin import Origin
-from keeper.core import event_build
-from keeper.core.block import BlockRef
-from keeper.core.errors import ChainError, ConfigError, Refused
-from keeper.core.units import Address, address_from_hex, to_hex
+from keeper.core.errors import ConfigError
+from keeper.core.units import Address, address_from_hex
 from keeper.devnet.anvil import AnvilOptions, find_anvil, running_anvil
-from keeper.execution.allowance import Allowances
 from keeper.execution.by_call import CallSimulator
 from keeper.execution.dry import DrySubmitter
-from keeper.execution.earlier import Earlier
 from keeper.execution.fork import ForkSubmitter
-from keeper.execution.funding import DealtFunding, LiveFunding
-from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, LiveSubmitter, may_go_live
+from keeper.execution.funding import DealtFunding
+from keeper.execution.live import DEVNET_CHAIN_IDS, LivePermit, may_go_live
 from keeper.execution.loopback import is_loopback_anvil
-from keeper.execution.readback import ReadBack
-from keeper.execution.reconcile import Reconciler
-from keeper.execution.relays.route import PrivateRoute
-from keeper.execution.sender import Sender
 from keeper.execution.simulate import NodeSimulator
 from keeper.execution.slots import SlotFinder
-from keeper.execution.strangers import Strangers
 from keeper.pipeline.carrying import Carrier
-from keeper.pipeline.gate import GatedIntents
 from keeper.pipeline.queues import Queues
 from keeper.pipeline.railing import Railing
-from keeper.pipeline.rails import Rails, SharedPurse
+from keeper.pipeline.rails import SharedPurse
 from keeper.pipeline.trade import DataFee
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
-from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 from keeper.settings.presets import Preset, chain_ids_of_testnets
 
@@ -167,91 +156,26 @@ async def _live(
 ) -> Means:
     permit = await permit_for(ground)
     signers = await signers_of(keys, ground)
-    carriage = await carriage_for([signer.address for signer in signers], signers[0].address)
-    rails = rails_for([signer.address for signer in signers])
+    addresses = [signer.address for signer in signers]
+    carriage = await carriage_for(addresses, addresses[0])
+    rails = rails_for(addresses)
     halted = {signer: each.halted for signer, each in rails.by_signer.items()}
     routes = await private_routes(
         ground.name, ground.chain, keys, halted, ground.rpc, journal, stack, ground.head.number
     )
-    heads: AsyncIterator[BlockRef] = ground.client.heads()
+    post = Post(permit, ground, markets, transactions, journal, ground.client.heads())
     funding: dict[Address, Funding] = {}
     queues: dict[Address, Submitter] = {}
+    for left in await rails.others_on_their_way(ground.chain_id, ground.head.timestamp_s):
+        queues[left] = await left_behind(left, post)
     for signer in signers:
-        at = _Post(permit, ground, markets, transactions, journal, rails.by_signer[signer.address], heads)
         route = routes.get(signer.address)
-        funding[signer.address], queues[signer.address] = await _queue(signer, at, route)
+        funding[signer.address], queues[signer.address] = await queue_of(
+            signer, post, rails.by_signer[signer.address], route
+        )
     bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
     simulator, submitter = simulator_of(ground, markets), Queues(queues)
     return Means(funding, simulator, submitter, rails, "live", carriage, stands_behind=bundles)
-
-
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """Where one of a chain's signers stands."""
-
-    permit: LivePermit
-    ground: Ground
-    markets: FollowedMarkets
-    transactions: Transactions
-    journal: Journal
-    rails: Rails
-    heads: AsyncIterator[BlockRef]
-
-
-async def _queue(signer: Opened, at: _Post, route: PrivateRoute | None) -> tuple[Funding, Submitter]:
-    """One signer's own: what it has, and what it sends. What an earlier run left open is looked at, and its allowances stand,
-    as far as that can be had."""
-    ground, transactions, journal, rails = at.ground, at.transactions, at.journal, at.rails
-    debts = [(reserve.asset, market.pool) for market in ground.markets for reserve in market.reserves]
-    if ground.chain.carried_by_executor:
-        debts = []  # nothing is repaid from the signer's own account
-    sender = Sender(
-        route or ground.rpc,
-        signer.key,
-        GatedIntents(transactions, rails),
-        ground.chain_id,
-        accounts=accounts_of(ground),
-    )
-    funding = LiveFunding(ground.client.read, ground.rpc, sender.address)
-    bounds = await bounds_raw(signer, ground)
-
-    async def told(refused: Refused) -> None:
-        await journal.record([event_build.trouble(ground.name, refused)])
-
-    may_repeat = route.may_repeat if route is not None else None
-    replacing = replacing_for(
-        ground.name, ground.chain, signer.settings, ground.client, ground.block_s, sender, journal, may_repeat
-    )
-    allowances = Allowances(ground.rpc, sender, funding, told, replacing.tidy)
-
-    async def replenish(head: BlockRef) -> None:
-        try:
-            await allowances.replenish(debts, bounds, await ground.client.fees(), head)
-        except ChainError as error:
-            await journal.record([event_build.trouble(ground.name, error, block_number=head.number)])
-
-    reconciler = Reconciler(ground.rpc, ground.client, at.markets)
-    read_back = ReadBack(ground.rpc, ground.client, at.markets)
-    submitter = LiveSubmitter(
-        at.permit,
-        sender,
-        reconciler,
-        replenish,
-        signer.settings.most_in_flight,
-        replacing=replacing,
-        on_head=route.on_head if route is not None else None,
-        stand_behind=route.stand_behind if route is not None else None,
-        strangers=Strangers(sender.following, transactions, transactions, ground.chain_id, sender.address),
-        earlier=Earlier(ground.rpc, transactions, read_back, ground.name, ground.chain_id, sender.address),
-    )
-    for followed in await submitter.start(ground.head):
-        if followed.open:
-            detail = f"an earlier run's transaction {to_hex(followed.intent.transaction_hash)} may still be mined"
-            await journal.record([event_build.alert(ground.name, "earlier_transaction", detail)])
-    fees, head = await ground.client.fees(), await ground.client.latest()
-    await rails.look(head)
-    await allowances.ensure(debts, bounds, fees, at.heads, head)
-    return funding, submitter
 
 
 async def permit_for(ground: Ground) -> LivePermit:
@@ -262,7 +186,6 @@ async def permit_for(ground: Ground) -> LivePermit:
         ground.chain_id,
         is_testnet_preset=is_testnet,
         node_is_anvil_devnet=not is_testnet and await is_loopback_anvil(url, ground.rpc),
-        named_chain_id=ground.chain.live_chain_id,
     )
 
 
@@ -283,28 +206,10 @@ def live_concerns(settings: Settings) -> list[str]:
         if not chain.signing:
             concerns.append(f"chains.{name}: mode is live, but there is no signer table: nobody can sign")
         preset = chain.load_preset()
-        chain_id = expected_chain_id(name, chain, preset)
-        if chain_id is None or chain_id in DEVNET_CHAIN_IDS or is_testnet_preset(preset, chain_id):
-            continue
-        if chain.live_chain_id == chain_id:
-            concerns.append(
-                f"chains.{name}: live_chain_id = {chain_id}: `keeper run --live` spends real money on chain {chain_id}; by the"
-                f" rails of each signer, in a day: {_day_of(chain)}"
-            )
-        else:
+        chain_id = chain.chain_id if preset is None else preset.chain_id
+        if chain_id is not None and chain_id not in DEVNET_CHAIN_IDS and not is_testnet_preset(preset, chain_id):
             concerns.append(
                 f"chains.{name}: mode is live, but chain {chain_id} is none of the testnets of config/chains, so there is real"
-                f" money on it: `keeper run --live` will refuse it unless live_chain_id = {chain_id} says that it is meant"
+                " money on it: `keeper run --live` will refuse it"
             )
     return concerns
-
-
-def _day_of(chain: ChainSettings) -> str:
-    """What the rails let one signer spend in a day, in words."""
-    rails = chain.rails
-    bounds = (
-        (rails.gas.per_day, "native coins of gas"),
-        (rails.loss.per_day, "lost in base currency"),
-        (rails.notional.per_day, "of debt repaid"),
-    )
-    return ", ".join(f"{'without bound' if bound is None else f'up to {bound:,}'} {what}" for bound, what in bounds)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from keeper.cli.details import detail_text
 from keeper.cli.labels import Fields, Labels
 from keeper.cli.render import (
+    checksum,
     fixed_text,
     gwei_text,
     health_text,
@@ -98,14 +99,16 @@ def _sent(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     tried = any(call["answer"] != "not_sent" for call in calls)
     return [
         f"{_SENT[mode].format(count=count)}, {expected}; {simulated}.",
-        *(_sent_call(call) for call in calls if tried),
+        *(_sent_call(call, fields.get("signer")) for call in calls if tried),
     ]
 
 
-def _sent_call(call: Fields) -> str:
+def _sent_call(call: Fields, signer: str | None) -> str:
+    """`signer` is None where an older keeper sent it."""
     detail = f" ({plain_text(call['detail'])})" if call["detail"] else ""
     where = f" as {call['transaction_hash']}" if call["transaction_hash"] is not None else ""
-    nonce = f", nonce {call['nonce']}" if call["nonce"] is not None else ""
+    whose = f" of {checksum(signer)}" if signer is not None else ""
+    nonce = f", nonce {call['nonce']}{whose}" if call["nonce"] is not None else ""
     return f"Call {call['call_index'] + 1}: {call['answer'].replace('_', ' ')}{where}{nonce}{detail}."
 
 
@@ -121,7 +124,8 @@ def _replaced(fields: Fields, market: str | None, labels: Labels) -> list[str]:
     fee = "" if fields["max_fee_wei"] is None else f", at most {gwei_text(int(fields['max_fee_wei']))} per gas"
     answer = "" if fields["answer"] == "accepted" else f"; {fields['answer'].replace('_', ' ')}"
     detail = f" ({plain_text(fields['detail'])})" if fields["detail"] else ""
-    return [f"Nonce {fields['nonce']} is {done}{fee}: {fields['why']}{answer}{detail}."]
+    whose = f" of {checksum(fields['signer'])}" if fields.get("signer") is not None else ""
+    return [f"Nonce {fields['nonce']}{whose} is {done}{fee}: {fields['why']}{answer}{detail}."]
 
 
 def _mined(fields: Fields, market: str | None, labels: Labels) -> list[str]:

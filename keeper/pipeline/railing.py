@@ -47,6 +47,12 @@ class Railing:
         """Of all signers within the last day; see `Rails.lost_wad`."""
         return sum(rails.lost_wad for rails in self.by_signer.values())
 
+    async def others_on_their_way(self, chain_id: int, now_s: int) -> Sequence[Address]:
+        """Signers that are none of these any more, of whom something may still be mined on the chain."""
+        spending = await self.ledger.spending(now_s)
+        there = dict.fromkeys(each.signer for each in spending.on_their_way if each.chain_id == chain_id)
+        return [signer for signer in there if signer not in self.by_signer]
+
     async def look(self, head: BlockRef) -> None:
         for rails in self.by_signer.values():
             await rails.look(head)

@@ -153,8 +153,8 @@ class Rails:
         over = {id_: each for id_, each in before.items() if id_ not in found}
         news = [event_build.paused(self._name, head.number, found[id_]) for id_ in found if id_ not in self._told]
         news += [event_build.resumed(self._name, head.number, over[id_]) for id_ in over if id_ in self._told]
-        self._told |= found.keys()
-        self._told -= over.keys()
+        self._told.update(found)
+        self._told.difference_update(over)
         if over:
             await self._measure(head.timestamp_s)  # what was lifted is forgiven
         if news:

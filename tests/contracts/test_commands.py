@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import pytest
@@ -237,13 +237,13 @@ async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kep
     settings = await deployed(kept)
     needed = {world.market: ExecutorRole.MARKET, world.uniswap.router: ExecutorRole.ROUTER}
 
-    async def usable(owner: Address | None = None) -> ExecutorState:
+    async def usable(owner: Address | None = None, beside: Sequence[Address] = ()) -> ExecutorState:
         chain = settings.chains["devnet"].model_copy(
             update={"executor_owner": None if owner is None else to_hex(owner)}
         )
         async with reached("devnet", settings, chain) as ground:
             return await usable_executor(
-                "devnet", chain, ground.rpc, ground.client, ground.head, [signer(kept)], needed
+                "devnet", chain, ground.rpc, ground.client, ground.head, [signer(kept), *beside], needed
             )
 
     async def lacking(*words: str) -> None:
@@ -260,6 +260,12 @@ async def test_what_a_keeper_needs_is_named_when_it_is_missing(world: World, kep
     assert (await usable()).operators == (signer(kept),)
     with pytest.raises(ConfigError, match="is owned by"):
         await usable(OWNER)
+    with pytest.raises(
+        ConfigError, match=f"{to_hex(OWNER)} is none of the operators.*allow {to_hex(OWNER)} --as operator"
+    ):
+        await usable(beside=[OWNER])
+    await executor.allow(settings, None, OWNER, None, True, live=True)
+    assert set((await usable(beside=[OWNER])).operators) == {signer(kept), OWNER}
 
 
 async def test_a_live_keeper_does_not_start_with_an_executor_of_somebody_else_s(world: World, kept: Keeping) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keeper.core.pauses import Pause, Scope
@@ -12,23 +12,26 @@ from keeper.core.units import Address, to_hex
 from keeper.devnet.market import Bed
 from keeper.devnet.state import Recipe, started_bed
 from keeper.store.pauses import PauseSwitch
-from tests.devnet.accounts import assert_adds_up, money_of
+from tests.devnet.accounts import Money, assert_adds_up, money_of
 from tests.devnet.chain_facts import Mined, emptied, mined_by, nonce
+from tests.devnet.commands import happens
 from tests.devnet.daemons import CLOSED, LIQUIDATION_CALL, fall, nothing_waits, worked_off
 from tests.devnet.keeping import Keeping, keeping
 
 BORROWERS = 100
+RESTS = 3
 MOST_IN_FLIGHT = 4
 """Of each: one alone could not serve a crash in the blocks that it takes."""
 
 
-async def two_signers(bed: Bed, folder: Path) -> Keeping:
-    """With money, their allowances set, on a chain that from now on mines a block a second."""
+async def two_signers(bed: Bed, folder: Path) -> tuple[Keeping, Mapping[Address, Money]]:
+    """With their allowances set, on a chain that from now on mines a block a second; and the money that they had before."""
     kept = await keeping(bed, folder, funded=True, signers=2)
+    before = await money_of(bed, kept)
     kept.signing["most_in_flight"] = MOST_IN_FLIGHT
     assert (await kept.run_once("--live")).code == 0
     await bed.chain.rpc.request("evm_setIntervalMining", [1])
-    return kept
+    return kept, before
 
 
 def signers_of(kept: Keeping) -> Sequence[Address]:
@@ -53,6 +56,18 @@ async def assert_no_holes(bed: Bed, kept: Keeping) -> None:
         assert [each.nonce for each in await mined_by(bed, signer, 0)] == list(range(await nonce(bed, signer)))
 
 
+async def rested(bed: Bed, kept: Keeping, sick: Sequence[Address]) -> None:
+    """A daemon works off what is left; what it sends as it is stopped is the next one's to follow."""
+    for _ in range(RESTS):
+        async with kept.daemon("--live") as daemon:
+            await worked_off(bed, kept, sick)
+            await nothing_waits(bed, kept)
+            assert (await daemon.stopped()).code == 0
+        if set(kept.intents().values()) <= CLOSED:
+            return
+    raise AssertionError("it does not come to rest")
+
+
 def borrowers_in_two_hands(kept: Keeping, first_seq: int) -> list[str]:
     """Attempts whose borrower had another one, of any signer, that was not told yet when it was sent."""
     open_: Counter[str] = Counter()
@@ -70,8 +85,7 @@ def borrowers_in_two_hands(kept: Keeping, first_seq: int) -> list[str]:
 
 async def test_both_work_off_a_crash_through_a_kill_and_nobody_is_served_twice(tmp_path: Path) -> None:
     async with started_bed(Recipe("3.6", BORROWERS)) as bed:
-        kept = await two_signers(bed, tmp_path)
-        before = await money_of(bed, kept)
+        kept, before = await two_signers(bed, tmp_path)
         first_block = await bed.chain.block_number() + 1
         async with kept.daemon("--live") as daemon:
             await kept.until("caught_up", count=2)
@@ -81,10 +95,7 @@ async def test_both_work_off_a_crash_through_a_kill_and_nobody_is_served_twice(t
             daemon.send(signal.SIGKILL)
             await daemon.ended()
         last = max(row.seq for row in kept.events())
-        async with kept.daemon("--live") as daemon:
-            await worked_off(bed, kept, fallen.sick)
-            await nothing_waits(bed, kept)
-            assert (await daemon.stopped()).code == 0
+        await rested(bed, kept, fallen.sick)
 
         await assert_no_holes(bed, kept)
         mined = await mined_liquidations(bed, kept, first_block)
@@ -100,7 +111,7 @@ async def test_both_work_off_a_crash_through_a_kill_and_nobody_is_served_twice(t
 
 async def test_one_without_gas_or_paused_leaves_the_work_to_the_other(tmp_path: Path) -> None:
     async with started_bed(Recipe("3.6", BORROWERS)) as bed:
-        kept = await two_signers(bed, tmp_path)
+        kept, _ = await two_signers(bed, tmp_path)
         first, second = signers_of(kept)
         await bed.chain.rpc.request("anvil_setBalance", [to_hex(first), "0x0"])
         async with kept.daemon("--live") as daemon:
@@ -126,3 +137,39 @@ async def test_one_without_gas_or_paused_leaves_the_work_to_the_other(tmp_path: 
         await assert_no_holes(bed, kept)
         [paused] = kept.events("paused")
         assert paused.fields["signer"] == to_hex(second)
+
+
+async def test_a_signer_that_left_the_configuration_keeps_its_borrowers_until_it_is_settled(tmp_path: Path) -> None:
+    """Killed with transactions of both on their way, and started again without the second."""
+    async with started_bed(Recipe("3.6", BORROWERS)) as bed:
+        kept, before = await two_signers(bed, tmp_path)
+        await bed.chain.rpc.request("evm_setAutomine", [True])
+        await fall(bed, 90)
+        await bed.chain.rpc.request("evm_setAutomine", [False])
+        first, second = signers_of(kept)
+        async with kept.daemon("--live") as daemon:
+            await happens(
+                lambda: {row.fields["signer"] for row in kept.events("sent")} == {to_hex(first), to_hex(second)}
+            )
+            daemon.send(signal.SIGKILL)
+            await daemon.ended()
+        left = {row.borrower for row in kept.events("sent") if row.fields["signer"] == to_hex(second)}
+        last, (one, gone) = max(row.seq for row in kept.events()), kept.accounts
+        kept.account, kept.others = one, []
+        async with kept.daemon("--live") as daemon:
+            await kept.until("caught_up", after_seq=last)
+            await bed.chain.rpc.request("evm_mine", [])
+            told = [row.fields["detail"] for row in kept.events("alert") if row.seq > last]
+            assert sum("is none of the signers any more" in detail for detail in told) == len(left)
+            head = await bed.chain.block_number()
+            await happens(lambda: kept.judged_block() >= head)
+            assert not left & {row.borrower for row in kept.events("sent") if row.seq > last}
+            await bed.chain.rpc.request("evm_setIntervalMining", [1])
+            await nothing_waits(bed, kept)
+            assert (await daemon.stopped()).code == 0
+        told_of = {row.borrower for row in kept.events("restored", "not_restored")}
+        assert left <= told_of
+        kept.others = [gone]
+        await assert_no_holes(bed, kept)
+        if set(kept.intents().values()) <= CLOSED:
+            await assert_adds_up(bed, kept, before)

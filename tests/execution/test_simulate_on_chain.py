@@ -8,6 +8,7 @@ from keeper.core.block import Call
 from keeper.core.order import Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.units import to_hex
+from keeper.devnet.chain import salted_address
 from keeper.devnet.market import Bed
 from keeper.execution.simulate import MAX_ROUNDS, NodeSimulator
 from tests.execution.rig import KEEPER, REFUSALS, REHEARSER, WINDOW_S, Rig, rigged
@@ -141,3 +142,27 @@ async def test_a_call_to_nowhere_is_no_liquidation(bed36: Bed) -> None:
         assert isinstance(result, Simulation)
         assert [call.liquidations for call in result.calls] == [()] * len(order.calls)
         assert result.health_factor_after_wad < order.plan.target_wad
+
+
+async def test_orders_of_two_signers_are_simulated_together_each_from_its_own_account(bed: Bed) -> None:
+    """The second signer's order runs on top of the first's, and with its own money alone."""
+    other = salted_address("other signer")
+    async with FaultProxy(bed.url) as proxy, rigged(bed, proxy.url) as rig:
+        await rig.fund(KEEPER)
+        await rig.crash()
+        first, second, third, *_ = [each for each in await rig.orders(KEEPER) if len(each.calls) == 1]
+        second, again = replace(second, signer=other), replace(first, signer=other, attempt="again")
+        simulator, head = NodeSimulator(rig.rpc, rig.markets), await rig.head()
+        latest_s = head.timestamp_s + WINDOW_S
+        served, poor, beside = await simulator.simulate([first, second, third], head, latest_s)
+        assert isinstance(served, Simulation) and isinstance(beside, Simulation)
+        assert isinstance(poor, Skip) and poor.reason is Reason.SIMULATION_REVERTED
+        assert proxy.counts["eth_simulateV1"] == 1
+        await rig.fund(other)
+        head = await rig.head()
+        on_top = await simulator.simulate([second, again], head, head.timestamp_s + WINDOW_S, [first])
+        assert isinstance(on_top[0], Simulation)
+        [event] = on_top[0].calls[0].liquidations
+        assert event.liquidator == other
+        assert isinstance(on_top[1], Skip) and on_top[1].detail in REFUSALS, "the first signer's order restored it"
+        assert proxy.counts["eth_simulateV1"] == 2

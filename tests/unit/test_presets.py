@@ -120,4 +120,15 @@ def test_every_line_that_the_example_leaves_out_is_valid(tmp_path: Path) -> None
     everything.write_text(re.sub(r"(?m)^#(?=[a-z_\[])", "", text), encoding="utf-8")
     chain = load_settings(everything).chains["sepolia"]
     assert chain.signer is not None
-    assert chain.model_fields_set == set(type(chain).model_fields)
+    assert chain.model_fields_set == set(type(chain).model_fields) - {"signers"}, (
+        "several signers stand in the place of one"
+    )
+
+
+def test_the_several_signers_of_the_example_are_valid(tmp_path: Path) -> None:
+    text = (FOLDER.parent / "keeper.example.toml").read_text(encoding="utf-8")
+    tables = text[text.index("#   [[chains.sepolia.signers]]") :].split("\n\n")[0]
+    several = tmp_path / "keeper.toml"
+    chain = '[chains.sepolia]\nrpc_url = "http://node.example"\npreset = "sepolia"\n'
+    several.write_text(chain + re.sub(r"(?m)^#   ", "", tables), encoding="utf-8")
+    assert list(load_settings(several).chains["sepolia"].signing) == ["signers.0", "signers.1"]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.core.block import Call
-from keeper.core.units import Address, Hash32
+from keeper.core.errors import Refused
+from keeper.core.units import Address, Hash32, to_hex
 
 NO_TARGET = Address(b"")
 """Stands where a call has its target: the transaction creates a contract, and the calldata is its init code."""
@@ -39,3 +40,13 @@ class Signer(Protocol):
     async def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
         """Raises `Refused` when there is no signature to be had now; nothing was sent."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class NobodySigns:
+    """`Signer` whose key is not to be had: what it signed before can be followed, and nothing is added."""
+
+    address: Address
+
+    async def sign_transaction(self, fields: TransactionFields) -> SignedTransaction:
+        raise Refused(f"nobody signs for {to_hex(self.address)} here")

@@ -9,8 +9,10 @@ from keeper.core.order import FeeQuote, Offer, Order, Profit, SimulatedCall, Sim
 from keeper.core.outcome import Verdict
 from keeper.core.plan import Plan, PlannedCall, Window
 from keeper.core.units import WAD, Address, Hash32
-from tests.unit.execution.fakes import BORROWER, CHAIN_ID, FEES, LIQUIDATE, POOL, TOKEN, head, signer
+from tests.unit.execution.fakes import BORROWER, CHAIN_ID, FEES, LIQUIDATE, POOL, TOKEN, head
+from tests.unit.execution.fakes import signer as keys
 
+KEEPER = keys().address
 MARKET = Address(b"\xaa" * 20)
 COLLATERAL = Address(b"\xcc" * 20)
 PAIR = Pair(0, 1, COLLATERAL, TOKEN, threshold_bps=8_000, bonus_bps=10_500)
@@ -71,12 +73,13 @@ def order(
     gas_limit: int = 500_000,
     attempt: str = "1-b0b0b0b0",
     fees: FeeQuote = FEES,
+    signer: Address | None = None,
 ) -> Order:
     return Order(
         attempt=attempt,
         chain_id=CHAIN_ID,
         offer=Offer(plan(verdict, calls=calls, borrower=borrower), (gas,) * calls, fees, Profit(1_010, 1_000, 1)),
-        signer=signer().address,
+        signer=signer or KEEPER,
         spender=POOL,
         calls=tuple(Call(POOL, LIQUIDATE + index.to_bytes(32, "big")) for index in range(calls)),
         gas_limits=(gas_limit,) * calls,
