@@ -14,9 +14,10 @@ from keeper.app.modes import Acting, Means, means_for
 from keeper.app.parts import FollowedMarkets, preset_check
 from keeper.app.railing import purse_of, railing_of
 from keeper.app.signers import token_decimals
-from keeper.app.terms import desk_terms, head_age_limit_s
+from keeper.app.terms import desk_terms, head_age_limit_s, sockets_of
 from keeper.chain.capabilities import Capabilities, probe, slower_ways
 from keeper.chain.deployed import first_code_block
+from keeper.chain.sockets import SocketAddress
 from keeper.core import event_build
 from keeper.core.checkpoint import Start
 from keeper.core.event_build import AssetLabel
@@ -33,6 +34,8 @@ from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 
 Follower = MarketFollower[Market, State]
+
+POLLED = "nothing announces heads (set ws_url or ipc_path): they are polled, and price updates show when mined"
 
 
 @asynccontextmanager
@@ -76,7 +79,7 @@ async def built_chain(
         await journal.record(
             [
                 _started(ground, means),
-                *endpoint_events(name, ground.head.number, capabilities),
+                *endpoint_events(name, ground.head.number, capabilities, sockets_of(chain)),
                 *refusals(name, ground.refused, ground.head.number),
             ]
         )
@@ -142,9 +145,12 @@ def _started(ground: Ground, means: Means) -> Event:
     )
 
 
-def endpoint_events(name: str, block_number: int, found: Sequence[Capabilities]) -> list[Event]:
-    """What each endpoint can do, and what is done otherwise for what it cannot."""
+def endpoint_events(
+    name: str, block_number: int, found: Sequence[Capabilities], sockets: Sequence[SocketAddress]
+) -> list[Event]:
+    """What each endpoint can do, and what is done otherwise for what it cannot; what nobody does is told of the first."""
     events = []
+    unannounced = [] if sockets else [POLLED]
     for each in found:
         known = each.trouble is None
         events.append(
@@ -156,9 +162,10 @@ def endpoint_events(name: str, block_number: int, found: Sequence[Capabilities])
                 state_depth_blocks=each.state_depth_blocks,
                 batches=each.batches if known else None,
                 simulates=each.simulates if known else None,
-                detail="; ".join(slower_ways(each, found)),
+                detail="; ".join([*slower_ways(each, found), *unannounced]),
             )
         )
+        unannounced = []
     return events
 
 

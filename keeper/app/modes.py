@@ -13,7 +13,7 @@ from keeper.app.plan import RunPlan
 from keeper.app.queue import Post, left_behind, queue_of
 from keeper.app.relays import private_routes
 from keeper.app.signers import signers_of
-from keeper.app.terms import final_rpc
+from keeper.app.terms import expected_chain_id, final_rpc
 from keeper.chain.jsonrpc import JsonRpc
 from keeper.chain.origin import Origin
 from keeper.core.errors import ConfigError
@@ -34,6 +34,7 @@ from keeper.pipeline.rails import SharedPurse
 from keeper.pipeline.trade import DataFee
 from keeper.ports import Funding, Journal, Simulator, Submitter, Transactions
 from keeper.protocols.aave_v3.market import Market
+from keeper.settings import Chain as ChainSettings
 from keeper.settings import Settings
 from keeper.settings.presets import Preset, chain_ids_of_testnets
 
@@ -186,6 +187,7 @@ async def permit_for(ground: Ground) -> LivePermit:
         ground.chain_id,
         is_testnet_preset=is_testnet,
         node_is_anvil_devnet=not is_testnet and await is_loopback_anvil(url, ground.rpc),
+        named_chain_id=ground.chain.live_chain_id,
     )
 
 
@@ -206,10 +208,28 @@ def live_concerns(settings: Settings) -> list[str]:
         if not chain.signing:
             concerns.append(f"chains.{name}: mode is live, but there is no signer table: nobody can sign")
         preset = chain.load_preset()
-        chain_id = chain.chain_id if preset is None else preset.chain_id
-        if chain_id is not None and chain_id not in DEVNET_CHAIN_IDS and not is_testnet_preset(preset, chain_id):
+        chain_id = expected_chain_id(name, chain, preset)
+        if chain_id is None or chain_id in DEVNET_CHAIN_IDS or is_testnet_preset(preset, chain_id):
+            continue
+        if chain.live_chain_id == chain_id:
+            concerns.append(
+                f"chains.{name}: live_chain_id = {chain_id}: `keeper run --live` spends real money on chain {chain_id}; by the"
+                f" rails of each signer, in a day: {_day_of(chain)}"
+            )
+        else:
             concerns.append(
                 f"chains.{name}: mode is live, but chain {chain_id} is none of the testnets of config/chains, so there is real"
-                " money on it: `keeper run --live` will refuse it"
+                f" money on it: `keeper run --live` will refuse it unless live_chain_id = {chain_id} says that it is meant"
             )
     return concerns
+
+
+def _day_of(chain: ChainSettings) -> str:
+    """What the rails let one signer spend in a day, in words."""
+    rails = chain.rails
+    bounds = (
+        (rails.gas.per_day, "native coins of gas"),
+        (rails.loss.per_day, "lost in base currency"),
+        (rails.notional.per_day, "of debt repaid"),
+    )
+    return ", ".join(f"{'without bound' if bound is None else f'up to {bound:,}'} {what}" for bound, what in bounds)

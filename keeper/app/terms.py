@@ -66,13 +66,19 @@ def sockets_of(chain: ChainSettings) -> list[SocketAddress]:
 
 
 def expected_chain_id(name: str, chain: ChainSettings, preset: Preset | None) -> int | None:
-    """Configured or preset; None when neither says. Raises `ConfigError` when they disagree."""
+    """Configured or preset, or named for real money; None when none says. Raises `ConfigError` when they disagree."""
     if preset is not None and chain.chain_id is not None and chain.chain_id != preset.chain_id:
         raise ConfigError(
             f"chains.{name}.chain_id is {chain.chain_id}, but the preset '{preset.name}' is for chain {preset.chain_id}:"
             " remove chain_id or choose another preset"
         )
-    return chain.chain_id if preset is None else preset.chain_id
+    known = chain.chain_id if preset is None else preset.chain_id
+    if known is not None and chain.live_chain_id not in (None, known):
+        raise ConfigError(
+            f"chains.{name}.live_chain_id is {chain.live_chain_id}, but its {'preset' if preset else 'chain_id'} says chain"
+            f" {known}: name the chain on which real money is meant to be spent"
+        )
+    return known if known is not None else chain.live_chain_id
 
 
 def providers_of(chain: ChainSettings, preset: Preset | None) -> list[Address]:

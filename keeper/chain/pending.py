@@ -66,7 +66,7 @@ class PendingFeed:
                 self._on_error(error)
                 pause_s = rotation.failed(error)
             await asyncio.sleep(pause_s)
-        self._say_once("no node announces pending transactions (set ws_url or ipc_path): price updates show when mined")
+        self._say_once("no node of ws_url or ipc_path announces pending transactions: price updates show when mined")
 
     async def _announced(self, subscription: Subscription, wanted: frozenset[Address]) -> list[PendingTransaction]:
         """Of what is announced next, the transactions that are wanted."""

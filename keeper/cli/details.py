@@ -75,7 +75,7 @@ _RULES: Sequence[tuple[re.Pattern[str], Rewrite]] = (
     (re.compile(rf"(\d+) raw of ({_ADDRESS})(, has | that are paid out, )(\d+)"), _compared),
     (re.compile(rf"(\d+) raw of ({_ADDRESS})"), _amount),
     (re.compile(r"received (\d+) - repaid (\d+) - gas (\d+) = (-?\d+) base, the least is (\d+)"), _sum),
-    (re.compile(r"(\d+) base(, the least is )(\d+)"), _values),
+    (re.compile(r"(-?\d+) base(, the least is )(-?\d+)"), _values),
     (re.compile(r"(\d+) base\b"), _value),
     (re.compile(r"gas may cost (\d+) wei, (\d+) are left"), _coins),
     (re.compile(r"(\d+) wei per gas, the cap is (\d+)"), _gas_prices),

@@ -18,6 +18,7 @@ from keeper.core.planner import Planner
 from keeper.core.profit_deal import Dealt, Terms, dealt
 from keeper.core.sized import clip_of, sized
 from keeper.core.steps import Steps, finished
+from keeper.core.units import to_hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,12 @@ def most_profitable(
 
 def unprofitable(best: Dealt, least_base: int) -> Skip:
     """With the figures of the best there is."""
-    parts = [
-        f"brings {each.proceeds_raw} for {each.repaid_raw} repaid, premium {each.premium_raw}, gas {each.gas_raw}"
-        for each in (deal.earnings for deal in best.deals)
-    ]
-    detail = f"{'; '.join(parts)} (debt asset): {best.net_base} base in all, the least is {least_base}"
+    parts = []
+    for deal in best.deals:
+        earnings, asset = deal.earnings, f"raw of {to_hex(deal.debt_asset)}"
+        parts.append(
+            f"brings {earnings.proceeds_raw} {asset}, repaid are {earnings.repaid_raw} {asset}, the loan costs"
+            f" {earnings.premium_raw} {asset}, gas {earnings.gas_raw} {asset}"
+        )
+    detail = f"{'; '.join(parts)}: {best.net_base} base, the least is {least_base}"
     return Skip(Reason.UNPROFITABLE, detail, best.plan.verdict)

@@ -162,7 +162,7 @@ def judge_prices(swaps: Iterable[Swapped], limits: Limits) -> Skip | None:
         if most_bps is not None and apart_base * BPS > most_bps * swap.sold_base:
             return Skip(
                 Reason.OVER_LIMIT,
-                f"the venue gives {swap.bought_base} base for what is worth {swap.sold_base} by the oracle: more than"
+                f"the venue gives {swap.bought_base} base for what is worth {swap.sold_base} base by the oracle: more than"
                 f" {most_bps} bps apart",
             )
     return None

@@ -76,6 +76,12 @@ class Following:
         return [intent for intent in self.open_intents if intent.nonce >= self.used_nonces]
 
     @property
+    def held_nonces(self) -> frozenset[int]:
+        """Those of them that a transaction still holds: asked for each order, so nothing is sorted."""
+        used = self.used_nonces
+        return frozenset(each.nonce for each in self._tracked.values() if each.nonce >= used and each.status in HELD)
+
+    @property
     def used_nonces(self) -> int:
         """How many are used at the head looked at last."""
         return self._used[1] if self._used is not None else 0

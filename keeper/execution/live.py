@@ -13,7 +13,6 @@ from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulatio
 from keeper.core.units import Address, Hash32
 from keeper.execution.earlier import Earlier
 from keeper.execution.following import Followed
-from keeper.execution.nonces import HELD
 from keeper.execution.receipts import Receipt
 from keeper.execution.reconcile import Reconciler
 from keeper.execution.replacing import Replacing
@@ -31,16 +30,31 @@ class LivePermit:
     chain_id: int
 
 
-def may_go_live(chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet: bool) -> LivePermit:
-    """Raises `ConfigError` unless the chain is a testnet of ours by preset, or the local devnet.
+def may_go_live(
+    chain_id: int, *, is_testnet_preset: bool, node_is_anvil_devnet: bool, named_chain_id: int | None = None
+) -> LivePermit:
+    """Raises `ConfigError` unless the chain is a testnet of ours by preset, the local devnet, or the very chain that the
+    operator named for real money.
 
-    A loopback anvil that carries a real network's chain id is no devnet: what is signed there is valid on that network.
+    A loopback anvil that carries a real network's chain id is no devnet, and not that network: what is signed there is valid
+    on it.
     """
-    if is_testnet_preset or (node_is_anvil_devnet and chain_id in DEVNET_CHAIN_IDS):
+    devnet_id = chain_id in DEVNET_CHAIN_IDS
+    if is_testnet_preset or (node_is_anvil_devnet and devnet_id):
         return LivePermit(chain_id)
+    if named_chain_id == chain_id and not node_is_anvil_devnet and not devnet_id:
+        return LivePermit(chain_id)
+    if node_is_anvil_devnet:
+        why = "the node is a local anvil, and what is signed there is valid on the network of that chain id"
+    elif devnet_id:
+        why = "the chain id is a devnet's, and the node is no local anvil"
+    else:
+        why = (
+            "it is none of the testnets of config/chains, so there is real money on it; if that is meant, write"
+            f" live_chain_id = {chain_id} into its table"
+        )
     raise ConfigError(
-        f"mode: live is refused on chain {chain_id}: for now it is only allowed on the testnets of config/chains and on"
-        ' the devnet; set mode = "dry", or run with --fork'
+        f'mode: live is refused on chain {chain_id}: {why}; otherwise set mode = "dry", or run with --fork'
     )
 
 
@@ -144,10 +158,10 @@ class LiveSubmitter:
 
     def open_borrowers(self) -> frozenset[Address]:
         """Borrowers with a transaction on a nonce that is held: see `reserved` for the others."""
-        may_be_mined = self._sender.following.may_be_mined
-        held = {intent.nonce for intent in may_be_mined if intent.status in HELD}
+        following = self._sender.following
+        held = following.held_nonces
         return frozenset(
-            intent.borrower for intent in may_be_mined if intent.borrower is not None and intent.nonce in held
+            intent.borrower for intent in following.may_be_mined if intent.borrower is not None and intent.nonce in held
         )
 
     def reserved(self) -> Mapping[Address, Address]:
@@ -161,8 +175,7 @@ class LiveSubmitter:
     def room(self, signer: Address, head: BlockRef) -> int:
         """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
         most = self._most_in_flight or min(MOST_IN_FLIGHT, max(1, head.gas_limit // SMALL_CALL_GAS))
-        held = {intent.nonce for intent in self._sender.following.may_be_mined if intent.status in HELD}
-        return max(0, most - len(held))
+        return max(0, most - len(self._sender.following.held_nonces))
 
     async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         """See `keeper.ports.Submitter`."""

@@ -170,6 +170,8 @@ class Chain(_Model):
     addresses_provider: Annotated[list[AddressText], BeforeValidator(as_list)] = []
     """PoolAddressesProvider of each market; a preset brings its own."""
     chain_id: int | None = None
+    live_chain_id: int | None = Field(None, ge=1)
+    """The chain's id once more: then live mode may spend real money on it. Shipped testnets and the devnet need none."""
     block_time_s: float | None = Field(None, gt=0)
     """Default: the preset's, else measured over the last blocks."""
     inclusion_blocks: int = Field(2, ge=1, le=50)

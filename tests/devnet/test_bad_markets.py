@@ -180,3 +180,33 @@ async def provider_of_a_foreign_pool(bed: Bed) -> Address:
         await build.send(provider, "PoolAddressesProvider", "setAddress", name.encode().ljust(32, b"\0"), address)
     await build.send(provider, "PoolAddressesProvider", "setPriceOracle", deployment.oracle)
     return provider
+
+
+async def test_real_money_is_spent_on_the_very_chain_that_is_named_and_nowhere_else(bed36: Bed, tmp_path: Path) -> None:
+    """A chain that is neither testnet nor devnet: an anvil that does not say what it is, under a chain id of its own."""
+    chain_id = 4242
+    await bed36.chain.rpc.request("anvil_setChainId", [chain_id])
+    unknown = {"error": {"code": -32601, "message": "the method anvil_nodeInfo does not exist"}}
+    async with FaultProxy(
+        bed36.url, on_request=lambda method, _: unknown if method == "anvil_nodeInfo" else None
+    ) as proxy:
+        kept = await keeping(bed36, tmp_path, proxy.url, funded=True)
+        assert kept.account is not None
+        used = await nonce(bed36, kept.account.address)
+        await admin.set_answer(bed36, "WETH", await bed36.price_base("WETH") * 90 // 100)
+        refusals = {
+            "live is refused on chain 4242": {},
+            "answers for chain 4242; configured is chain 1": {"live_chain_id": 1},
+            "says chain 1: name the chain": {"live_chain_id": chain_id, "chain_id": 1},
+        }
+        for why, chain in refusals.items():
+            kept.chain = chain
+            ended = await kept.run_once("--live")
+            assert (ended.code, why in ended.error_line) == (2, True), ended.error_line
+        kept.chain, kept.rpc_url = {"live_chain_id": chain_id}, bed36.url
+        ended = await kept.run_once("--live")
+        assert ended.code == 2 and "the node is a local anvil" in ended.error_line
+        assert await nonce(bed36, kept.account.address) == used
+        kept.rpc_url = proxy.url
+        assert (await kept.run_once("--live")).code == 0
+        assert kept.events("restored")

@@ -307,6 +307,27 @@ def test_the_key_that_relays_know_is_not_the_signers(tmp_path: Path, capsys: pyt
     assert "chains.sepolia.relays: keystore" in err and "is the signer's own" in err
 
 
+def test_what_real_money_means_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED)
+    mainnet = with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"\nlive_chain_id = 8453')
+    code, out, err = checked(tmp_path, f'mode = "live"\n{mainnet}', capsys)
+    assert code == 0 and "to be looked at" in out
+    assert "chains.sepolia: live_chain_id = 8453: `keeper run --live` spends real money on chain 8453" in err
+    assert "up to 5 native coins of gas, up to 25,000 lost in base currency, up to 50,000,000 of debt repaid" in err
+    unbound = f'{mainnet}[chains.sepolia.rails.loss]\nper_day = "off"\n'
+    assert "without bound lost in base currency" in checked(tmp_path, f'mode = "live"\n{unbound}', capsys)[2]
+    assert checked(tmp_path, f'mode = "dry"\n{mainnet}', capsys)[2] == "", "nothing is spent"
+
+
+def test_the_chain_named_for_real_money_is_the_presets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    private(tmp_path / "keystore.json", LOCKED)
+    for mode in ("live", "dry"):
+        wrong = with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"\nlive_chain_id = 1')
+        code, out, err = checked(tmp_path, f'mode = "{mode}"\n{wrong}', capsys)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "chains.sepolia.live_chain_id is 1, but its preset says chain 8453" in err
+
+
 def test_live_on_a_mainnet_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     private(tmp_path / "keystore.json", LOCKED)
     text = 'mode = "live"\n' + with_signer(tmp_path).replace('preset = "sepolia"', 'preset = "base"')
@@ -316,5 +337,6 @@ def test_live_on_a_mainnet_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFi
     assert "keeper: warning: " in err
     assert "chains.sepolia: mode is live, but chain 8453 is none of the testnets of config/chains" in err
     assert err.count("\n") == 1
+    assert "unless live_chain_id = 8453 says that it is meant" in err
     assert checked(tmp_path, 'mode = "live"\n' + with_signer(tmp_path), capsys)[2] == "", "a testnet is not"
     assert "no signer table" in checked(tmp_path, 'mode = "live"\n' + GOOD, capsys)[2]

@@ -54,6 +54,14 @@ def test_an_unknown_asset_keeps_its_raw_units_and_its_whole_address() -> None:
             "received 10.50 - repaid 10.00 - gas 0.90 = -0.41, the least is 0.00",
         ),
         ("repays 123456789 base", "repays 1.23"),
+        (
+            "the venue gives 97000000 base for what is worth 103000000 base by the oracle: more than 500 bps apart",
+            "the venue gives 0.97 for what is worth 1.03 by the oracle: more than 500 bps apart",
+        ),
+        (
+            f"gas 2500000 raw of {to_hex(USDC)}: -5713083000000 base, the least is -100000000",
+            "gas 2.5 USDC: -57,130.83, the least is -1.00",
+        ),
         ("it asks 31000000000 wei per gas, the cap is 500000000", "it asks 31 gwei per gas, the cap is 0.5 gwei"),
         ("health is at or below threshold × bonus = 86730000 e-8", "health is at or below threshold × bonus = 86.73 %"),
         (f"balance of {to_hex(USDC)} is not known", "balance of USDC is not known"),

@@ -100,6 +100,7 @@ def test_gas_decides_whether_it_pays() -> None:
     assert isinstance(found, Dealt)
     dear = choose(MaxProfit(), one.planner(), one.position, with_gas(one.terms, 10**15))
     assert isinstance(dear, Skip) and dear.reason is Reason.UNPROFITABLE
+    assert " raw of 0x" in dear.detail and " base, the least is " in dear.detail
     cheap = choose(MaxProfit(), one.planner(), one.position, with_gas(one.terms, 1))
     assert isinstance(cheap, Dealt) and cheap.net_base > found.net_base
 

@@ -49,6 +49,29 @@ class TestGuard:
         assert f"chain {chain_id}" in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_real_money_takes_the_very_chains_id(self) -> None:
+        named = may_go_live(8453, is_testnet_preset=False, node_is_anvil_devnet=False, named_chain_id=8453)
+        assert named.chain_id == 8453
+
+    @pytest.mark.parametrize(
+        "chain_id, is_anvil, why",
+        [
+            (1, False, "write live_chain_id = 1 into its table"),
+            (10, False, "write live_chain_id = 10"),
+            (8453, True, "the node is a local anvil"),
+            (31337, False, "a devnet's"),
+        ],
+    )
+    def test_anything_else_than_the_named_chain_is_refused(self, chain_id: int, is_anvil: bool, why: str) -> None:
+        """Also an anvil that carries the named chain's id, and a devnet's id that somebody else's node has."""
+        with pytest.raises(ConfigError, match=why):
+            may_go_live(
+                chain_id,
+                is_testnet_preset=False,
+                node_is_anvil_devnet=is_anvil,
+                named_chain_id=chain_id if is_anvil or chain_id == 31337 else 8453,
+            )
+
     async def test_an_order_for_another_chain_goes_nowhere(self) -> None:
         node = MemoryNode()
         of = replace(order(), chain_id=1)
