@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 # fmt: off
 PURE_MODULES = frozenset({
@@ -139,3 +139,13 @@ def empty_package(sources: list[str]) -> list[str]:
     bodies = [statement for source in sources for statement in ast.parse(source).body]
     only_words = all(isinstance(statement, ast.Expr | ast.ImportFrom) for statement in bodies)
     return ["1: a package without code"] if only_words else []
+
+
+def off_the_map(text: str, room: str, modules: Set[str]) -> list[str]:
+    """Modules of a room that its table in docs/ARCHITECTURE.md does not name, and names there that no module has."""
+    _, _, after = text.partition(f"| `{room}` |")
+    table = after.partition("\n\n")[0]
+    named = set(re.findall(r"`([a-z0-9_]+)/?`", table))
+    return [f"{name}: not in the table" for name in sorted(modules - named)] + [
+        f"{name}: in the table, but not there" for name in sorted(named - modules)
+    ]

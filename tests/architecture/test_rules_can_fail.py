@@ -116,3 +116,10 @@ def test_other_places_pass(text: str) -> None:
 def test_empty_packages_are_found() -> None:
     assert rules.empty_package(['"""A room to be."""']) == ["1: a package without code"]
     assert rules.empty_package(['"""A room."""', "x = 1"]) == []
+
+
+def test_files_off_the_map_are_found() -> None:
+    text = "| `core` | |\n|---|---|\n| plans | `plan`, `size`, `gone` (once) |\n\n| `pipeline` | |\n| | `other` |\n"
+    assert rules.off_the_map(text, "core", {"plan", "size"}) == ["gone: in the table, but not there"]
+    assert rules.off_the_map(text, "core", {"plan", "size", "gone", "new"}) == ["new: not in the table"]
+    assert rules.off_the_map(text, "pipeline", {"other"}) == []

@@ -73,6 +73,15 @@ def test_packages_hold_code() -> None:
     assert empty == []
 
 
+def test_the_map_names_every_file_of_the_larger_rooms() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    found = []
+    for room in ("core", "pipeline", "execution"):
+        inside = {path.relative_to(ROOT / "keeper" / room).parts[0] for path in sources(f"keeper/{room}")}
+        found += rules.off_the_map(text, room, {name.removesuffix(".py") for name in inside} - {"__init__"})
+    assert found == [], "say in docs/ARCHITECTURE.md, under the larger rooms, what the file has to do with"
+
+
 def test_committed_files_work_on_any_machine() -> None:
     found = [f"{name}:{place}" for name, text in committed_texts() for place in rules.foreign_places(text)]
     assert found == []
