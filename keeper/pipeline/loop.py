@@ -168,6 +168,7 @@ class ChainLoop:
                 await self._standings.record(desk.market, head, result)
             if desk.market not in self.stopped:
                 await self._audit(desk)
+                await desk.follower.save_when_due()
             if desk.market not in self.stopped:
                 await self._actor.tidy(desk)
         if trouble:

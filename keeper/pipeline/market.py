@@ -191,8 +191,6 @@ class MarketFollower(Generic[Market, State]):
             self._distrust()
         elif self.verified is None:
             result.verified = await self._verify(head, result)
-        if head.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
-            await self.save_checkpoint()
         result.notices = [*self._building.take_notices(), *self.trust.take_notices()]
         result.origin = self._building.take_words()
         return result
@@ -339,6 +337,11 @@ class MarketFollower(Generic[Market, State]):
             raise Defect("health is asked for before the market was started")
         health = self.adapter.health(self.state, position, self._applied.timestamp_s)
         return health if isinstance(health, Health) else None
+
+    async def save_when_due(self) -> None:
+        """Every so many blocks; for when the head was acted on, because saving a large book takes a second."""
+        if self._applied is not None and self._applied.number - self._saved_block >= CHECKPOINT_EVERY_BLOCKS:
+            await self.save_checkpoint()
 
     async def save_checkpoint(self) -> None:
         """Store the book as of the applied block. When the disk takes nothing now, a later head tries again."""

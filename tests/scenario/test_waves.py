@@ -12,7 +12,7 @@ from keeper.core.order import Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
 from keeper.core.standing import ORDERED
 from keeper.core.units import Address
-from keeper.pipeline import attempts
+from keeper.pipeline import attempts, market
 from tests.scenario.scene import DAI, USDC, WBTC, WETH, Scene, borrower, opens, price, toy_pool
 from tests.toy_arithmetic import ToyRules
 
@@ -37,6 +37,17 @@ async def test_the_largest_debt_goes_first_in_a_first_wave_of_one() -> None:
     await crashed(scene)
     assert ordered(scene) == LARGE_TO_SMALL
     assert [len(wave) for wave in scene.simulator.simulated] == [1, 4, 16, 9]
+
+
+async def test_no_order_waits_for_the_book_to_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving a large one takes a second."""
+    monkeypatch.setattr(market, "CHECKPOINT_EVERY_BLOCKS", 1)
+    scene = Scene()
+    await scene.head(opens(borrower(1), {WETH: 10}, {USDC: 15_000}))
+    scene.faults.seen.clear()
+    await scene.head(price(WETH, 1_800))
+    seen = scene.faults.seen
+    assert seen.count("save") == 1 and seen.index("submit") < seen.index("save")
 
 
 async def test_of_equal_debts_the_lower_address_goes_first() -> None:

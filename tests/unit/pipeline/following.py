@@ -69,7 +69,9 @@ class Following:
             result = await self.follower.start(head, unwatched)
             self.started = True
             return result
-        return await self.follower.advance(head)
+        result = await self.follower.advance(head)
+        await self.follower.save_when_due()
+        return result
 
     def true_rows(self) -> dict[Address, Position]:
         """Every row with debt, as the pool stores it at the tip."""
