@@ -59,12 +59,20 @@ class Earlier:
         self._waiting[intent.attempt] = _Waiting(intent.borrower, decision)
 
     def promised(self, may_be_mined: Sequence[Intent], awaited: Container[Hash32]) -> Promised:
-        """What those of the open transactions that nobody awaits may still take. An attempt is promised whole."""
+        """What those of the open transactions that nobody awaits may still take. An attempt is promised whole; of those with
+        one nonce and no other, at most one is mined."""
         others = [intent for intent in may_be_mined if intent.transaction_hash not in awaited]
-        debts_raw: dict[tuple[Address, Address], int] = {}
-        for attempt in dict.fromkeys(intent.attempt for intent in others):
+        nonces: dict[str, set[int]] = {}
+        for intent in others:
+            nonces.setdefault(intent.attempt, set()).add(intent.nonce)
+        rivals: dict[object, dict[tuple[Address, Address], int]] = {}
+        for attempt, at in nonces.items():
+            most_raw = rivals.setdefault(at.pop() if len(at) == 1 else attempt, {})
             for key, amount_raw in self._debts_raw(attempt).items():
-                debts_raw[key] = debts_raw.get(key, 0) + amount_raw
+                most_raw[key] = max(most_raw.get(key, 0), amount_raw)
+        debts_raw: Counter[tuple[Address, Address]] = Counter()
+        for most_raw in rivals.values():
+            debts_raw.update(most_raw)
         by_nonce: dict[int, int] = {}
         for intent in others:
             by_nonce[intent.nonce] = max(by_nonce.get(intent.nonce, 0), _gas_wei(intent))

@@ -17,6 +17,8 @@ The rule, for one signer on one chain, of which we are the only sender:
   prices are gone; what depends on no price (an approval, a cancellation) by itself with a higher fee, when that is what it
   lacks. A hole under what still waits is filled: by the lost bytes while they are young, else by a cancellation. A lost one
   with nothing above it stays free for the next order while it is young, and is cancelled then: its signature never expires.
+  A nonce is as old as the first that was sent with it: who offers one order after the other where none is mined must not keep
+  another borrower, who lost one there or above, waiting for ever. What is waiting there gets as long again.
   A lost cancellation above which the cap leaves no bid is sent again as it is.
 """
 
@@ -102,24 +104,26 @@ def overdue(
             if nonce >= pending_count:
                 break
             continue
-        remedy = _remedy(there, nonce < highest, head_number - expiry_blocks)
+        remedy = _remedy(there, nonce < highest, head_number, expiry_blocks)
         if remedy is not None and (nonce >= pending_count or remedy[0] is not Remedy.RESEND):
             found.append(Overdue(nonce, remedy[0], there, remedy[1]))
     return found
 
 
-def _remedy(there: Sequence[Intent], below_others: bool, expired_block: int) -> tuple[Remedy, str] | None:
-    """`there`: sent or lost ones of one nonce. `expired_block`: what was sent at it or before has waited long enough."""
+def _remedy(
+    there: Sequence[Intent], below_others: bool, head_number: int, expiry_blocks: int
+) -> tuple[Remedy, str] | None:
+    """`there`: sent or lost ones of one nonce."""
     if not there:
         return Remedy.CANCEL, "nothing of ours is at this nonce, and others wait above it"
+    since_block = min(intent.submitted_block for intent in there)
     waiting = [intent for intent in there if intent.status is IntentStatus.SENT]
-    last = (waiting or there)[-1]
-    expired = last.submitted_block <= expired_block
     if waiting:
-        if not expired:
+        last = waiting[-1]
+        if last.submitted_block > head_number - expiry_blocks and since_block > head_number - 2 * expiry_blocks:
             return None
         remedy = Remedy.SPEED_UP if last.purpose in OF_ANY_PRICE else Remedy.CANCEL
-        return remedy, f"not mined since block {last.submitted_block}"
-    if expired:
-        return Remedy.CANCEL, f"lost since block {last.submitted_block}: its bytes could still be mined"
+        return remedy, f"not mined since block {since_block}"
+    if since_block <= head_number - expiry_blocks:
+        return Remedy.CANCEL, f"lost since block {since_block}: its bytes could still be mined"
     return (Remedy.RESEND, "lost, and others wait above it") if below_others else None

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from keeper.core import attempt_build
 from keeper.core.decision import Unread
+from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Order, Outcome, Simulation
+from keeper.core.units import Address
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
+from keeper.execution.earlier import Earlier
 from keeper.execution.live import LiveSubmitter
+from keeper.execution.readback import ReadBack
+from keeper.execution.signing.signer import TransactionFields
+from keeper.store.store import Store
 from tests.execution import rig as rigs
-from tests.execution.rig import CHAIN, KEEPER, Rig, rigged
+from tests.execution.rig import CHAIN, GWEI, KEEPER, Rig, rigged
 from tests.submitting import submit
 
 live = partial(rigs.live, tells=True)
@@ -111,3 +117,37 @@ async def test_one_whose_plan_is_not_in_the_journal_is_told_as_unread(bed36: Bed
             [unread] = await told(rig, submitter)
             assert isinstance(unread, Unread)
             assert (unread.attempt, unread.why) == (order.attempt, "the journal does not hold its plan")
+
+
+async def test_of_attempts_on_one_nonce_the_largest_is_promised(bed36: Bed, tmp_path: Path) -> None:
+    """One of them at most is mined, however often it was tried: the rest of the money is free."""
+    async with rigged(bed36) as rig, Store.open(tmp_path / "keeper.db") as store:
+        await rig.fund(KEEPER)
+        await rig.crash()
+        orders = [order for order in await rig.orders(KEEPER) if len(order.calls) == 1][:3]
+        await store.record([attempt_build.decided(CHAIN, order.attempt, order.plan, {}) for order in orders])
+        chain_id = rig.bed.deployment.chain_id
+        earlier = Earlier(rig.rpc, store, ReadBack(rig.rpc, rig.client, rig.markets), CHAIN, chain_id, KEEPER)
+        await earlier.load()
+        signer = rig.signer(tmp_path)
+
+        async def lost(order: Order, nonce: int) -> Intent:
+            fields = TransactionFields(chain_id, nonce, order.calls[0], order.gas_limits[0], 2 * GWEI, GWEI)
+            signed = await signer.sign_transaction(fields)
+            found = Intent(
+                chain_id, KEEPER, nonce, signed.hash, signed.raw, order.attempt, order.borrower, 0, 1, IntentStatus.LOST
+            )
+            await earlier.expect(found)
+            return found
+
+        together = [await lost(order, 7) for order in orders]
+        most: dict[Address, int] = {}
+        for order in orders:
+            most |= {asset: max(raw, most.get(asset, 0)) for asset, raw in order.plan.debts_raw.items()}
+        promised = earlier.promised(together, ())
+        assert promised.debts_raw == {(asset, rig.pool): raw for asset, raw in most.items()}
+        assert promised.gas_wei == max(order.gas_limits[0] for order in orders) * 2 * GWEI
+        apart = [await lost(order, nonce) for nonce, order in enumerate(orders)]
+        assert sum(earlier.promised(apart, ()).debts_raw.values()) == sum(
+            raw for order in orders for raw in order.plan.debts_raw.values()
+        )

@@ -14,6 +14,7 @@ from keeper.core.errors import Refused, RpcFailure, RpcTimeout
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.order import Answer, FeeQuote
 from keeper.core.units import Hash32
+from keeper.execution.answers import TurnedAway
 from keeper.execution.nonces import Remedy
 from keeper.execution.replacing import CANCEL, Replaced, Replacing
 from keeper.execution.sender import Sender
@@ -222,6 +223,25 @@ class TestHoles:
         assert bench.store.statuses() == [(0, "lost")]
         assert bench.told == []
         await bench.at(6)
+        assert bench.is_cancel(0)
+
+    @pytest.mark.parametrize("taken", [True, False])
+    async def test_orders_that_come_to_nothing_one_after_the_other_do_not_keep_a_nonce_young(self, taken: bool) -> None:
+        """The node takes none of them, or each for a block: whoever lost one above would wait as long as they come."""
+        bench = await Bench().start()
+        cancelled_at = None
+        for number in range(1, 20):
+            bench.node.swallow = not taken
+            bench.node.answer = None if taken else TurnedAway(-32000, "seen")
+            await bench.sender.send(sending(attempt=f"{number}-b0", tag=number), head(number))
+            bench.node.answer, bench.node.swallow = None, False
+            await bench.at(number)
+            if bench.told:
+                cancelled_at = number
+                break
+            bench.node.pool.clear()
+            await bench.sender.following.give_up([bench.sender.following.open_at(0)[-1].transaction_hash])
+        assert cancelled_at == (1 + 2 * EXPIRY_BLOCKS if taken else 1 + EXPIRY_BLOCKS)
         assert bench.is_cancel(0)
 
     async def test_whoever_lost_one_above_a_free_nonce_gets_none_below_and_waits_for_the_expiry_only(self) -> None:
