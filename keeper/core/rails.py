@@ -19,6 +19,8 @@ HOUR_S = 3_600
 DAY_S = 86_400
 REASON_S = 300
 """So long after its block a revert whose reason was not read is not held against anybody: it is being read."""
+REORG_S = 180
+"""So long after its block a reorg may put a transaction back on its way, and what it costs in another block is open again."""
 NOTHING = Stake(0, 0, 0)
 
 
@@ -65,7 +67,7 @@ class Spent:
     day: Stake = NOTHING
     """and within the last day."""
     on_its_way: Stake = NOTHING
-    """At worst."""
+    """At worst; of what a reorg may still put back, by how much more it may cost then."""
     reverts_in_a_row: int = 0
     """The last ones, since a pause was last lifted."""
     mined_in_hour: int = 0
@@ -101,7 +103,7 @@ def counted(settled: Settled) -> Stake:
 def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], lifts: Sequence[Lift], now_s: int) -> Spent:
     """`settled` in the order in which they became known. Reverts from before a pause was lifted are forgiven. Lost races count
     by what they cost alone, not by their number: anybody can win one against us, and none says that we are wrong."""
-    hour, day = NOTHING, NOTHING
+    hour, day, waiting = NOTHING, NOTHING, whole(worst_by_nonce(on_their_way))
     in_a_row, lately, reverted = 0, 0, 0
     for each in settled:
         forgiven = any(lift.forgives(each) for lift in lifts) or _no_fault(each, now_s)
@@ -111,11 +113,12 @@ def spent_by(settled: Sequence[Settled], on_their_way: Iterable[OnItsWay], lifts
             continue
         stake = counted(each)
         day = added(day, stake)
+        if each.timestamp_s > now_s - REORG_S:
+            waiting = added(waiting, _more_at_worst(each, stake))
         if each.timestamp_s > now_s - HOUR_S:
             hour = added(hour, stake)
             lately += not forgiven
             reverted += not forgiven and not each.succeeded
-    waiting = whole(worst_by_nonce(on_their_way))
     return Spent(hour, day, waiting, in_a_row, lately, reverted)
 
 
@@ -124,6 +127,16 @@ def _no_fault(settled: Settled, now_s: int) -> bool:
     if settled.succeeded or settled.lost_race is False:
         return False
     return settled.lost_race is True or settled.timestamp_s > now_s - REASON_S
+
+
+def _more_at_worst(settled: Settled, cost: Stake) -> Stake:
+    """How much more than it cost it can cost in another block."""
+    worst = settled.stake or NOTHING
+    return Stake(
+        max(0, worst.gas_wei - cost.gas_wei),
+        max(0, worst.notional_wad - cost.notional_wad),
+        max(0, worst.loss_wad - cost.loss_wad),
+    )
 
 
 def worst_by_nonce(on_their_way: Iterable[OnItsWay]) -> list[Stake]:

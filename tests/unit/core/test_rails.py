@@ -10,6 +10,7 @@ from keeper.core.ledger import CallValue, Stake, Swapped
 from keeper.core.outcome import Reason, Skip
 from keeper.core.rails import (
     REASON_S,
+    REORG_S,
     Limit,
     Limits,
     Spent,
@@ -101,6 +102,22 @@ def test_a_mined_transaction_counts_as_it_was_and_at_worst_where_that_is_not_kno
     lost = replace(earned, received_base=210)
     assert counted(replace(one, value=lost)) == Stake(7, 200, 4), "10 earned, 14 for gas"
     assert counted(replace(one, stake=None)) == Stake(7, 0, 0), "an older keeper did not say"
+
+
+def test_what_a_reorg_may_put_back_leaves_no_room_for_others() -> None:
+    """Mined it cost 5 of 10; in another block it may cost all of it."""
+    allowed, mined_s = Limits(gas_wei=Limit(per_hour=20)), 10_000
+    fresh, later = (spent_by([mined(1)], [], [], mined_s + after_s) for after_s in (REORG_S - 1, REORG_S))
+    assert (fresh.hour, fresh.on_its_way) == (later.hour, Stake(5, 0, 0))
+    assert later.on_its_way == Stake(0, 0, 0)
+    held = judge(fresh, allowed, [Stake(11, 0, 0)])
+    assert isinstance(held, Skip) and held.reason is Reason.RESERVED
+    assert judge(fresh, allowed, [Stake(10, 0, 0)]) is None
+    assert judge(later, allowed, [Stake(15, 0, 0)]) is None
+    back = spent_by([], [OnItsWay(1, SIGNER, 1, "a", Stake(10, 100, 20))], [], mined_s)
+    assert back.on_its_way.gas_wei == fresh.hour.gas_wei + fresh.on_its_way.gas_wei
+    reverted = spent_by([replace(mined(1, succeeded=False), lost_race=True)], [], [], mined_s)
+    assert reverted.on_its_way == Stake(5, 100, 0), "there it may succeed"
 
 
 def test_of_two_with_one_nonce_the_worse_counts() -> None:
