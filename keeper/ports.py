@@ -211,8 +211,8 @@ class Decisions(Protocol):
     """What an earlier run left to be told."""
 
     async def untold_intents(self, chain: str, chain_id: int, signer: Address) -> Sequence[Intent]:
-        """Transactions for borrowers that were not refused, of attempts whose outcome is not in the journal; in the order
-        they were recorded, from the latest thousand."""
+        """Transactions for borrowers that were not refused, of attempts whose outcome is not in the journal, one for each of
+        these; in the order they were recorded, from the latest thousand."""
         ...
 
     async def intents_of(self, chain_id: int, signer: Address, attempt: str) -> Sequence[Intent]:

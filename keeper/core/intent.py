@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keeper.core.ledger import Entry, Purpose, Stake
+from keeper.core.shares import Share
 from keeper.core.units import Address, Hash32
 
 
@@ -53,6 +54,25 @@ class Intent:
     purpose: Purpose = Purpose.LIQUIDATION
     stake: Stake | None = None
     """The most that it can cost; None where an older keeper wrote it."""
+    shares: tuple[Share, ...] = ()
+    """Of one that several attempts have in common: all of them, the first being the one named above."""
+
+    @property
+    def borrowers(self) -> tuple[Address, ...]:
+        """Whom it is about."""
+        alone = () if self.borrower is None else (self.borrower,)
+        return tuple(share.borrower for share in self.shares) or alone
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """One for each borrower."""
+        return tuple(share.attempt for share in self.shares) or (self.attempt,)
+
+    @property
+    def parts(self) -> tuple[Intent, ...]:
+        """The same transaction as each attempt's own."""
+        parts = (replace(self, attempt=share.attempt, borrower=share.borrower) for share in self.shares)
+        return tuple(parts) or (self,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.core.block import Log
+from keeper.core.shares import Share
 from keeper.core.units import WAD, Address, Hash32
 
 TRANSFER_TOPIC = bytes.fromhex("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef")
@@ -134,6 +135,8 @@ class Valuation:
     """None where a price is missing."""
     lost_race: bool = False
     """It reverted, and by its own reason because somebody else was first."""
+    shares: tuple[Share, ...] = ()
+    """With what was repaid for each, where several attempts had it in common."""
 
 
 def base_to_wad_ceil(amount_base: int, base_unit: int) -> int:

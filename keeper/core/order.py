@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keeper.core.block import BlockRef, Call, Log, PendingTransaction
@@ -12,6 +12,7 @@ from keeper.core.ledger import CallValue, Stake, Swapped, Valuation
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan, PlannedCall
 from keeper.core.profit_deal import Dealt
+from keeper.core.shares import Share
 from keeper.core.units import Address, Hash32
 
 
@@ -111,6 +112,16 @@ class Order:
     """Where it is only right once somebody else's transaction was mined."""
     executor: Address | None = None
     """Whose balances change; None: the signer's own."""
+    members: tuple[Order, ...] = ()
+    """Of one that several borrowers have in common: their own orders, the most urgent first. Attempt and plan are the first's,
+    offer and call the whole."""
+    shares: tuple[Share, ...] = ()
+    """Everybody's in the one transaction, also on the members once they were sent; empty for one that is nobody else's."""
+
+    @property
+    def parts(self) -> tuple[Order, ...]:
+        """One for each borrower."""
+        return self.members or (self,)
 
     @property
     def plan(self) -> Plan:
@@ -124,9 +135,10 @@ class Order:
     def measured_assets(self) -> list[Address]:
         """Those of which it is asked how much arrived, each once: what is seized, or the receipt for it; of the executor also
         what was owed, since it keeps that."""
-        assets = [call.pair.collateral_asset for call in self.plan.calls]
+        calls = [call for part in self.parts for call in part.plan.calls]
+        assets = [call.pair.collateral_asset for call in calls]
         if self.executor is not None:
-            assets += [call.pair.debt_asset for call in self.plan.calls]
+            assets += [call.pair.debt_asset for call in calls]
         routes = [route for deal in (self.offer.dealt.deals if self.offer.dealt else ()) for route in deal.routes]
         assets += [route.receipt for route in routes if route.receipt is not None]
         return list(dict.fromkeys(assets))
@@ -147,6 +159,8 @@ class Simulation:
     health_factor_after_wad: int
     gained_raw: Mapping[Address, int] | None = None
     """What the balance of each of the order's `measured_assets` gained over all calls (below 0: lost); None when not asked."""
+    members: tuple[Simulation, ...] = ()
+    """What it does to each borrower of an order of several, in their order; the health is then the first's."""
 
 
 class Answer(StrEnum):
@@ -183,6 +197,12 @@ class Submission:
     simulation: Simulation
     """What was expected of exactly these calls."""
 
+    @property
+    def parts(self) -> tuple[Submission, ...]:
+        """One for each borrower, with the same transaction."""
+        parts = zip(self.order.members, self.simulation.members, strict=True)
+        return tuple(replace(self, order=order, simulation=simulation) for order, simulation in parts) or (self,)
+
 
 @dataclass(frozen=True, slots=True)
 class MinedCall:
@@ -199,7 +219,9 @@ class MinedCall:
     lost_race: bool = False
     """It reverted because somebody else was first, by the reason that the contract gave."""
     value: CallValue | None = None
-    """At its block's prices; None where one is missing."""
+    """At its block's prices, the whole of it; None where one is missing."""
+    shares: tuple[Share, ...] = ()
+    """Who had it in common, with what was repaid for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +255,7 @@ class Outcome:
         an order's calls succeeded nobody else was first: what reverts after it is our own plan's."""
         alone = not any(call.succeeded for call in self.mined)
         return [
-            Valuation(call.transaction_hash, call.block.hash, call.value, call.lost_race and alone)
+            Valuation(call.transaction_hash, call.block.hash, call.value, call.lost_race and alone, call.shares)
             for call in self.mined
             if call.value is not None or not call.succeeded
         ]

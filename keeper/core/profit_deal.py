@@ -106,6 +106,13 @@ def dealt(plan: Plan, terms: Terms, quoted: Quoted = _NONE) -> Dealt | Skip:
     return Dealt(plan, tuple(deals), exchange)
 
 
+def dealt_together(plans: Sequence[Plan], terms: Terms) -> Dealt | Skip:
+    """The same of several borrowers' plans that repay one asset, all in one transaction, under the first one's name."""
+    calls = tuple(call for plan in plans for call in plan.calls)
+    made = _deal(calls, terms, terms.exchange, plans[0], _NONE)
+    return made if isinstance(made, Skip) else Dealt(plans[0], (made[0],), made[1])
+
+
 def wishes_of(plan: Plan, terms: Terms) -> list[Wish]:
     """What to ask another venue for: one wish for each collateral of each transaction, at least what repays it all. Empty where
     a price is missing, and for what is owed in its own asset."""

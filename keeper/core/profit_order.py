@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keeper.core.executor import ExecutorPlan, LiquidationStep, Loan
 from keeper.core.lending import Position
 from keeper.core.profit_deal import Deal, Dealt
@@ -45,6 +47,20 @@ def executor_plan(
         loan=loan,
         latest_s=latest_s,
         least_gain_raw=least_gain_raw(deal, least_net_raw),
+    )
+
+
+def plan_together(deal: Deal, plans: Sequence[ExecutorPlan], loan: Loan) -> ExecutorPlan:
+    """Several borrowers' transactions as one. Somebody may be left out on chain, and nobody knows who: so what must be gained
+    is the least of what each of them alone must gain. Each swap is held to its price all the same."""
+    return ExecutorPlan(
+        market=plans[0].market,
+        debt_asset=deal.debt_asset,
+        liquidations=tuple(step for plan in plans for step in plan.liquidations),
+        swaps=tuple(step for route in deal.routes for step in route.steps),
+        loan=loan,
+        latest_s=min(plan.latest_s for plan in plans),
+        least_gain_raw=min(plan.least_gain_raw for plan in plans),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from keeper.core.ledger import CallValue, Entry, Purpose
+from keeper.core.shares import Share, split, weights
 from keeper.core.units import WAD, Address
 
 DAY_S = 86_400
@@ -52,6 +53,8 @@ class Booked:
     entry: Entry
     value: CallValue | None
     """None where its block could not be read or valued, and for what liquidates nobody."""
+    shares: tuple[Share, ...] = ()
+    """Of one that several attempts had in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +82,19 @@ class Line:
 
 
 def by_attempt(booked: Sequence[Booked]) -> list[Line]:
-    """One line per attempt and day, in the order given."""
-    return _lines(booked, lambda entry: entry.attempt)
+    """One line per attempt and day, in the order given. What several had in common is told apart by `keeper.core.shares`, every
+    figure of it, and counts as the first one's transaction."""
+    return _lines([part for each in booked for part in _parts(each)], lambda part: part.attempt)
 
 
 def by_day(booked: Sequence[Booked]) -> list[Line]:
     """One line per signer and day."""
-    return _lines(booked, lambda entry: None)
+    return _lines([_whole(each) for each in booked], lambda part: None)
 
 
 def moved_raw(booked: Iterable[Booked]) -> dict[Address, int]:
     """By how much our tokens changed; those that came back to where they were left out."""
-    changes: dict[Address, int] = {}
-    for each in booked:
-        for movement in each.entry.movements:
-            changes[movement.token] = changes.get(movement.token, 0) + movement.change_raw
-    return {token: change_raw for token, change_raw in sorted(changes.items()) if change_raw}
+    return _moved_raw(_whole(each) for each in booked)
 
 
 def worth_of(entry: Entry, value: CallValue) -> Worth:
@@ -114,35 +114,87 @@ def worth_of(entry: Entry, value: CallValue) -> Worth:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one attempt did by a transaction; or all of it."""
+
+    entry: Entry
+    attempt: str
+    borrower: Address | None
+    transactions: int
+    cost_wei: int
+    moved_raw: Mapping[Address, int]
+    worth: Worth | None
+
+
+def _whole(booked: Booked) -> _Part:
+    entry = booked.entry
+    worth = worth_of(entry, booked.value) if booked.value is not None else None
+    moved_raw = {movement.token: movement.change_raw for movement in entry.movements}
+    return _Part(entry, entry.attempt, entry.borrower, 1, entry.cost_wei, moved_raw, worth)
+
+
+def _parts(booked: Booked) -> list[_Part]:
+    whole = _whole(booked)
+    if not booked.shares:
+        return [whole]
+    by = weights(booked.shares)
+    costs_wei = split(whole.cost_wei, by)
+    moved = {token: split(change_raw, by) for token, change_raw in whole.moved_raw.items()}
+    worths = None
+    if whole.worth is not None:
+        worths = {each.name: split(getattr(whole.worth, each.name), by) for each in fields(Worth)}
+    return [
+        _Part(
+            entry=whole.entry,
+            attempt=share.attempt,
+            borrower=share.borrower,
+            transactions=1 if place == 0 else 0,
+            cost_wei=costs_wei[place],
+            moved_raw={token: parts[place] for token, parts in moved.items()},
+            worth=None if worths is None else Worth(**{name: parts[place] for name, parts in worths.items()}),
+        )
+        for place, share in enumerate(booked.shares)
+    ]
+
+
+def _moved_raw(parts: Iterable[_Part]) -> dict[Address, int]:
+    changes: dict[Address, int] = {}
+    for part in parts:
+        for token, change_raw in part.moved_raw.items():
+            changes[token] = changes.get(token, 0) + change_raw
+    return {token: change_raw for token, change_raw in sorted(changes.items()) if change_raw}
+
+
 def _day(entry: Entry) -> int:
     return entry.timestamp_s // DAY_S
 
 
-def _lines(booked: Iterable[Booked], part: Callable[[Entry], str | None]) -> list[Line]:
-    parts: dict[tuple[int, Address, int, str | None], list[Booked]] = {}
-    for each in booked:
-        entry = each.entry
-        parts.setdefault((entry.chain_id, entry.signer, _day(entry), part(entry)), []).append(each)
-    return [_line(day, attempt, those) for (_, _, day, attempt), those in parts.items()]
+def _lines(parts: Iterable[_Part], of: Callable[[_Part], str | None]) -> list[Line]:
+    lines: dict[tuple[int, Address, int, str | None], list[_Part]] = {}
+    for part in parts:
+        entry = part.entry
+        lines.setdefault((entry.chain_id, entry.signer, _day(entry), of(part)), []).append(part)
+    return [_line(day, attempt, those) for (_, _, day, attempt), those in lines.items()]
 
 
-def _line(day: int, attempt: str | None, booked: Sequence[Booked]) -> Line:
-    entries = [each.entry for each in booked]
-    worths = [worth_of(each.entry, each.value) for each in booked if each.value is not None]
+def _line(day: int, attempt: str | None, parts: Sequence[_Part]) -> Line:
+    first = parts[0]
+    worths = [part.worth for part in parts if part.worth is not None]
     alone = attempt is not None
     return Line(
-        chain_id=entries[0].chain_id,
-        signer=entries[0].signer,
+        chain_id=first.entry.chain_id,
+        signer=first.entry.signer,
         day=day,
         attempt=attempt,
-        purpose=entries[0].purpose if alone else None,
-        borrower=entries[0].borrower if alone else None,
-        transactions=len(entries),
-        reverted=sum(not entry.succeeded for entry in entries),
-        cost_wei=sum(entry.cost_wei for entry in entries),
-        moved_raw=moved_raw(booked),
+        purpose=first.entry.purpose if alone else None,
+        borrower=first.borrower if alone else None,
+        transactions=sum(part.transactions for part in parts),
+        reverted=sum(part.transactions for part in parts if not part.entry.succeeded),
+        cost_wei=sum(part.cost_wei for part in parts),
+        moved_raw=_moved_raw(parts),
         worth=_sum(worths) if worths else None,
-        unvalued=len(entries) - len(worths),
+        unvalued=sum(part.transactions for part in parts if part.worth is None),
     )
 
 

@@ -185,7 +185,7 @@ class Following:
     def borrowers_in(self, block_hash: Hash32) -> Sequence[Address]:
         """Whose transactions were found in a block at the head looked at last, and are not forgotten."""
         inside = [each for each in self._seen.values() if each.receipt and each.receipt.block_hash == block_hash]
-        return [each.intent.borrower for each in inside if each.intent.borrower is not None]
+        return [borrower for each in inside for borrower in each.intent.borrowers]
 
     def forget(self, transaction_hash: Hash32) -> None:
         """Nobody will ask about this transaction again; it stays tracked while it is open."""

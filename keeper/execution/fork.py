@@ -122,7 +122,7 @@ class ForkSubmitter:
         if sent[0].answer is Answer.REFUSED:
             raise Refused(sent[0].detail)
         submission = Submission(order, "fork", head.number, tuple(sent), simulation)
-        fork.waiting[order.attempt] = submission
+        fork.waiting |= {part.order.attempt: part for part in submission.parts}
         return submission
 
     async def cancel_open(self, head: BlockRef) -> int:

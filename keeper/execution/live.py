@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -103,8 +104,8 @@ class LiveSubmitter:
         self._kept_block = 0
         self._sender = sender
         self._reconciler = reconciler
-        self._settling: set[Hash32] = set()
-        """Sent by this run, and waited for in `settle`."""
+        self._settling: Counter[Hash32] = Counter()
+        """Sent by this run, and waited for in `settle`, by so many attempts."""
 
     async def start(self, head: BlockRef) -> Sequence[Followed]:
         """Reconcile what an earlier run left open; before the first `submit`. Returns where each of them stands."""
@@ -131,8 +132,9 @@ class LiveSubmitter:
         """See `keeper.ports.Submitter`. What nobody will settle is closed here."""
         for followed in await self._sender.following.follow_open(head):
             if not followed.open and followed.intent.transaction_hash not in self._settling:
-                if self._earlier is not None and followed.receipt is not None:
-                    await self._earlier.expect(followed.intent)
+                for part in followed.intent.parts:
+                    if self._earlier is not None and followed.receipt is not None:
+                        await self._earlier.expect(part)
                 self._sender.following.forget(followed.intent.transaction_hash)
         if self._strangers is not None:
             await self._strangers.look(head)
@@ -161,16 +163,14 @@ class LiveSubmitter:
         following = self._sender.following
         held = following.held_nonces
         return frozenset(
-            intent.borrower for intent in following.may_be_mined if intent.borrower is not None and intent.nonce in held
+            borrower for intent in following.may_be_mined if intent.nonce in held for borrower in intent.borrowers
         )
 
     def reserved(self) -> Mapping[Address, Address]:
         """See `keeper.ports.Submitter`. The next order of such a borrower takes the lost nonce."""
         busy = self.open_borrowers()
-        borrowers = {intent.borrower for intent in self._sender.following.may_be_mined}
-        return {
-            borrower: self._sender.address for borrower in borrowers if borrower is not None and borrower not in busy
-        }
+        borrowers = {borrower for intent in self._sender.following.may_be_mined for borrower in intent.borrowers}
+        return {borrower: self._sender.address for borrower in borrowers if borrower not in busy}
 
     def room(self, signer: Address, head: BlockRef) -> int:
         """As many as were agreed, else as many plain liquidations as one block holds; less what is on its way already."""
@@ -209,6 +209,7 @@ class LiveSubmitter:
                 index,
                 notional_wad=stake.notional_wad,
                 loss_wad=stake.loss_wad,
+                shares=order.shares,
                 data_fee_wei=order.offer.worst_data_fee_wei,
             )
             for index, (call, gas_limit, stake) in enumerate(
@@ -225,7 +226,8 @@ class LiveSubmitter:
             return Refused("not sent, because the node did not accept one before it")
         if sent[0].answer is Answer.REFUSED:
             return Refused(sent[0].detail or "the node refused the transaction")
-        self._settling.update(each.transaction_hash for each in sent if each.transaction_hash is not None)
+        hashes = [each.transaction_hash for each in sent if each.transaction_hash is not None]
+        self._settling.update({each: len(order.parts) for each in hashes})
         return Submission(order, "live", head.number, tuple(sent), simulation)
 
     async def settle(self, submission: Submission, head: BlockRef) -> Outcome | None:
@@ -254,6 +256,12 @@ class LiveSubmitter:
         outcome = await self._reconciler.outcome(submission, receipts, "; ".join(details), following.borrowers_in)
         for sent in submission.transactions:
             if sent.transaction_hash is not None:
-                self._settling.discard(sent.transaction_hash)
-                self._sender.following.forget(sent.transaction_hash)
+                self._settled(sent.transaction_hash)
         return outcome
+
+    def _settled(self, transaction_hash: Hash32) -> None:
+        """By one of those who had it in common; the last one forgets it."""
+        self._settling[transaction_hash] -= 1
+        if self._settling[transaction_hash] <= 0:
+            del self._settling[transaction_hash]
+            self._sender.following.forget(transaction_hash)

@@ -81,7 +81,7 @@ def free_nonces(pending_count: int, open_intents: Iterable[Intent]) -> Iterator[
 def check_borrower(nonce: int, attempt: str, borrower: Address, open_intents: Iterable[Intent]) -> None:
     """Raises `Refused` when another attempt's transaction for this borrower could be mined besides one at `nonce`."""
     for intent in open_intents:
-        if intent.borrower == borrower and intent.attempt != attempt and intent.nonce != nonce:
+        if borrower in intent.borrowers and attempt not in intent.attempts and intent.nonce != nonce:
             raise Refused(
                 f"attempt {intent.attempt} for {to_hex(borrower)} is still open at nonce {intent.nonce}"
                 f" ({intent.status.value})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from keeper.core.decision import Decision
 from keeper.core.intent import Intent
@@ -16,7 +15,7 @@ from keeper.execution.promise import is_kept
 from keeper.execution.receipts import Receipt, mined_call
 from keeper.execution.rpc import Rpc, World
 from keeper.execution.signing.envelope import decode_signed
-from keeper.execution.valuing import call_value, realised_profit
+from keeper.execution.valuing import LEFT_OUT, liquidations, realised_profit, valued_call
 
 
 class ReadBack:
@@ -43,6 +42,7 @@ class ReadBack:
         """`receipts` of those that were mined, of a market that is followed. That the chain agrees with our arithmetic is left
         unsaid: the plan to replay is gone. Raises `ChainError` when something cannot be read; asking again is safe."""
         handle = self._markets[decision.market]
+        intents = {each.transaction_hash: each for each in sent}
         signed = {each.transaction_hash: decode_signed(each.raw_transaction).fields for each in sent}
         mined = []
         for intent in sorted(sent, key=lambda intent: intent.call_index):
@@ -59,24 +59,23 @@ class ReadBack:
         valued: list[MinedCall] = []
         events: list[LiquidationEvent] = []
         for call in mined:
-            found = adapter.decode_liquidation(market, call.logs, decision.borrower) if call.succeeded else []
-            value = call_value(
-                handle,
+            state_then, intent = (
                 await self._past.state(self._world, adapter, market, call.block),
-                found,
-                signed[call.transaction_hash].call,
-                call.logs,
+                intents[call.transaction_hash],
             )
-            valued.append(replace(call, value=value))
-            events += found
-        reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+            body = signed[call.transaction_hash].call
+            valued.append(valued_call(handle, state_then, call, body, decision.borrower, intent.shares))
+            events += liquidations(handle, call, decision.borrower)
+        remarks = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+        if not remarks and not events and any(call.shares for call in valued):
+            remarks = [LEFT_OUT]
         return _outcome(
             decision,
             mined=valued,
             events=events,
             health_after_wad=adapter.decode_health(market, health).health_factor_wad,
-            profit=realised_profit(handle, state, events, receipts.values(), valued),
-            detail="; ".join(part for part in (detail, *reverts) if part),
+            profit=realised_profit(handle, state, events, receipts.values(), valued, decision.attempt),
+            detail="; ".join(part for part in (detail, *remarks) if part),
         )
 
 

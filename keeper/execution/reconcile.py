@@ -7,7 +7,7 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.core.block import BlockRef, Call
@@ -20,7 +20,7 @@ from keeper.execution.promise import keeps_promise
 from keeper.execution.receipts import Receipt, mined_call
 from keeper.execution.replay import Reading, Verification, verify_block
 from keeper.execution.rpc import Rpc, World
-from keeper.execution.valuing import call_value, realised_profit
+from keeper.execution.valuing import LEFT_OUT, liquidations, realised_profit, valued_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,27 @@ class Reconciler:
         for block in sorted({call.block for call in mined}, key=lambda block: block.number):
             own = [call for call in mined if call.block == block]
             reading = await self._reading(handle, order, block, beside(block.hash))
-            by_call = [_liquidations(handle, order, [call]) for call in own]
+            by_call = [liquidations(handle, call, order.borrower) for call in own]
             reported = [event for found in by_call for event in found]
             valued += [
-                replace(call, value=call_value(handle, reading.state, found, order.calls[call.call_index], call.logs))
-                for call, found in zip(own, by_call, strict=True)
+                valued_call(handle, reading.state, call, order.calls[call.call_index], order.borrower, order.shares)
+                for call in own
             ]
-            ran = [each for call in own if call.succeeded for each in order.offer.carried[call.call_index]]
+            ran = [
+                each
+                for call, found in zip(own, by_call, strict=True)
+                if call.succeeded and not _was_left_out(order, found)
+                for each in order.offer.carried[call.call_index]
+            ]
             hashes = frozenset(call.transaction_hash for call in own)
             checks.append(verify_block(handle.adapter, handle.market, reading, ran, reported, hashes, order.borrower))
             events.extend(reported)
             readings.append(reading)
         last = readings[-1]
         after_wad = last.health.health_factor_wad
-        reverts = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+        remarks = [f"call {call.call_index + 1} reverted: {call.revert}" for call in mined if call.revert is not None]
+        if not remarks and _was_left_out(order, events):
+            remarks = [LEFT_OUT]
         return Outcome(
             attempt=order.attempt,
             borrower=order.borrower,
@@ -86,8 +93,8 @@ class Reconciler:
             amounts_match=_all_match(checks),
             disturbed=any(check.disturbed for check in checks),
             restored=keeps_promise(order.plan, after_wad),
-            profit=realised_profit(handle, last.state, events, receipts.values(), valued),
-            detail="; ".join([part for part in (detail, *reverts) if part]),
+            profit=realised_profit(handle, last.state, events, receipts.values(), valued, order.attempt),
+            detail="; ".join([part for part in (detail, *remarks) if part]),
         )
 
     async def _reading(
@@ -116,13 +123,9 @@ class Reconciler:
         )
 
 
-def _liquidations(handle: MarketHandle[Any, Any], order: Order, mined: Sequence[MinedCall]) -> list[LiquidationEvent]:
-    return [
-        event
-        for call in mined
-        if call.succeeded
-        for event in handle.adapter.decode_liquidation(handle.market, call.logs, order.borrower)
-    ]
+def _was_left_out(order: Order, found: Sequence[LiquidationEvent]) -> bool:
+    """Of a transaction that did its work for others."""
+    return bool(order.shares) and not found
 
 
 def _worst_error(checks: Sequence[Verification]) -> int | None:

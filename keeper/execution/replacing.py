@@ -138,8 +138,9 @@ class Replacing:
         besides."""
         if self._may_repeat is not None and not self._may_repeat(lost.raw_transaction):
             raise Refused(f"what is lost at nonce {lost.nonce} was good only where it was sent")
-        if lost.borrower is not None:
-            check_borrower(lost.nonce, lost.attempt, lost.borrower, self._sender.following.may_be_mined)
+        for each in lost.parts:
+            if each.borrower is not None:
+                check_borrower(lost.nonce, each.attempt, each.borrower, self._sender.following.may_be_mined)
 
     def _bid(self, there: Iterable[Intent], asked: FeeQuote) -> FeeQuote | None:
         """Above everything that any node may still hold at this nonce."""
@@ -154,7 +155,16 @@ class Replacing:
             return cancellation(self._sender.address, fees)
         old = case.there[-1]
         fields = decode_signed(old.raw_transaction).fields
-        sending = Sending(fields.call, fields.gas_limit, fees, old.attempt, old.borrower, old.call_index, old.purpose)
+        sending = Sending(
+            fields.call,
+            fields.gas_limit,
+            fees,
+            old.attempt,
+            old.borrower,
+            old.call_index,
+            old.purpose,
+            shares=old.shares,
+        )
         if old.stake is None:
             return sending
         return replace(sending, notional_wad=old.stake.notional_wad, loss_wad=old.stake.loss_wad)

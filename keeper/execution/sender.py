@@ -13,6 +13,7 @@ from keeper.core.errors import ChainError, Defect, Refused
 from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.ledger import Purpose, Stake
 from keeper.core.order import Answer, FeeQuote, SentTransaction
+from keeper.core.shares import Share
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.execution.answers import TurnedAway, judge_answer, says_nonce_used
 from keeper.execution.following import Followed, Following
@@ -57,6 +58,14 @@ class Sending:
     """What it may lose at worst."""
     data_fee_wei: int = 0
     """What a rollup may ask on top of gas at worst."""
+    shares: tuple[Share, ...] = ()
+    """Of one that several attempts have in common: all of them."""
+
+    @property
+    def whom(self) -> tuple[tuple[str, Address], ...]:
+        """Attempt and borrower, for each borrower that it is about."""
+        alone = () if self.borrower is None else ((self.attempt, self.borrower),)
+        return tuple((share.attempt, share.borrower) for share in self.shares) or alone
 
     @property
     def stake(self) -> Stake:
@@ -90,15 +99,14 @@ class _Beside:
             self.add(intent)
 
     def add(self, intent: Intent) -> None:
-        if intent.borrower is not None:  # the same bytes as a lost one's are that one
-            self._of.setdefault(intent.borrower, {})[intent.transaction_hash] = intent
+        for borrower in intent.borrowers:  # the same bytes as a lost one's are that one
+            self._of.setdefault(borrower, {})[intent.transaction_hash] = intent
 
     def why_not(self, sending: Sending, nonce: int) -> Refused | None:
         """Why it may not take this nonce."""
-        if sending.borrower is None:
-            return None
         try:
-            check_borrower(nonce, sending.attempt, sending.borrower, self._of.get(sending.borrower, {}).values())
+            for attempt, borrower in sending.whom:
+                check_borrower(nonce, attempt, borrower, self._of.get(borrower, {}).values())
         except Refused as refused:
             return refused
         return None
@@ -255,6 +263,7 @@ class Sender:
             submitted_block=head.number,
             purpose=sending.purpose,
             stake=sending.stake,
+            shares=sending.shares,
         )
 
     async def _let_out(self, intents: Sequence[Intent]) -> dict[Hash32, _Heard]:

@@ -17,7 +17,7 @@ money, which the budget counts, and a reserve's liquidity, for which the contrac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult, Log
@@ -28,7 +28,7 @@ from keeper.core.outcome import Reason, Skip
 from keeper.core.units import Address, to_hex
 from keeper.core.wire import decode_log
 from keeper.execution.funding import Dealt, DealtFunding, needs_of
-from keeper.execution.markets import Markets, market_of, revert_in_words
+from keeper.execution.markets import MarketHandle, Markets, market_of, revert_in_words
 from keeper.execution.rpc import Rpc
 from keeper.execution.tokens import encode_balance_of
 from keeper.execution.wire import pinned
@@ -116,12 +116,12 @@ class NodeSimulator:
         first = len(calls)
         for order in orders:
             handle = market_of(self.markets, order.plan.market)
-            health = handle.adapter.encode_health(handle.market, order.borrower)
+            healths = [handle.adapter.encode_health(handle.market, part.borrower) for part in order.parts]
             holder = order.executor or order.signer
             balances = [_entry(Call(asset, encode_balance_of(holder)), order.signer) for asset in order.measured_assets]
             calls += balances
             calls += self._calls(order)
-            calls.append(_entry(health, order.signer))
+            calls += [_entry(health, order.signer) for health in healths]
             calls += balances
         request = simulation_request(calls, block, timestamp_s, needed_gas(orders, before), dealt)
         answer = await self.rpc.request("eth_simulateV1", [request, pinned(block)])
@@ -132,7 +132,7 @@ class NodeSimulator:
         results = []
         entries = entries[first:]
         for order in orders:
-            width = len(order.calls) + 1 + 2 * len(order.measured_assets)
+            width = len(order.calls) + len(order.parts) + 2 * len(order.measured_assets)
             own, entries = entries[:width], entries[width:]
             results.append(self._judge(order, [_decode_call(entry) for entry in own]))
         return results
@@ -147,7 +147,8 @@ class NodeSimulator:
         handle = market_of(self.markets, order.plan.market)
         assets = order.measured_assets
         held, after_calls = results[: len(assets)], results[len(results) - len(assets) :]
-        *calls, health = results[len(assets) : len(results) - len(assets)]
+        between = results[len(assets) : len(results) - len(assets)]
+        calls, healths = between[: len(order.calls)], between[len(order.calls) :]
         for place, call in enumerate(calls):
             if not call.ok:
                 error = revert_in_words(handle, call.returndata) if call.returndata else call.message
@@ -155,7 +156,9 @@ class NodeSimulator:
                 skip = Skip(Reason.SIMULATION_REVERTED, f"{error}{where}", order.plan.verdict)
                 return _Result(skip, halfway=any(before.ok for before in calls[:place]) or _any_ok(calls[place + 1 :]))
         try:
-            after = handle.adapter.decode_health(handle.market, CallResult(health.ok, health.returndata))
+            after = [
+                handle.adapter.decode_health(handle.market, CallResult(each.ok, each.returndata)) for each in healths
+            ]
         except MalformedResponse:
             return _Result(_cannot(order, "the borrower's health cannot be read after the calls"), halfway=True)
         gained_raw: dict[Address, int] = {}
@@ -163,15 +166,24 @@ class NodeSimulator:
             if not (before.ok and now.ok and len(before.returndata) >= 32 and len(now.returndata) >= 32):
                 return _Result(_cannot(order, f"the balance of {to_hex(asset)} cannot be read"), halfway=True)
             gained_raw[asset] = int.from_bytes(now.returndata[:32]) - int.from_bytes(before.returndata[:32])
-        simulated = tuple(
-            SimulatedCall(
-                gas_used=call.gas_used,
-                logs=call.logs,
-                liquidations=tuple(handle.adapter.decode_liquidation(handle.market, call.logs, order.borrower)),
-            )
-            for call in calls
+        parts = tuple(
+            Simulation(_of_borrower(handle, part.borrower, calls), each.health_factor_wad, gained_raw)
+            for part, each in zip(order.parts, after, strict=True)
         )
-        return _Result(Simulation(simulated, after.health_factor_wad, gained_raw), halfway=False)
+        return _Result(replace(parts[0], members=parts) if order.members else parts[0], halfway=False)
+
+
+def _of_borrower(
+    handle: MarketHandle[Any, Any], borrower: Address, calls: Sequence[_CallAnswer]
+) -> tuple[SimulatedCall, ...]:
+    return tuple(
+        SimulatedCall(
+            gas_used=call.gas_used,
+            logs=call.logs,
+            liquidations=tuple(handle.adapter.decode_liquidation(handle.market, call.logs, borrower)),
+        )
+        for call in calls
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,7 @@ def _any_ok(calls: Sequence[_CallAnswer]) -> bool:
 
 def needed_gas(orders: Sequence[Order], before: Sequence[Order] = ()) -> int:
     """What the orders are expected to burn, those before them included, with room for the largest of all gas limits."""
-    burnt = sum(sum(order.offer.gas) + HEALTH_READ_GAS for order in orders)
+    burnt = sum(sum(order.offer.gas) + HEALTH_READ_GAS * len(order.parts) for order in orders)
     burnt += sum(sum(order.offer.gas) for order in before)
     burnt += sum(each.transaction.gas_limit for each in {order.behind for order in orders} if each is not None)
     return burnt + max((limit for order in (*before, *orders) for limit in order.gas_limits), default=0)

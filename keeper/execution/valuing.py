@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keeper.core.block import Call, Log
@@ -11,18 +11,41 @@ from keeper.core.ledger import CallValue, movements_of
 from keeper.core.lending import LiquidationEvent
 from keeper.core.order import MinedCall, Profit
 from keeper.core.profit import gas_cost_base
+from keeper.core.shares import Share, part_of
 from keeper.core.units import WAD, Address
 from keeper.execution.executor_calls import pool_fees
 from keeper.execution.markets import MarketHandle
 from keeper.execution.receipts import Receipt
 
+LEFT_OUT = "left out, because its debt had changed when the transaction was mined: the others were served"
+
+
+def liquidations(handle: MarketHandle[Any, Any], call: MinedCall, borrower: Address) -> list[LiquidationEvent]:
+    """What a mined call did to one borrower; nothing where it reverted."""
+    return list(handle.adapter.decode_liquidation(handle.market, call.logs, borrower)) if call.succeeded else []
+
+
+def valued_call(
+    handle: MarketHandle[Any, Any],
+    state: Any,
+    mined: MinedCall,
+    call: Call,
+    borrower: Address,
+    shares: Sequence[Share],
+) -> MinedCall:
+    """With its worth at the prices of `state`, the market's in its block, and who had it in common with what was repaid for
+    each. Who liquidates itself when it is called is our executor."""
+    borrowers = [share.borrower for share in shares] or [borrower]
+    found = {each: liquidations(handle, mined, each) for each in borrowers}
+    repaid = [replace(share, repaid_raw=sum(event.repaid_raw for event in found[share.borrower])) for share in shares]
+    value = call_value(handle, state, [event for events in found.values() for event in events], call, mined.logs)
+    return replace(mined, value=value, shares=tuple(repaid))
+
 
 def call_value(
     handle: MarketHandle[Any, Any], state: Any, events: Sequence[LiquidationEvent], call: Call, logs: Sequence[Log]
 ) -> CallValue | None:
-    """`events`: what the call liquidated; none where it reverted. `call` and the logs that it wrote: who liquidates itself when
-    it is called is our executor, and its tokens are ours. `state`: the market's, in the call's block. Rounded against us; None
-    when one of the prices is missing."""
+    """Rounded against us; None when one of the prices is missing."""
     traded = _traded(handle, state, events)
     if traded is None:
         return None
@@ -50,20 +73,22 @@ def realised_profit(
     events: Sequence[LiquidationEvent],
     receipts: Iterable[Receipt],
     mined: Sequence[MinedCall],
+    attempt: str,
 ) -> Profit | None:
-    """At the last inclusion block's prices, premium and slippage at each block's own, rounded against us; None when one
-    is missing."""
+    """One attempt's, of what it had in common its share: at the last inclusion block's prices, premium and slippage at each
+    block's own, rounded against us; None when one is missing."""
     traded = _traded(handle, state, events)
-    values = [call.value for call in mined if call.value is not None]
-    if traded is None or len(values) < len(mined):
+    valued = [(call.value, call.shares) for call in mined if call.value is not None]
+    if traded is None or len(valued) < len(mined):
         return None
-    cost_wei = sum(receipt.cost_wei for receipt in receipts)
+    shares = {call.transaction_hash: call.shares for call in mined}
+    cost_wei = sum(part_of(receipt.cost_wei, shares[receipt.transaction_hash], attempt) for receipt in receipts)
     return Profit(
         received_base=traded.received_base,
         repaid_base=traded.repaid_base,
         gas_base=gas_cost_base(cost_wei, 1, traded.native_price_base),
-        premium_base=sum(value.premium_base for value in values),
-        slippage_base=sum(value.slippage_base for value in values),
+        premium_base=sum(part_of(value.premium_base, those, attempt) for value, those in valued),
+        slippage_base=sum(part_of(value.slippage_base, those, attempt) for value, those in valued),
     )
 
 

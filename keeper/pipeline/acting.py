@@ -35,7 +35,7 @@ from keeper.pipeline.round import OUR_FAULT, Key, standing, unused_name
 from keeper.pipeline.standings import Standings
 from keeper.pipeline.stops import Stops
 from keeper.pipeline.tasks import Slices
-from keeper.pipeline.turn import FIRST_WAVE, LARGEST_WAVE, Sick, Turn, below_one, fingerprint, prices_base
+from keeper.pipeline.turn import FIRST_WAVE, LARGEST_WAVE, Sick, Turn, Unit, below_one, fingerprint, prices_base
 from keeper.ports import Journal, Simulator, Submitter
 
 Decided = TypeVar("Decided")
@@ -258,56 +258,97 @@ class Actor:
     # -- send ---------------------------------------------------------------------------------------------------------
 
     async def _send(self, turn: Turn) -> None:
-        """Simulate the wave, and send what the simulation confirms."""
+        """Simulate the wave, and send what the simulation confirms. Of an order of several borrowers that comes to nothing each
+        is tried by itself, after the others."""
         wave = [(sick, order) for sick, order in turn.wave if sick.desk.market not in self._stops.markets]
         turn.wave.clear()
         turn.wave_size = min(LARGEST_WAVE, turn.wave_size * WAVE_GROWTH)
         if not wave:
             return
-        confirmed = await self._confirmed(wave, turn)
+        units = [Unit((sick,), order, (order,)) for sick, order in wave]
+        if turn.behind is None and len(wave) > 1:
+            units = await self._joined(wave, turn)
+        apart = await self._send_units(units, turn)
+        await self._send_units([each for unit in apart for each in unit.apart], turn)
+
+    async def _joined(self, wave: Sequence[tuple[Sick, Order]], turn: Turn) -> list[Unit]:
+        """By the place of the most urgent; nobody's place is later than it was."""
+        found: list[tuple[int, Unit]] = []
+        for desk in dict.fromkeys(sick.desk for sick, _ in wave):
+            places = [place for place, (sick, _) in enumerate(wave) if sick.desk is desk]
+            apart = {who for market, who in self._attempts.reverted_together if market == desk.market}
+            apart |= turn.moment.reserved.keys()
+            steps = desk.joined([wave[place][1] for place in places], apart)
+            for together, order in await self._sliced(desk.market, steps, turn.slices) or []:
+                own = [wave[places[each]] for each in together]
+                unit = Unit(tuple(sick for sick, _ in own), order, tuple(order for _, order in own))
+                found.append((places[together[0]], unit))
+        return [unit for _, unit in sorted(found, key=lambda each: each[0])]
+
+    async def _send_units(self, units: Sequence[Unit], turn: Turn) -> list[Unit]:
+        """Returns those of several borrowers that came to nothing."""
+        if not units:
+            return []
+        confirmed, apart = await self._confirmed(units, turn)
         if not confirmed:
-            return
+            return apart
         head = turn.moment.head
         decided = [
             attempt_build.decided(
-                self._name, order.attempt, order.plan, sick.expected_base or prices_base(sick.desk, sick.borrower)
+                self._name, part.attempt, part.plan, sick.expected_base or prices_base(sick.desk, sick.borrower)
             )
-            for sick, order, _ in confirmed
+            for unit, order, _ in confirmed
+            for sick, part in zip(unit.sick, order.parts, strict=True)
         ]
         await self._tell(turn, decided)
         answers = await self._submitter.submit([(order, simulation) for _, order, simulation in confirmed], head)
         events: list[Event | None] = []
-        for (sick, order, _), answer in zip(confirmed, answers, strict=True):
+        for (unit, order, _), answer in zip(confirmed, answers, strict=True):
             if isinstance(answer, Submission):
-                events.append(self._sent(sick, answer, turn))
+                turn.on_their_way.append(order)
+                events += [self._sent(sick, part, turn) for sick, part in zip(unit.sick, answer.parts, strict=True)]
             else:
-                events.append(self._refused(sick, order, answer, turn))
+                events += self._refused(unit, order, answer, turn)
         await self._journal.record([event for event in events if event is not None])
+        return apart
 
-    async def _confirmed(self, wave: Sequence[tuple[Sick, Order]], turn: Turn) -> list[tuple[Sick, Order, Simulation]]:
-        """The orders that do in the simulation what was planned, to the wei, and still pay."""
-        latest_s = max(order.plan.window.latest_s for _, order in wave)
-        orders = [order for _, order in wave]
+    async def _confirmed(
+        self, units: Sequence[Unit], turn: Turn
+    ) -> tuple[list[tuple[Unit, Order, Simulation]], list[Unit]]:
+        """The orders that do in the simulation what was planned, to the wei, and still pay; and those of several borrowers that
+        do not."""
+        latest_s = max(unit.order.plan.window.latest_s for unit in units)
+        orders = [unit.order for unit in units]
         simulations = await self._simulator.simulate(orders, turn.moment.head, latest_s, turn.on_their_way)
-        confirmed: list[tuple[Sick, Order, Simulation]] = []
-        for (sick, order), simulation in zip(wave, simulations, strict=True):
-            self._behind.add(sick.key)
-            if isinstance(simulation, Skip):
-                self._drop(sick, order, simulation, turn)
-                continue
-            final = await self._guarded(sick, partial(sick.desk.reprice, order, simulation))
+        confirmed: list[tuple[Unit, Order, Simulation]] = []
+        apart: list[Unit] = []
+        for unit, simulation in zip(units, simulations, strict=True):
+            self._behind.update(sick.key for sick in unit.sick)
+            final = await self._final(unit, simulation, turn)
             if final is None:
                 continue
-            if isinstance(final, Order):
-                final = self._too_late(sick.desk, turn) or await self._rails.judge(final, turn.moment.head) or final
             if isinstance(final, Skip):
-                self._drop(sick, order, final, turn)
+                if len(unit.sick) > 1:
+                    apart.append(unit)
+                else:
+                    self._drop(unit, unit.admitted, final, turn)
                 continue
-            sick.desk.free(order, turn.budgets)
-            sick.desk.promise(final, turn.budgets)
-            confirmed.append((sick, final, simulation))
+            assert isinstance(simulation, Simulation), "what was not simulated has no final order"
+            for order in unit.admitted:
+                unit.desk.free(order, turn.budgets)
+            unit.desk.promise(final, turn.budgets)
+            confirmed.append((unit, final, simulation))
             await turn.slices.breathe()
-        return [each for each in confirmed if each[0].desk.market not in self._stops.markets]
+        return [each for each in confirmed if each[0].desk.market not in self._stops.markets], apart
+
+    async def _final(self, unit: Unit, simulation: Simulation | Skip, turn: Turn) -> Order | Skip | None:
+        """The order as it may be sent; None when judging it shows that we are wrong about the market."""
+        if isinstance(simulation, Skip):
+            return simulation
+        final = await self._guarded(unit.sick[0], partial(unit.desk.reprice, unit.order, simulation))
+        if not isinstance(final, Order):
+            return final
+        return self._too_late(unit.desk, turn) or await self._rails.judge(final, turn.moment.head) or final
 
     def _too_late(self, desk: Desk, turn: Turn) -> Skip | None:
         """Why nothing planned on this head may leave any more: its window is over, and what it says of prices and interest."""
@@ -315,37 +356,40 @@ class Actor:
             return None
         return Skip(Reason.STALE_HEAD, f"judging this head took {self._age.taken_s():.0f} s")
 
-    def _drop(self, sick: Sick, order: Order, why: Skip, turn: Turn) -> None:
-        """Nothing of the order is on its way: its money is free for the others."""
-        sick.desk.free(order, turn.budgets)
-        self._rails.release(order)
+    def _drop(self, unit: Unit, promised: Sequence[Order], why: Skip, turn: Turn) -> None:
+        """Nothing of the order is on its way: what was promised for it is free for the others."""
+        for order in promised:
+            unit.desk.free(order, turn.budgets)
+            self._rails.release(order)
+        for sick in unit.sick:
+            if why.reason is Reason.MARKET_UNVERIFIED:
+                sick.desk.follower.read_again(sick.borrower)
+            turn.result.standings[sick.key] = standing(why, sick.health_wad)
         if why.reason is Reason.SIMULATION_REVERTED:
-            sick.desk.carrier.failed(order)
-        if why.reason is Reason.MARKET_UNVERIFIED:
-            sick.desk.follower.read_again(sick.borrower)
-        turn.result.standings[sick.key] = standing(why, sick.health_wad)
+            unit.desk.carrier.failed(unit.order)
 
     def _sent(self, sick: Sick, submission: Submission, turn: Turn) -> Event:
         order = submission.order
         self._attempts.add(sick.key, submission, fingerprint(sick.desk, sick.borrower))
         self._behind.discard(sick.key)
-        turn.on_their_way.append(order)
         turn.ordered.add(sick.key)
         turn.result.standings[sick.key] = Standing(ORDERED, "sent", order.plan.verdict, sick.health_wad, order.attempt)
         return attempt_build.sent(self._name, submission)
 
-    def _refused(self, sick: Sick, order: Order, error: Refused, turn: Turn) -> Event | None:
-        """None where the pause that came between was told already, or will be."""
+    def _refused(self, unit: Unit, order: Order, error: Refused, turn: Turn) -> list[Event]:
+        """Nothing to tell where the pause that came between was told already, or will be."""
         if isinstance(error, Paused):
-            self._drop(sick, order, Skip(Reason.PAUSED, str(error)), turn)
-            return None
-        skip = Skip(Reason.RESERVED, f"nothing was sent: {error}", order.plan.verdict)
-        self._drop(sick, order, skip, turn)
-        return event_build.trouble(
-            self._name,
-            error,
-            block_number=turn.moment.head.number,
-            market=sick.desk.market,
-            borrower=sick.borrower,
-            attempt=order.attempt,
-        )
+            self._drop(unit, [order], Skip(Reason.PAUSED, str(error)), turn)
+            return []
+        self._drop(unit, [order], Skip(Reason.RESERVED, f"nothing was sent: {error}", order.plan.verdict), turn)
+        return [
+            event_build.trouble(
+                self._name,
+                error,
+                block_number=turn.moment.head.number,
+                market=unit.desk.market,
+                borrower=part.borrower,
+                attempt=part.attempt,
+            )
+            for part in order.parts
+        ]

@@ -49,6 +49,8 @@ class Attempts:
         """What the open attempts of a rehearsal were decided on."""
         self._done: dict[Key, tuple[object, str]] = {}
         """Below 1 upstream but restored in a rehearsal: what that was decided on, and the attempt."""
+        self.reverted_together: set[Key] = set()
+        """Whose last transaction reverted, which others had in common: it goes alone until it is restored."""
         self._unread: dict[Key, int] = {}
         """How often in a row the outcome of an open attempt could not be read."""
 
@@ -75,6 +77,9 @@ class Attempts:
             (market, who): done
             for (market, who), done in self._done.items()
             if market not in sick or who in sick[market]
+        }
+        self.reverted_together = {
+            (market, who) for market, who in self.reverted_together if market not in sick or who in sick[market]
         }
 
     def hand_over(self, result: Round) -> None:
@@ -123,6 +128,8 @@ class Attempts:
         del self.open[key]
         self._settled.append(outcome)
         decided_on = self._decided_on.pop(key, None)
+        if any(call.shares and not call.succeeded for call in outcome.mined):
+            self.reverted_together.add(key)
         if outcome.restored and self._submitter.rehearses:
             self._done[key] = (decided_on, outcome.attempt)
         if outcome.mined or not self._submitter.rehearses:

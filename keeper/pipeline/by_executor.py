@@ -3,25 +3,25 @@ in and keeps what is left. The signer needs nothing but gas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult
 from keeper.core.errors import QuoteError
-from keeper.core.executor import ExecutorPlan, Loan, LoanSource
+from keeper.core.executor import ExecutorPlan, Loan
 from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
 from keeper.core.objective import MaxProfit, Restore, Solvency, choosing, chosen, most_profitable
 from keeper.core.order import Offer, Order, Simulation
-from keeper.core.outcome import Reason, Skip, Verdict
+from keeper.core.outcome import Skip, Verdict
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
 from keeper.core.profit import highest_fee_wei
 from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, prices_of
-from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw
+from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, dealt_together, prices_of
+from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw, plan_together
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import kept_at_loss_base, stake
 from keeper.core.standing import Funds
@@ -30,15 +30,15 @@ from keeper.core.swap import Selling
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
-from keeper.pipeline.executor_offer import as_left, offer_of, price_of, suspects, untakable
+from keeper.pipeline.detours import Detours
+from keeper.pipeline.executor_offer import as_left, as_measured, offer_of, swaps_of, untakable
+from keeper.pipeline.joining import groups_of, shares_of
 from keeper.pipeline.lenders import LOAN_GAS, OWN, Lenders, Lent
 from keeper.pipeline.tasks import drive
 from keeper.pipeline.trade import Trade
 from keeper.ports import Chain, Pools
 
 DISCOVER_EVERY_BLOCKS = 300
-AVOIDED_BLOCKS = 20
-"""So long a pool is left out for a borrower whose order reverted with it."""
 
 Encode = Callable[[Address, ExecutorPlan], Call]
 Decode = Callable[[bytes], ExecutorPlan]
@@ -66,8 +66,9 @@ class ByExecutor:
         self._trade = trade
         self._lenders = lenders
         self._exchange = Exchange(())
-        self._failed: dict[Address, tuple[tuple[tuple[Address, ...], ...], int]] = {}
-        """By borrower: the pools of each order that reverted, and at which block the last did."""
+        self._before: dict[Address, Exchange] = {}
+        """The pools as they were before each order of the head, by borrower."""
+        self._detours = Detours()
         self._discovered_block = discovered_block
         self._asked = 0
 
@@ -89,7 +90,7 @@ class ByExecutor:
 
     def decode_reads(self, adapter: LendingAdapter[Any, Any], market: Any, results: Sequence[CallResult]) -> None:
         self._pools.decode_quotes(results[: self._asked])
-        self._exchange = self._pools.exchange
+        self._exchange, self._before = self._pools.exchange, {}
         self._lenders.decode_reads(adapter, market, results[self._asked :])
 
     async def tend(self, chain: Chain, adapter: LendingAdapter[Any, Any], market: Any, head: BlockRef) -> None:
@@ -153,7 +154,7 @@ class ByExecutor:
                 if isinstance(best, Dealt):
                     return best
                 refused = refused or best
-            if not self._takes_all_again(position):
+            if not self._detours.forgives(position.borrower):
                 assert refused is not None, "there is a way"
                 return refused
 
@@ -166,7 +167,8 @@ class ByExecutor:
         """With the lender who leaves most; what is not sold cannot repay one."""
         offering: tuple[Lent, ...] | Skip = (OWN,)
         if not way.needs_inventory:
-            offering = self._lenders.offering(plan.debts_raw, pricing, self._exchange_for(position.borrower))
+            around = self._detours.around(position.borrower, self._exchange)
+            offering = self._lenders.offering(plan.debts_raw, pricing, around)
         if isinstance(offering, Skip):
             return replace(offering, verdict=plan.verdict)
         found = [(dealt(plan, self._terms(position, pricing, lent, way)), lent.loan) for lent in offering]
@@ -178,34 +180,26 @@ class ByExecutor:
         return refused
 
     def _terms(self, position: Position, pricing: Pricing, lent: Lent, way: Selling = Selling.ALL) -> Terms:
+        gas = pricing.adapter.estimated_gas(position)
+        return self._terms_on(self._detours.around(position.borrower, self._exchange), gas, gas, pricing, lent, way)
+
+    def _terms_on(
+        self, exchange: Exchange, gas: int, more_gas: int, pricing: Pricing, lent: Lent, way: Selling
+    ) -> Terms:
+        """`gas`: of its liquidations, but for `more_gas` for each after the first."""
         adapter, market = pricing.adapter, pricing.market
         assets = adapter.assets(market)
-        prices = prices_of(adapter, pricing.state, assets)
-        gas = pricing.adapter.estimated_gas(position)
         costs = Costs(
             gas=gas + lent.gas,
-            more_gas=gas,
+            more_gas=more_gas,
             fee_per_gas_wei=highest_fee_wei(pricing.fees, pricing.fee_cap_wei),
             data_fee_wei=pricing.data_fee_wei,
             premium=lent.premium,
             native=AssetPrice(pricing.native_price_base, 10**18),
         )
-        exchange = lent.leaves(self._exchange_for(position.borrower))
+        prices = prices_of(adapter, pricing.state, assets)
         receipts = {asset: adapter.receipt_token(market, asset) for asset in assets}
-        return Terms(exchange, prices, costs, self._trade.slippage, way, receipts)
-
-    def _takes_all_again(self, position: Position) -> bool:
-        """Whether pools were left out for a borrower, for whom there is no other way: then they are tried once more. What
-        reverted need not have been their fault, and nobody is locked out."""
-        return self._failed.pop(position.borrower, None) is not None
-
-    def _exchange_for(self, borrower: Address) -> Exchange:
-        failed, _ = self._failed.get(borrower, ((), 0))
-        if not failed:
-            return self._exchange
-        avoided = suspects(failed)
-        left = tuple(pool for pool in self._exchange.pools if pool.address not in avoided)
-        return replace(self._exchange, pools=left)
+        return Terms(lent.leaves(exchange), prices, costs, self._trade.slippage, way, receipts)
 
     def _gas(self, deal: Deal, loan: Loan, position: Position, pricing: Pricing) -> int:
         each = pricing.adapter.estimated_gas(position)
@@ -216,6 +210,7 @@ class ByExecutor:
     def calls(self, offer: Offer, position: Position, pricing: Pricing) -> tuple[Call, ...]:
         assert offer.dealt is not None and offer.loan is not None, "the executor's offers are dealt"
         adapter, market = pricing.adapter, pricing.market
+        self._before[position.borrower] = self._exchange
         self._exchange = as_left(offer.dealt.exchange, self._exchange)
         leasts_raw = self._least_nets_raw(offer.dealt)
         assert self.executor is not None
@@ -245,51 +240,111 @@ class ByExecutor:
         shares_raw = least_nets_raw(of, -choice.loss_left_base)
         return tuple(max(raw, deal.earnings.least_net_raw) for deal, raw in zip(of.deals, shares_raw, strict=True))
 
+    # -- several borrowers in one transaction ------------------------------------------------------------------------
+
+    def joined(
+        self, orders: Sequence[Order], positions: Sequence[Position], pricing: Pricing, apart: Set[Address]
+    ) -> Steps[list[tuple[Sequence[int], Order]]]:
+        groups = groups_of(orders, apart | {order.borrower for order in orders if order.borrower in self._detours})
+        if not groups:
+            return [((place,), order) for place, order in enumerate(orders)]
+        self._exchange = self._before[orders[0].borrower]
+        found: list[tuple[Sequence[int], Order]] = []
+        aboard: set[int] = set()
+        for place, order in enumerate(orders):
+            if place in aboard:
+                continue
+            places = groups.get(place, ())
+            members = [(orders[each], positions[each]) for each in places]
+            together = self._together(members, pricing) if members else None
+            if together is not None:
+                found.append((places, together))
+                aboard.update(places)
+            else:
+                here = self._again(order, positions[place], pricing) if aboard else self._as_was(order)
+                found.append(((place,), here))
+            yield
+        return found
+
+    def _together(self, members: Sequence[tuple[Order, Position]], pricing: Pricing) -> Order | None:
+        """None where it leaves less than each by itself, or somebody may lose: then nobody knows how much all may."""
+        orders = [order for order, _ in members]
+        plans = [self._decode(order.calls[0].calldata) for order in orders]
+        alone_base = [order.offer.dealt.net_base for order in orders if order.offer.dealt is not None]
+        pricing = replace(pricing, data_fee_wei=len(orders) * pricing.data_fee_wei)
+        needed_raw = {plans[0].debt_asset: sum(plan.needed_raw for plan in plans)}
+        offering = self._lenders.offering(needed_raw, pricing, self._exchange)
+        if isinstance(offering, Skip) or min(plan.least_gain_raw for plan in plans) < 0:
+            return None
+        gas = [pricing.adapter.estimated_gas(position) for order, position in members for _ in order.plan.calls]
+        of_first = sum(gas) - gas[0] * (len(gas) - 1)
+        made: list[tuple[Dealt, Lent]] = []
+        for lent in offering:
+            terms = self._terms_on(self._exchange, of_first, gas[0], pricing, lent, Selling.ALL)
+            each = dealt_together([order.plan for order in orders], terms)
+            if isinstance(each, Dealt) and each.net_base >= sum(alone_base):
+                made.append((each, lent))
+        if not made:
+            return None
+        best, lent = max(made, key=lambda each: each[0].net_base)
+        [deal] = best.deals
+        offer = offer_of(best, (lent.gas + sum(gas) + sum(route.gas for route in deal.routes),), lent.loan, pricing)
+        if isinstance(offer, Skip):
+            return None
+        assert self.executor is not None
+        self._exchange = as_left(best.exchange, self._exchange)
+        return replace(
+            orders[0],
+            offer=offer,
+            calls=(self._encode(self.executor, plan_together(deal, plans, lent.loan)),),
+            swaps=self.swaps(offer, pricing),
+            members=tuple(orders),
+            shares=shares_of(orders),
+        )
+
+    def _again(self, order: Order, position: Position, pricing: Pricing) -> Order:
+        """Priced on the pools as those leave them that go before it now; as it was where it does not pay there: then the
+        simulation decides."""
+        assert order.offer.dealt is not None, "the executor's orders are dealt"
+        way = order.offer.dealt.deals[0].routes[0].selling
+        found = self._made(order.plan, position, pricing, way)
+        if isinstance(found, Skip) or isinstance(chosen(self._choice(), [found[0]]), Skip):
+            return order
+        made, loan = found
+        offer = offer_of(made, tuple(self._gas(deal, loan, position, pricing) for deal in made.deals), loan, pricing)
+        if isinstance(offer, Skip):
+            return order
+        return replace(order, offer=offer, calls=self.calls(offer, position, pricing), swaps=self.swaps(offer, pricing))
+
+    def _as_was(self, order: Order) -> Order:
+        assert order.offer.dealt is not None, "the executor's orders are dealt"
+        self._exchange = as_left(order.offer.dealt.exchange, self._exchange)
+        return order
+
     def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]:
         assert offer.dealt is not None, "the executor's offers are dealt"
-        found = []
-        for deal in offer.dealt.deals:
-            for route in deal.routes:
-                sold = price_of(route.token_in, pricing)
-                if route.steps and sold is not None:
-                    bought_base = deal.earnings.price.base_floor(route.amount_out_raw)
-                    found.append(Swapped(sold.base_floor(route.amount_in_raw), bought_base))
-        return tuple(found)
+        return swaps_of(offer.dealt, pricing)
 
     def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
         assert order.offer.dealt is not None and order.offer.loan is not None, "the executor's orders are dealt"
-        gained_raw, deals = simulation.gained_raw or {}, []
-        fee_wei = highest_fee_wei(pricing.fees, pricing.fee_cap_wei)
-        counted = {deal.debt_asset for deal in order.offer.dealt.deals}
-        for deal, call in zip(order.offer.dealt.deals, simulation.calls, strict=True):
-            kept_raw = 0
-            for route in deal.routes:
-                token = route.receipt or route.token_in
-                if token in counted:
-                    continue  # what was gained over all transactions counts once
-                counted.add(token)
-                price, left_raw = price_of(token, pricing), gained_raw.get(token, 0)
-                if left_raw < 0 or price is None:
-                    detail = f"of 0x{token.hex()} the executor has {-left_raw} raw less than before"
-                    return Skip(Reason.MARKET_UNVERIFIED, detail, order.plan.verdict)
-                kept_raw += price.raw_in(deal.earnings.price, left_raw)
-            came_raw = gained_raw.get(deal.debt_asset, 0) + kept_raw
-            earnings = replace(
-                deal.earnings,
-                proceeds_raw=came_raw + deal.earnings.repaid_raw + deal.earnings.premium_raw,
-                gas_wei=call.gas_used * fee_wei + deal.earnings.data_fee_wei,
-            )
-            deals.append(replace(deal, earnings=earnings))
-        made = replace(order.offer.dealt, deals=tuple(deals))
-        best = chosen(self._choice(), [made])
+        made = as_measured(order.offer.dealt, simulation, pricing)
+        if isinstance(made, Skip):
+            return made
+        choice = self._choice()
+        if isinstance(choice, Restore):
+            choice = Restore(choice.least_net_base * len(order.parts))
+        best = chosen(choice, [made])
         if isinstance(best, Skip):
             return best
+        pricing = replace(pricing, data_fee_wei=order.offer.data_fee_wei)
         return offer_of(best, tuple(call.gas_used for call in simulation.calls), order.offer.loan, pricing)
 
     def final_calls(self, order: Order, offer: Offer, simulation: Simulation) -> tuple[Call, ...]:
         """Each holds the contract to the gas that was measured, at the fees of the offer: never to more than was seen to be
-        gained, and never to less than before."""
+        gained, and never to less than before. Of several borrowers some may be left out: what is asked stays as it is."""
         assert offer.dealt is not None and self.executor is not None, "the executor's offers are dealt"
+        if order.members:
+            return order.calls
         found = []
         for deal, call, least_raw in zip(
             offer.dealt.deals, order.calls, self._least_nets_raw(offer.dealt), strict=True
@@ -319,22 +374,7 @@ class ByExecutor:
         return []
 
     def failed(self, order: Order) -> None:
-        """Its pools are left out for this borrower, as long as there is another way."""
-        assert order.offer.dealt is not None, "the executor's orders are dealt"
-        block = order.plan.block.number
-        steps = [step for deal in order.offer.dealt.deals for route in deal.routes for step in route.steps]
-        loan = order.offer.loan
-        lending = (
-            [loan.lender] if loan is not None and loan.lender is not None and loan.source is LoanSource.POOL_V3 else []
-        )
-        used = tuple(dict.fromkeys([*(step.venue for step in steps), *lending]))
-        self._failed = {
-            borrower: (failed, since)
-            for borrower, (failed, since) in self._failed.items()
-            if 0 <= block - since < AVOIDED_BLOCKS
-        }
-        before, _ = self._failed.get(order.borrower, ((), 0))
-        self._failed[order.borrower] = (*before, used), block
+        self._detours.failed(order)
 
 
 def _promised_wad(plan: Plan) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -92,6 +92,14 @@ class Carrier(Protocol):
         """Its transactions, in order. Whoever is priced next at the same head finds the venues as these leave them."""
         ...
 
+    def joined(
+        self, orders: Sequence[Order], positions: Sequence[Position], pricing: Pricing, apart: Set[Address]
+    ) -> Steps[list[tuple[Sequence[int], Order]]]:
+        """The orders of a wave as they are to go, each with the places in the wave of those whom it serves: several borrowers
+        in one transaction where that pays, at the place of the most urgent. `apart`: borrowers who go alone. The gas limits of
+        what is new are still to be set."""
+        ...
+
     def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]: ...
 
     def measured(self, order: Order, simulation: Simulation, pricing: Pricing) -> Offer | Skip:
@@ -158,6 +166,12 @@ class ByInventory:
         return tuple(
             encode(pricing.market, position.borrower, call.pair, call.debt_to_cover_raw) for call in offer.plan.calls
         )
+
+    def joined(
+        self, orders: Sequence[Order], positions: Sequence[Position], pricing: Pricing, apart: Set[Address]
+    ) -> Steps[list[tuple[Sequence[int], Order]]]:
+        yield from ()
+        return [((place,), order) for place, order in enumerate(orders)]
 
     def swaps(self, offer: Offer, pricing: Pricing) -> tuple[Swapped, ...]:
         return ()

@@ -5,7 +5,7 @@ Awaits nothing: funds and fees come in as values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from keeper.core.steps import Steps, finished
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.budget import Budgets, FundKey
 from keeper.pipeline.carrying import Carrier, Pricing
+from keeper.pipeline.joining import told_apart
 from keeper.pipeline.market import MarketFollower
 from keeper.pipeline.price_judge import PriceJudge
 from keeper.pipeline.ready import Ready
@@ -242,30 +243,46 @@ class Desk:
             signer=admitted.signer,
             spender=self.follower.adapter.spender(self.follower.market),
             calls=self.carrier.calls(offer, position, pricing),
-            gas_limits=tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas),
+            gas_limits=_simulated_gas(offer),
             swaps=self.carrier.swaps(offer, pricing),
             behind=behind,
             executor=self.carrier.executor,
         )
+
+    def joined(self, orders: Sequence[Order], apart: Set[Address]) -> Steps[list[tuple[Sequence[int], Order]]]:
+        """The orders of a wave as they are to go, each with the places in the wave of those whom it serves. Yields between its
+        steps."""
+        pricing = self._pricing(orders[0].offer.fees)
+        assert isinstance(pricing, Pricing), "an order was priced at this very head"
+        positions = [self.follower.book.position(order.borrower) for order in orders]
+        found = yield from self.carrier.joined(orders, positions, pricing, apart)
+        return [(places, replace(order, gas_limits=_simulated_gas(order.offer))) for places, order in found]
 
     def reprice(self, order: Order, simulation: Simulation) -> Order | Skip:
         """The order with its simulated gas: the same price function once more, and the gas limits."""
         pricing = self._pricing(order.offer.fees)
         if isinstance(pricing, Skip):
             return pricing
-        mismatch = differs(order.plan, simulation) or (order.executor is None and falls_short(order.plan, simulation))
-        if mismatch:
-            return Skip(Reason.MARKET_UNVERIFIED, mismatch, order.plan.verdict)
+        for part, seen in zip(order.parts, simulation.members or (simulation,), strict=True):
+            mismatch = differs(part.plan, seen) or (order.executor is None and falls_short(part.plan, seen))
+            if mismatch:
+                return Skip(Reason.MARKET_UNVERIFIED, mismatch, part.plan.verdict)
         priced = self.carrier.measured(order, simulation, pricing)
         if isinstance(priced, Offer):
-            bid = self._bid(priced, pricing.native_price_base)
+            bids = [self._bid(part.offer, pricing.native_price_base) for part in order.members]
+            # Who is left out on chain pays nothing: what the others bid must be theirs, whoever they are.
+            bid = (
+                min(bids, key=lambda fees: fees.priority_fee_wei)
+                if bids
+                else self._bid(priced, pricing.native_price_base)
+            )
             priced = self.carrier.measured(order, simulation, pricing.paying(bid))
         if isinstance(priced, Skip):
             return priced
         limits = tuple(gas_limit(used) for used in priced.gas)
         stakes = self.carrier.stakes(order, priced, limits, pricing)
         calls = self.carrier.final_calls(order, priced, simulation)
-        return replace(order, offer=priced, calls=calls, gas_limits=limits, stakes=stakes)
+        return told_apart(replace(order, offer=priced, calls=calls, gas_limits=limits, stakes=stakes))
 
     def _bid(self, offer: Offer, native_price_base: int) -> FeeQuote:
         """With the operator's share of what the offer earns above the least."""
@@ -335,6 +352,10 @@ def fix_windows(desks: Sequence[Desk], head: BlockRef, now_s: int) -> None:
     prepared_s = next((end_s for end_s in ends if end_s is not None), None)
     for desk, usual_s in zip(desks, usual, strict=True):
         desk.follower.latest_s = usual_s if prepared_s is None else prepared_s
+
+
+def _simulated_gas(offer: Offer) -> tuple[int, ...]:
+    return tuple(max(SIMULATION_GAS, 3 * gas) for gas in offer.gas)
 
 
 def gas_limit(gas_used: int) -> int:

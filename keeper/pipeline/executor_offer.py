@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from keeper.core.executor import Loan
-from keeper.core.order import Offer, Profit
+from keeper.core.ledger import Swapped
+from keeper.core.order import Offer, Profit, Simulation
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
-from keeper.core.profit import above_cap, gas_cost_base
+from keeper.core.profit import above_cap, gas_cost_base, highest_fee_wei
 from keeper.core.profit_costs import AssetPrice
 from keeper.core.profit_deal import Dealt, prices_of
 from keeper.core.slippage_paths import Exchange
@@ -31,13 +32,6 @@ def untakable(plan: Plan) -> Skip | None:
     return None
 
 
-def suspects(failed: Sequence[Sequence[Address]]) -> frozenset[Address]:
-    """Pools to go around, by the pools of each order that reverted: those that failed alone, and of several that failed
-    together the first, until one of them has failed alone."""
-    alone = {pools[0] for pools in failed if len(pools) == 1}
-    return frozenset(alone | {pools[0] for pools in failed if pools and alone.isdisjoint(pools)})
-
-
 def as_left(after: Exchange, known: Exchange) -> Exchange:
     """The pools as an order leaves them, with those that were left out for it as they were."""
     moved: Mapping[Address, Any] = {pool.address: pool for pool in after.pools}
@@ -53,7 +47,7 @@ def offer_of(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) ->
     held_back = above_cap(made.plan, pricing.fees, pricing.fee_cap_wei)
     if held_back is not None:
         return held_back
-    quotes = [call.at_latest for call in made.plan.calls]
+    quotes = [call.at_latest for deal in made.deals for call in deal.calls]
     known = Profit(
         received_base=sum(quote.received_base for quote in quotes),
         repaid_base=sum(quote.repaid_base + 1 for quote in quotes),
@@ -66,3 +60,42 @@ def offer_of(made: Dealt, gas: tuple[int, ...], loan: Loan, pricing: Pricing) ->
     )
     profit = replace(known, slippage_base=known.net_base - made.net_base)
     return Offer(made.plan, gas, pricing.fees, profit, made, loan, pricing.data_fee_wei)
+
+
+def swaps_of(made: Dealt, pricing: Pricing) -> tuple[Swapped, ...]:
+    """What it sells and buys; what has no price is not sold."""
+    found = []
+    for deal in made.deals:
+        for route in deal.routes:
+            sold = price_of(route.token_in, pricing)
+            if route.steps and sold is not None:
+                bought_base = deal.earnings.price.base_floor(route.amount_out_raw)
+                found.append(Swapped(sold.base_floor(route.amount_in_raw), bought_base))
+    return tuple(found)
+
+
+def as_measured(made: Dealt, simulation: Simulation, pricing: Pricing) -> Dealt | Skip:
+    """With what each transaction brings and burns in the simulation; or what did not arrive."""
+    gained_raw, deals = simulation.gained_raw or {}, []
+    fee_wei = highest_fee_wei(pricing.fees, pricing.fee_cap_wei)
+    counted = {deal.debt_asset for deal in made.deals}
+    for deal, call in zip(made.deals, simulation.calls, strict=True):
+        kept_raw = 0
+        for route in deal.routes:
+            token = route.receipt or route.token_in
+            if token in counted:
+                continue  # what was gained over all transactions counts once
+            counted.add(token)
+            price, left_raw = price_of(token, pricing), gained_raw.get(token, 0)
+            if left_raw < 0 or price is None:
+                detail = f"of 0x{token.hex()} the executor has {-left_raw} raw less than before"
+                return Skip(Reason.MARKET_UNVERIFIED, detail, made.plan.verdict)
+            kept_raw += price.raw_in(deal.earnings.price, left_raw)
+        came_raw = gained_raw.get(deal.debt_asset, 0) + kept_raw
+        earnings = replace(
+            deal.earnings,
+            proceeds_raw=came_raw + deal.earnings.repaid_raw + deal.earnings.premium_raw,
+            gas_wei=call.gas_used * fee_wei + deal.earnings.data_fee_wei,
+        )
+        deals.append(replace(deal, earnings=earnings))
+    return replace(made, deals=tuple(deals))

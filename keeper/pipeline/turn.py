@@ -46,6 +46,25 @@ class Sick:
         return (0 if isinstance(self.health, Skip) else -self.health.debt_base), self.borrower
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An order as it is to go: one borrower's, or several borrowers' who have it in common, the most urgent first."""
+
+    sick: tuple[Sick, ...]
+    order: Order
+    admitted: tuple[Order, ...]
+    """Their own orders, for which the budget holds money."""
+
+    @property
+    def desk(self) -> Desk:
+        return self.sick[0].desk
+
+    @property
+    def apart(self) -> list[Unit]:
+        """Each by itself."""
+        return [Unit((sick,), order, (order,)) for sick, order in zip(self.sick, self.admitted, strict=True)]
+
+
 @dataclass(slots=True)
 class Turn:
     """One head's acting: what all its waves share."""

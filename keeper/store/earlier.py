@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import bindparam, exists, func, select
+from sqlalchemy import BindParameter, ColumnElement, Text, bindparam, exists, func, literal, select
 
 from keeper.core.decision import Decision
 from keeper.core.events import Kind
@@ -25,27 +25,37 @@ _LATEST = (
     .limit(MOST_LOOKED_AT)
     .subquery()
 )
+_TOLD_OF = (events.c.chain == bindparam("chain")) & events.c.kind.in_(_TOLD)
 UNTOLD = (
     select(_LATEST)
     .where(
         _LATEST.c.borrower.is_not(None),
         _LATEST.c.status != IntentStatus.REFUSED.value,
-        ~exists().where(
-            events.c.attempt == _LATEST.c.attempt,
-            events.c.chain == bindparam("chain"),
-            events.c.kind.in_(_TOLD),
-        ),
+        _LATEST.c.shares.is_not(None) | ~exists().where(events.c.attempt == _LATEST.c.attempt, _TOLD_OF),
     )
     .order_by(_LATEST.c.id)
 )
-"""Transactions about a borrower, not refused, of attempts without an outcome."""
+"""Transactions about a borrower, not refused, of attempts without an outcome; and those of several attempts, of which some may
+have one."""
+
+TOLD = select(events.c.attempt).where(events.c.attempt.in_(bindparam("attempts", expanding=True)), _TOLD_OF)
+"""Which of some attempts have an outcome."""
+
+
+def about(attempt: BindParameter[str]) -> ColumnElement[bool]:
+    """Whether a transaction is one of this attempt's, alone or with others."""
+    quoted = literal('"') + attempt + literal('"')
+    return (intents.c.attempt == attempt) | (
+        intents.c.shares.is_not(None) & (func.instr(intents.c.shares, quoted) > literal(0))
+    )
+
 
 OF_ATTEMPT = (
     select(intents)
     .where(
         intents.c.chain_id == bindparam("chain_id"),
         intents.c.signer == bindparam("signer"),
-        intents.c.attempt == bindparam("attempt"),
+        about(bindparam("attempt", type_=Text)),
     )
     .order_by(intents.c.id)
 )

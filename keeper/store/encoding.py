@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from keeper.core.events import Event, Field, exact_field
 from keeper.core.intent import Intent, IntentStatus
 from keeper.core.ledger import Purpose, Stake
+from keeper.core.shares import Share
 from keeper.core.units import Address, address_from_hex, hash_from_hex, to_hex
 
 Row = dict[str, Any]
@@ -75,6 +76,7 @@ def intent_row(intent: Intent, recorded_at: str) -> Row:
         "worst_gas_wei": optional_decimal(intent.stake.gas_wei if intent.stake is not None else None),
         "worst_notional_wad": optional_decimal(intent.stake.notional_wad if intent.stake is not None else None),
         "worst_loss_wad": optional_decimal(intent.stake.loss_wad if intent.stake is not None else None),
+        "shares": shares_text(intent.shares),
     }
 
 
@@ -92,6 +94,34 @@ def intent_from_row(row: Mapping[str, Any]) -> Intent:
         status=IntentStatus(row["status"]),
         purpose=Purpose(row["purpose"]),
         stake=stake_from_text(row["worst_gas_wei"], row["worst_notional_wad"], row["worst_loss_wad"]),
+        shares=shares_from_text(row["shares"]),
+    )
+
+
+def shares_text(shares: Sequence[Share]) -> str | None:
+    """JSON, in their order; None where nothing is shared."""
+    rows = [
+        {
+            "attempt": share.attempt,
+            "borrower": to_hex(share.borrower),
+            "planned_raw": str(share.planned_raw),
+            "repaid_raw": optional_decimal(share.repaid_raw),
+        }
+        for share in shares
+    ]
+    return json.dumps(rows, separators=(",", ":")) if rows else None
+
+
+def shares_from_text(text: str | None) -> tuple[Share, ...]:
+    rows = json.loads(text) if text is not None else []
+    return tuple(
+        Share(
+            row["attempt"],
+            address_from_hex(row["borrower"]),
+            int(row["planned_raw"]),
+            int(row["repaid_raw"]) if row["repaid_raw"] is not None else None,
+        )
+        for row in rows
     )
 
 

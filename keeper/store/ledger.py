@@ -11,7 +11,7 @@ from keeper.core.intent import OPEN_STATUSES, Intent, IntentStatus, Mark
 from keeper.core.ledger import CallValue, Entry, Movement, Purpose, Stake, Valuation
 from keeper.core.spending import Lift, OnItsWay, Settled
 from keeper.core.units import Hash32, address_from_hex, hash_from_hex, to_hex
-from keeper.store.encoding import Row, intent_from_row, optional_address, optional_hex, stake_from_text
+from keeper.store.encoding import Row, intent_from_row, optional_address, optional_hex, shares_text, stake_from_text
 from keeper.store.tables import intents, ledger, ledger_movements, pauses
 from keeper.store.writer import Step
 
@@ -44,6 +44,8 @@ _VALUE = (
         lost_race=bindparam("late"),
     )
 )
+
+_SHARE = update(intents).where(intents.c.transaction_hash == bindparam("of_hash")).values(shares=bindparam("repaid"))
 
 
 def mark_steps(marks: Sequence[Mark], at: str) -> list[Step]:
@@ -93,6 +95,16 @@ def _value_row(value: CallValue | None) -> Row:
         return dict.fromkeys(columns)
     worth = (value.received_base, value.repaid_base, value.native_price_base, value.base_unit)
     return dict(zip(columns, map(str, (*worth, value.premium_base, value.slippage_base)), strict=True))
+
+
+def share_steps(valuations: Sequence[Valuation]) -> list[Step]:
+    """What was repaid for each attempt that had a transaction in common with others."""
+    rows = [
+        {"of_hash": to_hex(each.transaction_hash), "repaid": shares_text(each.shares)}
+        for each in valuations
+        if each.shares
+    ]
+    return [(_SHARE, rows)] if rows else []
 
 
 def _entry_row(entry: Entry, at: str) -> Row:
@@ -158,7 +170,12 @@ MOVEMENTS = (
     .where(_IN_FORCE)
     .order_by(ledger_movements.c.token)
 )
-ENTRIES = select(ledger).where(_IN_FORCE).order_by(ledger.c.timestamp_s, ledger.c.block_number, ledger.c.nonce)
+ENTRIES = (
+    select(ledger, intents.c.shares)
+    .outerjoin(intents, intents.c.transaction_hash == ledger.c.transaction_hash)
+    .where(_IN_FORCE)
+    .order_by(ledger.c.timestamp_s, ledger.c.block_number, ledger.c.nonce)
+)
 
 
 def settled_from_row(row: Any) -> Settled:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Select, bindparam, create_engine, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, create_engine, func, literal, or_, select
 from sqlalchemy.pool import NullPool
 
 from keeper.core.checkpoint import Checkpoint
@@ -22,7 +22,8 @@ from keeper.core.pauses import StandingPause
 from keeper.core.report import Booked
 from keeper.core.units import Address, to_hex
 from keeper.store.checkpoints import sound_books
-from keeper.store.encoding import intent_from_row
+from keeper.store.earlier import about
+from keeper.store.encoding import intent_from_row, shares_from_text
 from keeper.store.ledger import ENTRIES, MOVEMENTS, ON_THEIR_WAY, entry_from_row, movement_from_row, value_from_row
 from keeper.store.pauses import STANDING, standing_pause
 from keeper.store.schema import BUSY_TIMEOUT_MS, check_version, existing, store_errors
@@ -201,7 +202,7 @@ class StoreReader:
             for row in self._connection.execute(MOVEMENTS):
                 moved.setdefault(row.ledger_id, []).append(movement_from_row(row))
             return [
-                Booked(entry_from_row(row, moved.get(row.id, [])), value_from_row(row))
+                Booked(entry_from_row(row, moved.get(row.id, [])), value_from_row(row), shares_from_text(row.shares))
                 for row in self._connection.execute(ENTRIES)
             ]
 
@@ -226,7 +227,7 @@ class StoreReader:
         return [RecordedTransaction(intent_from_row(row), row["recorded_at"], row["block_number"]) for row in rows]
 
     def intents(self, attempt: str) -> Sequence[Intent]:
-        query = select(intents).where(intents.c.attempt == attempt).order_by(intents.c.id)
+        query = select(intents).where(about(literal(attempt))).order_by(intents.c.id)
         with store_errors(self._path):
             return [intent_from_row(row._asdict()) for row in self._connection.execute(query)]
 

@@ -69,6 +69,7 @@ def prepare(connection: Connection, path: Path) -> None:
             _migrate_to_premiums(connection)
         if version in (3, 4):
             _migrate_to_lost_races(connection)
+        _migrate_to_shares(connection)
         _note_version(connection)
         connection.exec_driver_sql("COMMIT")
 
@@ -117,6 +118,12 @@ def _migrate_to_lost_races(connection: Connection) -> None:
     """Version 4 counted every revert alike, and so are those of its time."""
     connection.exec_driver_sql("ALTER TABLE ledger ADD COLUMN lost_race INTEGER")
     connection.exec_driver_sql("UPDATE ledger SET lost_race = 0")
+
+
+def _migrate_to_shares(connection: Connection) -> None:
+    """Version 5 knew only transactions of one attempt each."""
+    connection.exec_driver_sql("ALTER TABLE intents ADD COLUMN shares TEXT")
+    connection.exec_driver_sql("CREATE INDEX intents_shared ON intents (id) WHERE shares IS NOT NULL")
 
 
 def check_version(connection: Connection, path: Path, *, oldest: int = SCHEMA_VERSION) -> None:

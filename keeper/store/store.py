@@ -27,7 +27,7 @@ from keeper.core.standing import Standing
 from keeper.core.units import Address, Hash32, to_hex
 from keeper.store import encoding
 from keeper.store.checkpoints import SavedBooks
-from keeper.store.earlier import DECIDED, LAST_MINED, OF_ATTEMPT, UNTOLD, decision_from_row
+from keeper.store.earlier import DECIDED, LAST_MINED, OF_ATTEMPT, TOLD, UNTOLD, decision_from_row
 from keeper.store.encoding import Row
 from keeper.store.ledger import (
     LIFTS,
@@ -40,6 +40,7 @@ from keeper.store.ledger import (
     on_its_way_from_row,
     recent_from_row,
     settled_from_row,
+    share_steps,
     value_step,
 )
 from keeper.store.lock import writer_lock
@@ -67,6 +68,7 @@ _INTEND = _INTEND.on_conflict_do_update(
             "worst_gas_wei",
             "worst_notional_wad",
             "worst_loss_wad",
+            "shares",
         )
     },
 )
@@ -215,7 +217,11 @@ class Store:
         """See `keeper.ports.Decisions`. What was handed over before is looked at, too."""
         await self._writer.write_through()
         [found] = await self._read((UNTOLD, {"chain": chain, "chain_id": chain_id, "signer": to_hex(signer)}))
-        return [encoding.intent_from_row(row._asdict()) for row in found]
+        parts = [part for row in found for part in encoding.intent_from_row(row._asdict()).parts]
+        shared = [part.attempt for part in parts if part.shares]
+        [told] = await self._read((TOLD, {"chain": chain, "attempts": shared}))
+        known = {row.attempt for row in told}
+        return [part for part in parts if part.attempt not in known]
 
     async def intents_of(self, chain_id: int, signer: Address, attempt: str) -> Sequence[Intent]:
         """See `keeper.ports.Decisions`."""
@@ -237,7 +243,7 @@ class Store:
     async def value(self, valuations: Sequence[Valuation]) -> None:
         """See `keeper.ports.Ledger`."""
         if valuations:
-            await self._spend(value_step(valuations))
+            await self._spend(value_step(valuations), *share_steps(valuations))
 
     async def spending(self, since_s: int) -> Spending:
         """See `keeper.ports.Ledger`."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = MetaData()
 
@@ -148,10 +148,13 @@ intents = Table(
     Column("worst_gas_wei", Text),
     Column("worst_notional_wad", Text),
     Column("worst_loss_wad", Text),
+    # Of one that several attempts have in common: all of them, as JSON; null for one that is nobody else's.
+    Column("shares", Text),
     UniqueConstraint("transaction_hash"),
 )
 Index("intents_by_signer", intents.c.chain_id, intents.c.signer, intents.c.status)
 Index("intents_by_attempt", intents.c.attempt)
+Index("intents_shared", intents.c.id, sqlite_where=intents.c.shares.is_not(None))
 
 ledger = Table(
     "ledger",

@@ -165,7 +165,7 @@ async def started_world(version: Version = "3.6") -> AsyncIterator[World]:
     async with started_bed(Recipe(version)) as bed:
         await admin.set_answer(bed, "WETH", 2_000 * USD)
         prices = {symbol: await bed.price_base(symbol) for symbol in bed.deployment.symbols}
-        openings = [_opening(number) for number in range(BORROWERS)]
+        openings = [pledge(number) for number in range(BORROWERS)]
         await open_all(bed, openings, prices)
         await admin.set_answer(bed, "WETH", 1_900 * USD)
         uniswap, morpho = await deploy_uniswap(bed), await deploy_morpho(bed)
@@ -180,7 +180,7 @@ async def started_world(version: Version = "3.6") -> AsyncIterator[World]:
         yield await with_executor(world, world.contract)
 
 
-def _opening(number: int) -> Opening:
+def pledge(number: int) -> Opening:
     price_base, threshold_bps = 2_000 * USD, asset_spec("WETH").threshold_bps
     pledged_base = (60_000 + 5_000 * number) * USD
     owed_base = pledged_base * threshold_bps // 10_200

@@ -77,6 +77,7 @@ class Mined:
     selector: str
     block_number: int
     succeeded: bool
+    gas_used: int
     cost_wei: int
 
 
@@ -99,6 +100,7 @@ async def _mined(bed: Bed, body: Mapping[str, Any]) -> Mined:
         selector=body["input"][:10],
         block_number=int(body["blockNumber"], 16),
         succeeded=int(receipt["status"], 16) == 1,
+        gas_used=int(receipt["gasUsed"], 16),
         cost_wei=int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16),
     )
 

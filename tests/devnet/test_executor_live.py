@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
 from keeper.store import JournalRow, Store, StoreReader
 from keeper.telemetry.redact import Redactor
-from tests.contracts.world import World, started_world
+from tests.contracts.world import BORROWERS, World, pledge, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
 from tests.devnet.keeping import Keeping, keeping
 
@@ -90,11 +90,27 @@ async def stage(built: Stage) -> AsyncIterator[Stage]:
     await revert_to(built.world.bed, snapshot)
 
 
+async def more_borrowers(world: World, count: int) -> list[Address]:
+    """Further ones who owe dollars, and are below 1 at the price as it is."""
+    fallen, before = 1_900 * USD, 2_000 * USD
+    await admin.set_answer(world.bed, "WETH", before)
+    openings = [
+        replace(pledge(BORROWERS + number), borrower=salted_address(f"another pledger {number}"))
+        for number in range(count)
+    ]
+    await open_all(
+        world.bed, openings, {symbol: await world.bed.price_base(symbol) for symbol in world.bed.deployment.symbols}
+    )
+    await admin.set_answer(world.bed, "WETH", fallen)
+    return [each.borrower for each in openings]
+
+
 async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path) -> None:
     world, me, kept = stage.world, stage.account.address, await stage.kept(tmp_path)
     kept.tables["fees"] = {"priority_profit_share": "0.5"}
-    sick = await below_one(world.bed, world.borrowers)
-    assert len(sick) == len(world.borrowers)
+    borrowers = [*world.borrowers, *await more_borrowers(world, 6)]
+    sick = await below_one(world.bed, borrowers)
+    assert len(sick) == len(borrowers) == 12
     first_block, used = await world.bed.chain.block_number() + 1, await nonce(world.bed, me)
     before_raw, before_wei = await stage.holds_raw(stage.executor), await coins_wei(world.bed, me)
     assert not any((await stage.holds_raw(me)).values())
@@ -106,19 +122,26 @@ async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path
     restored = kept.events("restored")
     assert {row.borrower for row in restored} == {to_hex(each) for each in sick}
     assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
-    assert not await below_one(world.bed, world.borrowers)
+    assert not await below_one(world.bed, borrowers)
 
-    # Nobody twice, no nonce left out, nothing but the executor called.
+    # The first alone, the others together: a wave of four and the rest. Nobody twice, no nonce left out, nothing but the
+    # executor called.
     mined = await mined_by(world.bed, me, first_block)
-    assert [each.nonce for each in mined] == list(range(used, used + len(sick)))
+    assert [each.nonce for each in mined] == list(range(used, used + 3))
+    plans = [decode_execute(await stage.calldata(each.hash)) for each in mined]
+    assert [len(plan.liquidations) for plan in plans] == [1, 4, 7]
+    assert sorted(step.borrower for plan in plans for step in plan.liquidations) == sorted(sick)
+    alone, *together = [each.gas_used // len(plan.liquidations) for each, plan in zip(mined, plans, strict=True)]
+    assert all(gas < alone // 2 for gas in together)
     assert all(each.succeeded and each.selector == "0x" + EXECUTE.hex() for each in mined)
 
     # Each was to earn its gas, whatever becomes of the pools on the way.
     weth_base, usdc_base = await world.bed.price_base("WETH"), await world.bed.price_base("USDC")
-    for each in mined:
-        asked_raw = decode_execute(await stage.calldata(each.hash)).least_gain_raw
+    for each, plan in zip(mined, plans, strict=True):
         gas_raw = each.cost_wei * weth_base * 10**6 // (usdc_base * WAD)
-        assert asked_raw >= gas_raw * 8 // 10, "mined in a block of its own it burns a little more than behind others"
+        if len(plan.liquidations) == 1:  # of several some may be left out
+            assert plan.least_gain_raw >= gas_raw * 8 // 10, "mined in a block of its own it burns a little more"
+        assert plan.least_gain_raw > 0
 
     # To the wei: the signer paid gas, the executor has gained the debt asset and holds nothing else.
     assert before_wei - await coins_wei(world.bed, me) == sum(each.cost_wei for each in mined)

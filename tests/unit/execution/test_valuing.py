@@ -43,12 +43,12 @@ def test_a_profit_adds_gas_and_what_each_call_lost_on_the_way() -> None:
     value = CallValue(1_000 * USD, 900 * USD + 1, 2_000 * USD, USD, premium_base=45, slippage_base=10)
     # 300,000 gas at 1 gwei and 0.0001 for the rollup are 0.0004 coins.
     expected = Profit(1_000 * USD, 900 * USD + 1, 80_000_000, 45, 10)
-    assert realised_profit(HANDLE, state(), [EVENT], [RECEIPT], [replace(CALL, value=value)]) == expected
+    assert realised_profit(HANDLE, state(), [EVENT], [RECEIPT], [replace(CALL, value=value)], "1-b0") == expected
 
 
 def test_no_profit_is_told_where_one_call_could_not_be_valued() -> None:
     """What its loan and its swaps cost is not known: that is not nothing."""
     value = CallValue(1_000 * USD, 900 * USD + 1, 2_000 * USD, USD)
     calls = [replace(CALL, value=value), mined_call(1)]
-    assert realised_profit(HANDLE, state(), [EVENT], [RECEIPT], calls) is None
-    assert realised_profit(HANDLE, state(None), [EVENT], [RECEIPT], calls[:1]) is None
+    assert realised_profit(HANDLE, state(), [EVENT], [RECEIPT], calls, "1-b0") is None
+    assert realised_profit(HANDLE, state(None), [EVENT], [RECEIPT], calls[:1], "1-b0") is None

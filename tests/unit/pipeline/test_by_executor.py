@@ -51,7 +51,7 @@ class Drawing(ByExecutor):
         self._one, self._exchange = one, one.terms.exchange
 
     def _terms(self, position: Position, pricing: Pricing, lent: Lent, way: Selling = Selling.ALL) -> Terms:
-        return replace(self._one.terms, exchange=lent.leaves(self._exchange_for(position.borrower)))
+        return replace(self._one.terms, exchange=lent.leaves(self._detours.around(position.borrower, self._exchange)))
 
 
 def held(token: Address, holder: Address) -> Call:

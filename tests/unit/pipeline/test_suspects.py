@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keeper.core.units import Address
-from keeper.pipeline.executor_offer import suspects
+from keeper.pipeline.detours import suspects
 
 A, B, C = (Address(bytes([number]) * 20) for number in (1, 2, 3))
 

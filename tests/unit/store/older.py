@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+WITHOUT_SHARES = ("DROP INDEX intents_shared", "ALTER TABLE intents DROP COLUMN shares")
+
 
 def as_version_2(path: Path) -> None:
     """Without pauses and ledger, and intents that do not say what they may cost."""
@@ -13,6 +15,7 @@ def as_version_2(path: Path) -> None:
         "DROP TABLE ledger_movements",
         "DROP TABLE ledger",
         "DROP TABLE pauses",
+        *WITHOUT_SHARES,
         *(
             f"ALTER TABLE intents DROP COLUMN {name}"
             for name in ("purpose", "worst_gas_wei", "worst_notional_wad", "worst_loss_wad")

@@ -18,7 +18,7 @@ from keeper.core.units import Hash32
 from keeper.store import Store, StoreReader
 from keeper.store.pauses import PauseSwitch
 from tests.unit.store.facts import ATTEMPT, BORROWER, LIQUIDATOR, USDC, WETH
-from tests.unit.store.older import as_version_2
+from tests.unit.store.older import WITHOUT_SHARES, as_version_2
 
 CHAIN_ID = 31_337
 PAUSE = Pause(EVERYBODY, "operator", "for a while")
@@ -265,7 +265,8 @@ async def test_a_store_of_version_4_goes_on_counting_its_reverts(path: Path) -> 
         await store.record_intents([intent(1), intent(2)])
         await store.mark_intents([mined(intent(1), 50, succeeded=False)])
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ALTER TABLE ledger DROP COLUMN lost_race")
+        for statement in (*WITHOUT_SHARES, "ALTER TABLE ledger DROP COLUMN lost_race"):
+            connection.execute(statement)
         connection.execute("UPDATE keeper_schema SET version = 4")
         connection.commit()
     async with Store.open(path) as store:
@@ -281,8 +282,9 @@ async def test_a_store_of_version_3_learns_what_loans_and_swaps_cost(path: Path)
         await store.record_intents([intent(1)])
         await store.mark_intents([mined(intent(1), 50)])
     with closing(sqlite3.connect(path)) as connection:
-        for name in ("premium_base", "slippage_base", "lost_race"):
-            connection.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
+        without = (f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("premium_base", "slippage_base", "lost_race"))
+        for statement in (*WITHOUT_SHARES, *without):
+            connection.execute(statement)
         connection.execute("UPDATE keeper_schema SET version = 3")
         connection.commit()
     async with Store.open(path) as store:
