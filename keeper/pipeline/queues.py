@@ -27,6 +27,8 @@ class Queues:
         self._by_signer = by_signer
         self._untold: list[Outcome | Unread] = []
         """What came of attempts while another signer was in trouble: told with the next ones."""
+        self._refused: dict[Address, int] = {}
+        """Whose last orders were all refused, with the head: its key or its nonces may be held up."""
 
     async def prepare(self, head: BlockRef) -> None:
         await self._each(lambda queue: queue.prepare(head))
@@ -38,7 +40,12 @@ class Queues:
         return {borrower: signer for queue in self._by_signer.values() for borrower, signer in queue.reserved().items()}
 
     def room(self, signer: Address, head: BlockRef) -> int | None:
-        return self._by_signer[signer].room(signer, head)
+        """0 for the rest of a head at which it was refused, as long as another one may send: whoever sends nothing always has
+        the most room."""
+        resting = {each for each, number in self._refused.items() if number == head.number}
+        return (
+            0 if signer in resting and resting < self._by_signer.keys() else self._by_signer[signer].room(signer, head)
+        )
 
     def promised(self, signer: Address) -> Promised:
         return self._by_signer[signer].promised(signer)
@@ -55,6 +62,8 @@ class Queues:
             except ChainError as trouble:
                 return trouble
             answers.update({order.attempt: answer for (order, _), answer in zip(own, told, strict=True)})
+            if own and all(isinstance(answer, Refused) for answer in told):
+                self._refused[signer] = head.number
             return None
 
         found = await all_together([sent_by(signer, queue) for signer, queue in self._by_signer.items()])

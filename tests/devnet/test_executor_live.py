@@ -384,3 +384,44 @@ async def test_a_thin_pool_is_refused_with_figures_and_one_that_is_not_allowed_i
     assert {row.fields["reason"] for row in refused} <= {"unprofitable", "no_route"}
     assert any("brings" in str(row.fields["detail"]) and "premium" in str(row.fields["detail"]) for row in refused)
     assert await nonce(world.bed, stage.account.address) == used + 2, "the owner's two orders"
+
+
+@pytest.mark.long
+async def test_two_operators_share_the_work_with_gas_alone(stage: Stage, tmp_path: Path) -> None:
+    """Each with its own nonces; what the executor gains adds up over both."""
+    world, kept = stage.world, await stage.kept(tmp_path)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = write_throwaway(folder)
+    await world.bed.chain.fund([second.address])
+    kept.others, kept.signing["most_in_flight"] = [second], 1
+    ended = await kept.run_once("--live")
+    assert ended.code == 2 and f"{to_hex(second.address)} is none of the operators" in ended.error_line
+
+    await world.bed.chain.send(
+        stage.account.address, stage.executor, world.contract, "set_operator", second.address, True
+    )
+    before_raw, first_block = await stage.holds_raw(stage.executor), await world.bed.chain.block_number() + 1
+    before = {each.address: await coins_wei(world.bed, each.address) for each in kept.accounts}
+    used = {each.address: await nonce(world.bed, each.address) for each in kept.accounts}
+    ended = await kept.run_once("--live")
+    assert ended.code == 0, ended.err
+    assert not await below_one(world.bed, world.borrowers)
+    assert {row.fields["model_error_wad"] for row in kept.events("restored")} == {"0"}
+
+    report = json.loads((await kept.run("report", "--format", "json", "--store", str(kept.store))).out)
+    told = {account["signer"].lower(): account for account in report["accounts"]}
+    assert set(told) == {to_hex(each.address) for each in kept.accounts}, "both were at work"
+    gained_raw: dict[str, int] = {}
+    for each in kept.accounts:
+        mined = await mined_by(world.bed, each.address, first_block)
+        assert [one.nonce for one in mined] == list(range(used[each.address], await nonce(world.bed, each.address)))
+        assert all(one.succeeded and one.selector == "0x" + EXECUTE.hex() for one in mined)
+        account = told[to_hex(each.address)]
+        assert int(account["native_change_wei"]) == await coins_wei(world.bed, each.address) - before[each.address]
+        for token, raw in account["tokens"].items():
+            gained_raw[token.lower()] = gained_raw.get(token.lower(), 0) + int(raw)
+    after_raw = await stage.holds_raw(stage.executor)
+    assert gained_raw == {
+        to_hex(token): after_raw[token] - raw for token, raw in before_raw.items() if after_raw[token] != raw
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from keeper.core.block import BlockRef
 from keeper.core.decision import NOTHING_PROMISED, Promised, Unread
-from keeper.core.errors import ChainError, RpcFailure
+from keeper.core.errors import ChainError, Refused, RpcFailure
 from keeper.core.order import Answer, Order, Outcome, SentTransaction, Simulation, Submission
 from keeper.core.outcome import Reason, Skip
 from keeper.core.standing import Funds
@@ -31,6 +31,7 @@ class OneSigner:
     busy: frozenset[Address] = frozenset()
     lost: Mapping[Address, Address] = field(default_factory=dict)
     trouble: ChainError | None = None
+    refuses: bool = False
     outcomes: list[Outcome | Unread] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     heads: list[int] = field(default_factory=list)
@@ -56,8 +57,10 @@ class OneSigner:
     def promised(self, signer: Address) -> Promised:
         return NOTHING_PROMISED
 
-    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission]:
+    async def submit(self, ready: Sequence[tuple[Order, Simulation]], head: BlockRef) -> Sequence[Submission | Refused]:
         self._tried(head)
+        if self.refuses:
+            return [Refused("the key is away") for _ in ready]
         self.sent += [order.attempt for order, _ in ready]
         return [
             Submission(order, "live", head.number, (SentTransaction(0, None, 0, Answer.ACCEPTED),), simulation)
@@ -127,6 +130,22 @@ async def test_the_others_have_their_turn_and_what_they_tell_is_kept() -> None:
     assert await queues.follow_up(head(2)) == [told]
     assert await queues.follow_up(head(3)) == []
     assert await queues.cancel_open(head(3)) == 4
+
+
+async def test_who_was_refused_is_passed_over_for_the_rest_of_the_head() -> None:
+    """Else whoever cannot sign, and so always has the most room, would be given every order."""
+    first, second = OneSigner(refuses=True), OneSigner()
+    queues = Queues({FIRST: first, SECOND: second})
+
+    def rooms(number: int) -> list[int | None]:
+        return [queues.room(signer, head(number)) for signer in (FIRST, SECOND)]
+
+    await queues.submit(ready_for(FIRST), head(1))
+    assert rooms(1) == [0, 7]
+    assert rooms(2) == [7, 7], "tried again at the next"
+    second.refuses = True
+    await queues.submit(ready_for(FIRST, SECOND), head(2))
+    assert rooms(2) == [7, 7], "there is nobody else"
 
 
 # -- what is left to each ----------------------------------------------------------------------------------------------
