@@ -382,7 +382,9 @@ async def test_a_thin_pool_is_refused_with_figures_and_one_that_is_not_allowed_i
     refused = kept.events("refused")
     assert {row.borrower for row in refused} == {to_hex(each) for each in world.borrowers}
     assert {row.fields["reason"] for row in refused} <= {"unprofitable", "no_route"}
-    assert any("brings" in str(row.fields["detail"]) and "premium" in str(row.fields["detail"]) for row in refused)
+    assert any(
+        "brings" in str(row.fields["detail"]) and "the loan costs" in str(row.fields["detail"]) for row in refused
+    )
     assert await nonce(world.bed, stage.account.address) == used + 2, "the owner's two orders"
 
 
