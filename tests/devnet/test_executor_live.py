@@ -4,82 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from keeper.app import executor
 from keeper.app.build import built_chain
 from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting
 from keeper.core.executor import ExecutorPlan, ExecutorRole, Loan, LoanSource
-from keeper.core.units import WAD, Address, to_hex
+from keeper.core.units import WAD, to_hex
 from keeper.devnet import admin
 from keeper.devnet.chain import salted_address
 from keeper.devnet.openings import Leg, Opening, amount_of
 from keeper.devnet.positions import open_all
 from keeper.devnet.spec import USD
 from keeper.devnet.state import fresh_snapshot, revert_to
-from keeper.devnet.throwaway import Throwaway, write_throwaway
+from keeper.devnet.throwaway import write_throwaway
 from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
 from keeper.store import JournalRow, Store, StoreReader
 from keeper.telemetry.redact import Redactor
-from tests.contracts.world import BORROWERS, World, pledge, started_world
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
-from tests.devnet.keeping import Keeping, keeping
+from tests.devnet.executor_stage import Stage, more_borrowers, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The world with a key that has gas alone, and its executor, as the command makes it."""
-
-    world: World
-    account: Throwaway
-    executor: Address
-
-    async def kept(self, folder: Path, **routes: object) -> Keeping:
-        made = await keeping(self.world.bed, folder)
-        made.account = self.account
-        made.chain["executor"] = to_hex(self.executor)
-        made.tables["routes"] = {"v3_factories": [to_hex(self.world.uniswap.v3_factory)], **routes}
-        return made
-
-    async def allow(self, target: Address, role: ExecutorRole) -> None:
-        """As the owner."""
-        contract = self.world.contract
-        await self.world.bed.chain.send(self.account.address, self.executor, contract, "allow", target, role)
-
-    async def calldata(self, transaction: str) -> bytes:
-        body = await self.world.bed.chain.rpc.request("eth_getTransactionByHash", [transaction])
-        return bytes.fromhex(body["input"][2:])
-
-    async def holds_raw(self, account: Address) -> Mapping[Address, int]:
-        tokens = [asset.token for asset in self.world.bed.deployment.assets.values()]
-        return {token: await self.world.balance_raw(token, account) for token in tokens}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def built(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with started_world() as world:
-        folder = tmp_path_factory.mktemp("owner")
-        kept = await keeping(world.bed, folder)
-        kept.account = account = write_throwaway(folder)
-        await world.bed.chain.fund([account.address])
-        done = await executor.deploy(kept.settings(mode="live"), None, None, None, live=True)
-        assert done.executor is not None
-        stage = Stage(world, account, done.executor)
-        await world.bed.chain.send(
-            account.address, done.executor, world.contract, "set_operator", account.address, True
-        )
-        await stage.allow(world.market, ExecutorRole.MARKET)
-        await stage.allow(world.morpho.address, ExecutorRole.MORPHO)
-        await stage.allow(world.pool, ExecutorRole.POOL_V3)
+    async with staged(tmp_path_factory.mktemp("owner")) as stage:
         yield stage
 
 
@@ -88,21 +43,6 @@ async def stage(built: Stage) -> AsyncIterator[Stage]:
     snapshot = await fresh_snapshot(built.world.bed)
     yield built
     await revert_to(built.world.bed, snapshot)
-
-
-async def more_borrowers(world: World, count: int) -> list[Address]:
-    """Further ones who owe dollars, and are below 1 at the price as it is."""
-    fallen, before = 1_900 * USD, 2_000 * USD
-    await admin.set_answer(world.bed, "WETH", before)
-    openings = [
-        replace(pledge(BORROWERS + number), borrower=salted_address(f"another pledger {number}"))
-        for number in range(count)
-    ]
-    await open_all(
-        world.bed, openings, {symbol: await world.bed.price_base(symbol) for symbol in world.bed.deployment.symbols}
-    )
-    await admin.set_answer(world.bed, "WETH", fallen)
-    return [each.borrower for each in openings]
 
 
 async def test_a_crash_is_worked_off_with_gas_alone(stage: Stage, tmp_path: Path) -> None:
