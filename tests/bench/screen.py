@@ -29,6 +29,7 @@ from tests.unit.protocols.aave_v3.builders import NOW_S
 BENCH = "screen"
 SIZES = ((100_000, 1.5, 60), (1_000_000, 1.3, 20))
 """Borrowers, the most times as slow as the bare products, rounds."""
+RARE_TICKS = 5
 TICKER_S = 0.001
 PAUSE_S = 0.002
 """Between two ticks: a loop that never rests is not what runs, and the machine takes its own share of it."""
@@ -99,15 +100,16 @@ def measure_size(made: Synthetic, most: float, rounds: int) -> None:
         f"≤ {most} ×",
         met=ratio <= most,
     )
-    rare_tick(made, size, rounds, tick_s)
+    rare_tick(made, size, rounds, tick)
     ordered_tick(made, size, rounds, tick_s)
     count_named(made, size)
     asyncio.run(lag(made, size))
 
 
-def rare_tick(made: Synthetic, size: str, rounds: int, tick_s: float) -> None:
+def rare_tick(made: Synthetic, size: str, rounds: int, full: Callable[[], None]) -> None:
     """One asset moves, and all is judged at one timestamp that the head was judged at before: as a pending feed update is.
-    All prices are told, as the oracle answers them; making the state of them counts."""
+    All prices are told, as the oracle answers them; making the state of them counts. Some of them in turns with one tick of
+    all, because a machine is not as fast at one moment as at another; the first of them finds the caches cold."""
     book, prices_base = made.book, made.state.prices_base()
     key, price_base = made.state.market.by_id[RARE].asset, made.state.reserves[RARE].price_base
     assert price_base is not None, "every reserve has a price"
@@ -115,20 +117,22 @@ def rare_tick(made: Synthetic, size: str, rounds: int, tick_s: float) -> None:
     moves = itertools.count()
     touched: list[int] = []
 
+    def settle() -> None:
+        book.named(ADAPTER.screen_terms(made.state, book.columns, NOW_S))
+
     def tick() -> None:
         state = made.state.with_prices(prices_base | {key: price_base * (99 + next(moves) % 3) // 100})
         touched.append(book.named(ADAPTER.screen_terms(state, book.columns, NOW_S)).touched_rows)
 
-    tick()
-    tick()
-    (rare_s,) = side_by_side([tick], rounds=rounds)
+    full_s, _, first_s, *others_s = side_by_side([full, settle, *[tick] * RARE_TICKS], rounds=rounds)
+    rare_s = statistics.median(others_s)
     share = touched[-1] / len(book)
     record(
         BENCH,
         f"{size}: tick of an asset that {share:.2%} hold",
-        f"{rare_s * 1e3:.2f} ms = {tick_s / rare_s:.1f} × cheaper",
+        f"{rare_s * 1e3:.2f} ms = {full_s / rare_s:.1f} × cheaper (right after a tick of all {first_s * 1e3:.2f} ms)",
         "≥ 5 ×",
-        met=share <= 0.01 and tick_s / rare_s >= 5,
+        met=share <= 0.01 and full_s / rare_s >= 5,
     )
 
 
