@@ -27,8 +27,8 @@ from keeper.routes.data_fee import ORACLES, decode_data_fee, encode_data_fee, fo
 from keeper.routes.pools import PoolsVenue
 from keeper.settings.routes import Routes
 
-EXECUTOR_BYTES = 2_600
-"""More than an order of the executor with one borrower, three calls and five swaps has, envelope and signature included."""
+EXECUTOR_BYTES = 3_800
+"""More than an order of the executor for one borrower can have, five calls and eight swaps in pools, its envelope included."""
 INVENTORY_BYTES = 350
 """More than a liquidation by itself has: 164 bytes of calldata."""
 POOL_ROLES = ExecutorRole.POOL_V3 | ExecutorRole.PAIR_V2

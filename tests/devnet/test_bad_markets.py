@@ -194,15 +194,9 @@ async def test_real_money_is_spent_on_the_very_chain_that_is_named_and_nowhere_e
         assert kept.account is not None
         used = await nonce(bed36, kept.account.address)
         await admin.set_answer(bed36, "WETH", await bed36.price_base("WETH") * 90 // 100)
-        refusals = {
-            "live is refused on chain 4242": {},
-            "answers for chain 4242; configured is chain 1": {"live_chain_id": 1},
-            "says chain 1: name the chain": {"live_chain_id": chain_id, "chain_id": 1},
-        }
-        for why, chain in refusals.items():
-            kept.chain = chain
-            ended = await kept.run_once("--live")
-            assert (ended.code, why in ended.error_line) == (2, True), ended.error_line
+        kept.chain = {"live_chain_id": 1}
+        ended = await kept.run_once("--live")
+        assert ended.code == 2 and "answers for chain 4242; configured is chain 1" in ended.error_line
         kept.chain, kept.rpc_url = {"live_chain_id": chain_id}, bed36.url
         ended = await kept.run_once("--live")
         assert ended.code == 2 and "the node is a local anvil" in ended.error_line

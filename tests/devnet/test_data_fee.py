@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from keeper.app.build import built_chain
+from keeper.app.carriage import EXECUTOR_BYTES, INVENTORY_BYTES
 from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting
-from keeper.core.units import WAD, to_hex
+from keeper.core.block import Call
+from keeper.core.executor import MOST_SWAPS, ExecutorPlan, LiquidationStep, Loan, LoanSource
+from keeper.core.swap import StepKind, SwapStep
+from keeper.core.units import WAD, Address, to_hex
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
+from keeper.execution.executor_calls import encode_execute
+from keeper.execution.signing.envelope import assemble
+from keeper.execution.signing.signer import TransactionFields
 from keeper.routes.data_fee import OP_STACK_ORACLE
+from keeper.settings import Policy
 from keeper.store import Store
 from keeper.telemetry.redact import Redactor
 from tests.devnet.chain_facts import below_one, nonce
@@ -32,6 +42,19 @@ def answers(fee_wei: int) -> str:
 
 async def place(bed: Bed, code: str) -> None:
     await bed.chain.rpc.request("anvil_setCode", [to_hex(OP_STACK_ORACLE), code])
+
+
+def test_no_order_is_longer_than_what_the_fee_is_asked_for() -> None:
+    one, most_calls = Address(b"\x11" * 20), 5
+    steps = (LiquidationStep(one, one, one, 2**127, 2**127, target_wad=2 * WAD),) * most_calls
+    swaps = (SwapStep(StepKind.POOL_V3, one, one, one, 2**127, 2**127, True),) * MOST_SWAPS
+    longest = encode_execute(one, ExecutorPlan(one, one, steps, swaps, Loan(LoanSource.MARKET, one), 2**32, 2**127))
+    signed = TransactionFields(2**32, 2**32, longest, 10**8, 10**13, 10**13)
+    with pytest.raises(ValidationError):
+        Policy(most_calls=most_calls + 1)
+    assert len(assemble(signed, 1, 2**255, 2**254).raw) <= EXECUTOR_BYTES
+    single = replace(signed, call=Call(one, bytes(4 + 5 * 32)))
+    assert len(assemble(single, 1, 2**255, 2**254).raw) <= INVENTORY_BYTES
 
 
 async def test_orders_from_inventory_pay_the_data_fee(bed36: Bed, tmp_path: Path) -> None:
