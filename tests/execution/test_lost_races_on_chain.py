@@ -7,6 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
 from keeper.core.block import Call
 from keeper.core.errors import MethodUnavailable
 from keeper.core.ledger import Valuation
@@ -15,13 +19,16 @@ from keeper.core.rails import Limits, spent_by, tripped
 from keeper.core.units import Address
 from keeper.devnet import admin
 from keeper.devnet.market import Bed
+from keeper.execution.markets import MarketHandle, lost_race
 from keeper.execution.past import PastBlocks
 from keeper.execution.receipts import mined_call, read_receipt
 from keeper.execution.rpc import Rpc
+from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.store.store import Store
 from tests.execution.rig import GAS_LIMIT, KEEPER, Rig, live, rigged
 from tests.execution.test_live_on_chain import outcome_of, settled, simulated
 from tests.submitting import submit
+from tests.unit.protocols.aave_v3.builders import make_state
 from tests.unit.store import facts
 
 LIMITS = Limits(reverts_in_a_row=1, revert_rate_bps=5_000, revert_rate_least=1)
@@ -124,6 +131,34 @@ async def test_a_race_within_one_block_is_known_without_traces(bed36: Bed, tmp_p
         assert (again.lost_race, again.revert) == (call.lost_race, call.revert)
         assert call.lost_race
         assert untraced.asked.count("eth_call") == 2
+
+
+def said(text: str) -> bytes:
+    """As a contract refuses with a text."""
+    return bytes.fromhex("08c379a0") + encode(["string"], [text])
+
+
+@pytest.mark.parametrize(
+    "revert_data, late",
+    [
+        (said("lost"), True),
+        (said("45"), True),
+        (said("47"), True),
+        (keccak(text="HealthFactorNotBelowThreshold()")[:4], True),
+        (keccak(text="SpecifiedCurrencyNotBorrowedByUser()")[:4], True),
+        (said("gain"), False),
+        (said("slippage"), False),
+        (said("expired"), False),
+        (said("46"), False),
+        (said("lost "), False),
+        (bytes.fromhex("08c379a0") + b"lost", False),
+        (keccak(text="MustNotLeaveDust()")[:4], False),
+        (b"", False),
+    ],
+)
+def test_only_the_words_of_a_lost_race_are_one(revert_data: bytes, late: bool) -> None:
+    handle = MarketHandle(AaveV3(), make_state("3.6", {}).market, None)
+    assert lost_race(handle, revert_data) is late
 
 
 def test_what_reverts_after_a_call_of_ours_succeeded_is_our_own_fault() -> None:
