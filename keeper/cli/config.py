@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +47,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
             final_rpc(name, chain, endpoints_of(chain, expected_chain_id(name, chain, chain.load_preset())))
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
-        for place, signer in chain.signing.items():
-            _check_signer(config, f"chains.{name}.{place}", signer)
+        _check_signers(config, name, chain.signing)
         if chain.relays is not None:
             _check_relays(config, name, chain.relays, list(chain.signing.values()))
     _check_alerts(config, [url.get_secret_value() for url in settings.alerts])
@@ -81,13 +80,22 @@ def _check_alerts(config: Path, urls: Sequence[str]) -> None:
         raise ConfigError(f"{config}: alerts: {error}") from None
 
 
-def _check_signer(config: Path, where: str, signer: Signer) -> None:
-    from keeper.app.keys import check_signer
+def _check_signers(config: Path, name: str, signing: Mapping[str, Signer]) -> None:
+    """Each by itself, and whether two have one key, as far as that shows."""
+    from keeper.app.keys import check_signer, known_address
+    from keeper.core.units import Address, to_hex
 
-    try:
-        check_signer(signer)
-    except ConfigError as error:
-        raise ConfigError(f"{config}: {where}: {error}") from None
+    found: dict[Address, str] = {}
+    for place, signer in signing.items():
+        try:
+            check_signer(signer)
+            address = known_address(signer)
+            if address is not None and found.setdefault(address, place) != place:
+                raise ConfigError(
+                    f"has the key of {found[address]}, {to_hex(address)}: each signer needs one of its own"
+                )
+        except ConfigError as error:
+            raise ConfigError(f"{config}: chains.{name}.{place}: {error}") from None
 
 
 def _check_relays(config: Path, name: str, relays: Relays, signers: Sequence[Signer]) -> None:

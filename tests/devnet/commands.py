@@ -82,20 +82,22 @@ class Running:
         return await self.ended(within_s)
 
 
-async def happens(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-    """Returns once it is so."""
+async def happens(condition: Callable[[], bool], within_s: float = PATIENCE_S, every_s: float = _POLL_S) -> None:
+    """Returns once it is so. `every_s`: how often to look; what takes long to look at takes the time from who is waited for."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"it did not happen within {within_s} s"
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(every_s)
 
 
-async def comes_true(condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
+async def comes_true(
+    condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S, every_s: float = _POLL_S
+) -> None:
     """The same for what has to be asked for."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not await condition():
         assert asyncio.get_running_loop().time() < deadline, f"it did not come true within {within_s} s"
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(every_s)
 
 
 @asynccontextmanager

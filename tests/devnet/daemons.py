@@ -48,19 +48,19 @@ async def worked_off(bed: Bed, kept: Keeping, sick: Sequence[Address]) -> None:
         told = {row.borrower for row in kept.events("refused")}
         return all(to_hex(who) in told for who in await below_one(bed, sick))
 
-    await comes_true(answered)
+    await comes_true(answered, every_s=0.2)
 
 
 async def settled(kept: Keeping) -> None:
     """Returns once nothing that was signed may still be mined."""
-    await happens(lambda: set(kept.intents().values()) <= CLOSED)
+    await happens(lambda: set(kept.intents().values()) <= CLOSED, every_s=0.05)
 
 
 async def nothing_waits(bed: Bed, kept: Keeping) -> None:
     """Returns once all is settled, and two more blocks were judged since."""
     await settled(kept)
     goal = await bed.chain.block_number() + 2
-    await happens(lambda: kept.judged_block() >= goal)
+    await happens(lambda: kept.judged_block() >= goal, every_s=0.05)
 
 
 async def assert_nothing_twice(bed: Bed, kept: Keeping, first_block: int) -> None:

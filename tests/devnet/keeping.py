@@ -132,7 +132,7 @@ class Keeping:
             found[:] = [row for row in self.events(*kinds) if row.seq > after_seq]
             return len(found) >= count
 
-        await happens(recorded, within_s)
+        await happens(recorded, within_s, every_s=0.05)
         return found[-1]
 
     def is_writing(self, pid: int) -> bool:

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from keeper.core.units import to_hex
 from keeper.devnet.market import Bed
+from keeper.devnet.throwaway import Throwaway
 from tests.devnet.chain_facts import nonce
 from tests.devnet.commands import happens
 from tests.devnet.keeping import Keeping, keeping
@@ -190,3 +192,23 @@ async def test_a_health_port_that_is_taken_is_a_mistake_in_the_file(kept: Keepin
         assert ended.code == 2
         assert f"port {port}" in ended.error_line
         assert (await kept.run("run", "--once", "--config", str(kept.config))).code == 0, "a single round needs no page"
+
+
+async def test_two_signers_with_one_key_are_refused_however_it_is_stored(
+    bed36: Bed, kept: Keeping, tmp_path: Path
+) -> None:
+    """Two queues would take each other's nonces."""
+    assert kept.account is not None
+    copied = tmp_path / "copied.json"
+    copied.write_bytes(keystore(kept).read_bytes())
+    copied.chmod(0o600)
+    kept.others = [Throwaway(kept.account.address, copied, password_file(kept))]
+    used = await nonce(bed36, kept.account.address)
+    ended = await kept.run_once("--live")
+    words = f"chains.devnet.signers.0, {to_hex(kept.account.address)}: each signer needs one of its own"
+    assert (ended.code, ended.out) == (2, "")
+    assert "chains.devnet.signers.1 has the key of " + words in ended.error_line
+    assert await nonce(bed36, kept.account.address) == used
+    checked = await kept.run("config", "check", "--config", str(kept.config))
+    assert checked.code == 2
+    assert "chains.devnet.signers.1: has the key of signers.0" in checked.error_line
