@@ -143,22 +143,18 @@ class Submitter(Protocol):
 
 
 class Venue(Protocol):
-    """Where collateral becomes debt asset. What it needs of the chain is read in the head's own pinned batch."""
+    """Where collateral becomes debt asset, for whoever asks."""
 
     @property
     def name(self) -> str: ...
 
-    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
-        """The reads for routes from the first token to the second of each; none where it does not ask the chain."""
-        ...
-
-    def decode_quotes(self, results: Sequence[CallResult]) -> None:
-        """Their results, in order. What answers nonsense is left out of the quotes until the next head."""
-        ...
-
     async def quote(self, wish: Wish) -> Route:
-        """A route with the steps for the executor, at the block read last. Raises `QuoteError`, and then leaves nothing behind:
-        the next venue may serve."""
+        """A route with the steps for the executor. Raises `QuoteError`, and then leaves nothing behind: the next venue may
+        serve."""
+        ...
+
+    async def close(self) -> None:
+        """Leave no connection open; it may be asked again."""
         ...
 
 
@@ -170,9 +166,13 @@ class Pools(Protocol):
         """As the last batch showed it."""
         ...
 
-    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]: ...
+    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
+        """The reads for routes from the first token to the second of each."""
+        ...
 
-    def decode_quotes(self, results: Sequence[CallResult]) -> None: ...
+    def decode_quotes(self, results: Sequence[CallResult]) -> None:
+        """Their results, in order. What answers nonsense is left out of the quotes until the next head."""
+        ...
 
     def discover(self, ends: Collection[Address]) -> Reads[None]:
         """Find the pools between any two of `ends`. Raises `QuoteError`; what was known before is then kept."""

@@ -8,7 +8,7 @@ from functools import partial
 from keeper.app.executor_check import usable_executor
 from keeper.app.ground import Ground
 from keeper.app.modes import Carriage
-from keeper.app.venues import objective_of, pools_of, slippage_of, ways_of
+from keeper.app.venues import asked_of, objective_of, pools_of, slippage_of, ways_of
 from keeper.core.block import Call
 from keeper.core.errors import ChainError, ConfigError, QuoteError
 from keeper.core.executor import ExecutorRole
@@ -19,6 +19,7 @@ from keeper.execution.executor_state import ExecutorState
 from keeper.execution.tokens import encode_balance_of
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import ByInventory, Carrier
+from keeper.pipeline.elsewhere import Elsewhere
 from keeper.pipeline.lenders import Lenders
 from keeper.pipeline.railing import Railing
 from keeper.pipeline.trade import DataFee, Trade
@@ -45,6 +46,8 @@ async def carriage_of(ground: Ground, named: Sequence[Address], otherwise: Addre
     morpho = None if routes is None or routes.morpho is None else address_from_hex(routes.morpho)
     if morpho is not None:
         needed[morpho] = ExecutorRole.MORPHO
+    asked = [] if routes is None else asked_of(routes, ground.name, ground.chain_id, executor)
+    needed |= {router: ExecutorRole.ROUTER for venue in asked for router in venue.routers}
     state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
     if routes is None:
         return await _by_inventory(ground, operator)
@@ -61,7 +64,9 @@ async def carriage_of(ground: Ground, named: Sequence[Address], otherwise: Addre
         found = pools[market.provider]
         keeps = any(way.needs_inventory for way in trade.ways)
         lenders = Lenders(executor, _held, morpho, partial(encode_loss_left, executor) if keeps else None)
-        return ByExecutor(executor, found, encode_execute, decode_execute, trade, lenders, ground.head.number)
+        elsewhere = Elsewhere(asked_of(routes, ground.name, ground.chain_id, executor)) if asked else None
+        head = ground.head.number
+        return ByExecutor(executor, found, encode_execute, decode_execute, trade, lenders, head, elsewhere)
 
     return Carriage(named[0] if named else state.operators[0], carrier, data_fee)
 
@@ -73,8 +78,6 @@ async def _by_inventory(ground: Ground, operator: Address) -> Carriage:
 async def _pools(ground: Ground, routes: Routes, state: ExecutorState, market: Market) -> PoolsVenue:
     """Those between the market's assets that the executor may use."""
     where = f"chains.{ground.name}.routes"
-    if "kyber" in routes.venues:
-        raise ConfigError(f"{where}.venues: the daemon does not ask aggregators yet: leave kyber out")
     venue = pools_of(routes, ground.wrapped_native)
     venue.pools.only = frozenset(target for target, roles in state.roles.items() if roles & POOL_ROLES)
     await ground.client.drive(venue.discover([reserve.asset for reserve in market.reserves]), ground.head)

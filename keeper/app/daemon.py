@@ -113,7 +113,8 @@ class ChainRun:
                 if chain.ws_url or chain.ipc_path is not None  # else nobody tells of pending transactions
             ]
             watcher = BoardWatcher(self._health)
-            await watching(watches, follow_chain(loop, ground.client, self._journal, watcher, self._progress))
+            following = follow_chain(loop, ground.client, self._journal, watcher, self._progress)
+            await watching([*watches, *loop.asked], following)
 
     async def _note(self, error: Exception) -> None:
         """The same words again are not journaled again."""

@@ -10,7 +10,6 @@ from keeper.core.objective import MaxProfit, Objective, Restore, Solvency
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.swap import Selling
 from keeper.core.units import Address, address_from_hex
-from keeper.ports import Venue
 from keeper.routes.discover import V2Factory, V3Factory
 from keeper.routes.kyber import CHAIN_NAMES, Kyber, KyberVenue
 from keeper.routes.pools import PoolsVenue
@@ -21,7 +20,7 @@ from keeper.settings.routes import Routes
 _KYBER_URL = "https://aggregator-api.kyberswap.com/"
 
 
-def asked_of(routes: Routes, chain: str, chain_id: int, executor: Address | None) -> list[Venue]:
+def asked_of(routes: Routes, chain: str, chain_id: int, executor: Address | None) -> list[KyberVenue]:
     """The venues that must be asked, as they are configured. Raises `ConfigError` for what cannot be on this chain."""
     return [_kyber(routes, chain, chain_id, executor)] if "kyber" in routes.venues else []
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from keeper.concurrency import Group, check_wanted
 from keeper.core import event_build
@@ -280,8 +280,14 @@ class UpdateWatch:
         return Prepared.of(position, self._desk.follower.adapter.relevant_prices(expected, position), plans)
 
 
-async def watching(watches: Sequence[UpdateWatch], following: Coroutine[Any, Any, None]) -> None:
-    """Follow a chain with its pending updates watched beside it; what ends the one ends the others."""
+class Runs(Protocol):
+    """Something that goes on beside the heads."""
+
+    async def run(self) -> None: ...
+
+
+async def watching(watches: Sequence[Runs], following: Coroutine[Any, Any, None]) -> None:
+    """Follow a chain with its pending updates watched beside it, and other venues asked; what ends the one ends the others."""
     try:
         async with Group() as group:
             tasks = [group.create_task(watch.run()) for watch in watches]

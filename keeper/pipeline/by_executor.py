@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from keeper.core.block import BlockRef, Call, CallResult
@@ -15,27 +16,36 @@ from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
 from keeper.core.objective import MaxProfit, Restore, Solvency, choosing, chosen, most_profitable
 from keeper.core.order import Offer, Order, Simulation
-from keeper.core.outcome import Skip, Verdict
+from keeper.core.outcome import Skip
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
 from keeper.core.profit import highest_fee_wei
 from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, dealt_together, prices_of
+from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, dealt_together, prices_of, wishes_of
 from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw, plan_together
 from keeper.core.slippage_paths import Exchange
 from keeper.core.stakes import kept_at_loss_base, stake
 from keeper.core.standing import Funds
 from keeper.core.steps import Steps
 from keeper.core.swap import Selling
-from keeper.core.units import HEALTH_ONE_WAD, Address
+from keeper.core.units import Address
 from keeper.pipeline.budget import FundKey
 from keeper.pipeline.carrying import Begun, Pricing
 from keeper.pipeline.detours import Detours
-from keeper.pipeline.executor_offer import as_left, as_measured, offer_of, swaps_of, untakable
+from keeper.pipeline.elsewhere import Elsewhere
+from keeper.pipeline.executor_offer import (
+    as_left,
+    as_measured,
+    offer_of,
+    promised_wad,
+    swaps_of,
+    untakable,
+)
 from keeper.pipeline.joining import groups_of, shares_of
 from keeper.pipeline.lenders import LOAN_GAS, OWN, Lenders, Lent
 from keeper.pipeline.tasks import drive
 from keeper.pipeline.trade import Trade
+from keeper.pipeline.ways import asked_couples, by_first_way, wishes_for
 from keeper.ports import Chain, Pools
 
 DISCOVER_EVERY_BLOCKS = 300
@@ -57,6 +67,7 @@ class ByExecutor:
         trade: Trade,
         lenders: Lenders,
         discovered_block: int,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.executor: Address | None = executor
         self.liquidator = executor
@@ -65,6 +76,7 @@ class ByExecutor:
         self._decode = decode
         self._trade = trade
         self._lenders = lenders
+        self.elsewhere = elsewhere
         self._exchange = Exchange(())
         self._before: dict[Address, Exchange] = {}
         """The pools as they were before each order of the head, by borrower."""
@@ -117,8 +129,10 @@ class ByExecutor:
                 likely = OWN if way.needs_inventory else self._lenders.likely
                 return most_profitable(objective, planner, position, self._terms(position, pricing, likely, way))
 
-            best = yield from self._by_first_way(most, position)
-            return best if isinstance(best, Skip) else (best.plan,)
+            forgives = partial(self._detours.forgives, position.borrower)
+            best = yield from by_first_way(self._trade.ways, most, forgives)
+            if isinstance(best, Dealt) or self.elsewhere is None:
+                return best if isinstance(best, Skip) else (best.plan,)
         return planner.begin(position, None if isinstance(objective, Solvency) else least_gain_base)
 
     def offers(self, position: Position, plans: Sequence[Plan], pricing: Pricing) -> Steps[tuple[Offer, ...] | Skip]:
@@ -134,7 +148,12 @@ class ByExecutor:
         def best_of(way: Selling) -> Steps[Dealt | Skip]:
             return choosing(self._choice(), (made(plan, way) for plan in plans))
 
-        best = yield from self._by_first_way(best_of, position)
+        def asks() -> bool:
+            terms = self._terms(position, pricing, self._lenders.likely)
+            return self.elsewhere is not None and self.elsewhere.want(position.borrower, wishes_for(plans, terms))
+
+        forgives = partial(self._detours.forgives, position.borrower)
+        best = yield from by_first_way(self._trade.ways, best_of, forgives, asks)
         if isinstance(best, Skip):
             return best
         loan = loans[id(best.plan)]
@@ -142,36 +161,28 @@ class ByExecutor:
         offer = offer_of(best, gas, loan, pricing)
         return offer if isinstance(offer, Skip) else (offer,)
 
-    def _by_first_way(
-        self, best_of: Callable[[Selling], Steps[Dealt | Skip]], position: Position
-    ) -> Steps[Dealt | Skip]:
-        """What the first way of dealing with the collateral comes to that does; or why the first of them does not. Then the
-        pools that were left out for the borrower are tried once more."""
-        while True:
-            refused: Skip | None = None
-            for way in self._trade.ways:
-                best = yield from best_of(way)
-                if isinstance(best, Dealt):
-                    return best
-                refused = refused or best
-            if not self._detours.forgives(position.borrower):
-                assert refused is not None, "there is a way"
-                return refused
-
     def _choice(self) -> Restore | Solvency:
         """Of plans that were made for the objective: which may be taken."""
         objective = self._trade.objective()
         return Restore(objective.least_net_base) if isinstance(objective, MaxProfit) else objective
 
     def _made(self, plan: Plan, position: Position, pricing: Pricing, way: Selling) -> tuple[Dealt, Loan] | Skip:
-        """With the lender who leaves most; what is not sold cannot repay one."""
+        """With the lender who leaves most, and what other venues have answered where that is better than the pools; what is
+        not sold can repay no lender."""
         offering: tuple[Lent, ...] | Skip = (OWN,)
         if not way.needs_inventory:
             around = self._detours.around(position.borrower, self._exchange)
             offering = self._lenders.offering(plan.debts_raw, pricing, around)
         if isinstance(offering, Skip):
             return replace(offering, verdict=plan.verdict)
-        found = [(dealt(plan, self._terms(position, pricing, lent, way)), lent.loan) for lent in offering]
+        found: list[tuple[Dealt | Skip, Loan]] = []
+        for lent in offering:
+            terms = self._terms(position, pricing, lent, way)
+            if self.elsewhere is not None and not way.needs_inventory:
+                quoted = self.elsewhere.routes(position.borrower, wishes_of(plan, terms))
+                if quoted:
+                    found.append((dealt(plan, terms, quoted), lent.loan))
+            found.append((dealt(plan, terms), lent.loan))
         made = [(each, loan) for each, loan in found if isinstance(each, Dealt)]
         if made:
             return max(made, key=lambda each: each[0].net_base)
@@ -213,6 +224,8 @@ class ByExecutor:
         self._before[position.borrower] = self._exchange
         self._exchange = as_left(offer.dealt.exchange, self._exchange)
         leasts_raw = self._least_nets_raw(offer.dealt)
+        if self.elsewhere is not None:
+            self.elsewhere.take(position.borrower, asked_couples(offer.dealt))
         assert self.executor is not None
         return tuple(
             self._encode(
@@ -225,7 +238,7 @@ class ByExecutor:
                     offer.loan,
                     offer.plan.window.latest_s,
                     least_net_raw=least_raw,
-                    target_wad=_promised_wad(offer.plan) if self._trade.asserts_health else 0,
+                    target_wad=promised_wad(offer.plan) if self._trade.asserts_health else 0,
                 ),
             )
             for deal, least_raw in zip(offer.dealt.deals, leasts_raw, strict=True)
@@ -375,10 +388,5 @@ class ByExecutor:
 
     def failed(self, order: Order) -> None:
         self._detours.failed(order)
-
-
-def _promised_wad(plan: Plan) -> int:
-    """The health that its verdict promises; 0: none that a contract could be held to."""
-    if plan.verdict is Verdict.REACHES_TARGET:
-        return plan.target_wad
-    return HEALTH_ONE_WAD if plan.verdict is Verdict.REACHES_SAFETY else 0
+        if self.elsewhere is not None and order.offer.dealt is not None and asked_couples(order.offer.dealt):
+            self.elsewhere.reject(order.borrower)

@@ -20,6 +20,7 @@ from keeper.core.standing import Funds
 from keeper.core.steps import Steps
 from keeper.core.units import Address
 from keeper.pipeline.budget import FundKey
+from keeper.pipeline.elsewhere import Elsewhere
 from keeper.ports import Chain
 
 
@@ -61,6 +62,11 @@ class Carrier(Protocol):
     @property
     def funds(self) -> Mapping[FundKey, Funds]:
         """What it found itself, with the head's reads, that its orders may spend."""
+        ...
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """Whom it asks beside the heads; None: nobody."""
         ...
 
     @property
@@ -131,6 +137,7 @@ class ByInventory:
     """Each call is a transaction that repays from the signer's own balance and keeps the collateral."""
 
     executor: Address | None = None
+    elsewhere: Elsewhere | None = None
     takes_least = True
     funds: Mapping[FundKey, Funds] = MappingProxyType({})
 

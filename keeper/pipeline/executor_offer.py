@@ -9,13 +9,13 @@ from typing import Any
 from keeper.core.executor import Loan
 from keeper.core.ledger import Swapped
 from keeper.core.order import Offer, Profit, Simulation
-from keeper.core.outcome import Reason, Skip
+from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Plan
 from keeper.core.profit import above_cap, gas_cost_base, highest_fee_wei
 from keeper.core.profit_costs import AssetPrice
 from keeper.core.profit_deal import Dealt, prices_of
 from keeper.core.slippage_paths import Exchange
-from keeper.core.units import Address
+from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.carrying import Pricing
 
 
@@ -99,3 +99,10 @@ def as_measured(made: Dealt, simulation: Simulation, pricing: Pricing) -> Dealt 
         )
         deals.append(replace(deal, earnings=earnings))
     return replace(made, deals=tuple(deals))
+
+
+def promised_wad(plan: Plan) -> int:
+    """The health that its verdict promises; 0: none that a contract could be held to."""
+    if plan.verdict is Verdict.REACHES_TARGET:
+        return plan.target_wad
+    return HEALTH_ONE_WAD if plan.verdict is Verdict.REACHES_SAFETY else 0

@@ -24,6 +24,7 @@ from keeper.pipeline.acting import Actor
 from keeper.pipeline.attempts import Attempts
 from keeper.pipeline.budget import Budget, Budgets, FundKey
 from keeper.pipeline.desk import Candidate, Desk, fix_windows
+from keeper.pipeline.elsewhere import Elsewhere
 from keeper.pipeline.head_age import HeadAge
 from keeper.pipeline.progress import Progress, unwatched
 from keeper.pipeline.railing import Railing
@@ -126,6 +127,16 @@ class ChainLoop:
     def cut_short(self) -> bool:
         """Whether outcomes or rows are still unread only because a head may not wait for them."""
         return self._attempts.cut_short or self.is_mending
+
+    @property
+    def asked(self) -> list[Elsewhere]:
+        """The venues that are asked beside the heads."""
+        return [desk.carrier.elsewhere for desk in self.desks if desk.carrier.elsewhere is not None]
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody below 1 waits for what they answer."""
+        return any(each.is_waiting for each in self.asked)
 
     @property
     def is_mending(self) -> bool:

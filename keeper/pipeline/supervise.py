@@ -107,10 +107,10 @@ async def run_once(
     outcomes: list[Outcome] = []
     heads = chain.heads()
     clock = asyncio.get_running_loop()
-    moved_s = clock.time()
+    moved_s, asked = clock.time(), False
     while True:
         # A chain that mines on demand may show no other head: what the last one had no time for goes on at once.
-        head = None if loop.cut_short else await _next_head(heads, head_timeout_s, loop)
+        head = None if loop.cut_short or asked else await _next_head(heads, head_timeout_s, loop)
         result = await _one_round(loop, chain, head, watcher, progress)
         outcomes += result.settled
         if result.submitted or result.settled:
@@ -118,6 +118,11 @@ async def run_once(
         if loop.open and clock.time() - moved_s > head_timeout_s:
             raise ChainError(f"{loop.name}: nothing was settled for {head_timeout_s:.0f} s; {_still_open(loop)}")
         _raise_when_hopeless(loop, outcomes)
+        asked = loop.is_asking and clock.time() - moved_s <= head_timeout_s
+        if asked:
+            for each in loop.asked:
+                await each.ask()
+            continue
         if loop.open or loop.is_mending or (result.submitted and not rehearses):
             continue
         _raise_refusal(loop)

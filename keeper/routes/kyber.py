@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from keeper.core.block import Call, CallResult
 from keeper.core.errors import QuoteError
 from keeper.core.executor import MOST_CALLDATA_BYTES
 from keeper.core.foreign_json import decode_json
@@ -58,7 +57,7 @@ class Kyber:
 
 
 class KyberVenue:
-    """Sells a whole amount. Close it when done."""
+    """Sells a whole amount. `keeper.ports.Venue`."""
 
     name = "kyber"
 
@@ -67,15 +66,15 @@ class KyberVenue:
         self._policy = policy
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def routers(self) -> frozenset[Address]:
+        """Whose calldata it may bring."""
+        return self._terms.routers
+
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def encode_quotes(self, wanted: Collection[tuple[Address, Address]]) -> Sequence[Call]:
-        return ()
-
-    def decode_quotes(self, results: Sequence[CallResult]) -> None:
-        return None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def quote(self, wish: Wish) -> Route:
         if wish.amount_out_raw is not None:

@@ -15,6 +15,7 @@ from keeper.devnet.chain import salted_address
 from keeper.devnet.positions import open_all
 from keeper.devnet.spec import USD
 from keeper.devnet.throwaway import Throwaway, write_throwaway
+from keeper.store import JournalRow
 from tests.contracts.world import BORROWERS, World, pledge, started_world
 from tests.devnet.keeping import Keeping, keeping
 
@@ -79,3 +80,12 @@ async def more_borrowers(world: World, count: int) -> list[Address]:
     )
     await admin.set_answer(world.bed, "WETH", fallen)
     return [each.borrower for each in openings]
+
+
+def restored_at_a_profit(kept: Keeping, world: World) -> list[JournalRow]:
+    """What the journal tells of all of the world's borrowers, each restored exactly as was planned."""
+    restored = kept.events("restored")
+    assert {row.borrower for row in restored} == {to_hex(each) for each in world.borrowers}
+    assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
+    assert all(int(row.fields["net_base"]) > 0 for row in restored)
+    return restored

@@ -14,6 +14,7 @@ from keeper.app.build import built_chain
 from keeper.app.keys import KeyRing
 from keeper.app.modes import Acting
 from keeper.core.executor import ExecutorPlan, ExecutorRole, Loan, LoanSource
+from keeper.core.swap import StepKind
 from keeper.core.units import WAD, to_hex
 from keeper.devnet import admin
 from keeper.devnet.chain import salted_address
@@ -26,8 +27,9 @@ from keeper.devnet.uniswap import open_v3_pool
 from keeper.execution.executor_calls import EXECUTE, decode_execute
 from keeper.store import JournalRow, Store, StoreReader
 from keeper.telemetry.redact import Redactor
+from tests.devnet.aggregator import Aggregator
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
-from tests.devnet.executor_stage import Stage, more_borrowers, staged
+from tests.devnet.executor_stage import Stage, more_borrowers, restored_at_a_profit, staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -244,10 +246,7 @@ async def test_the_inventory_repays_as_far_as_it_may_be_spent_and_the_collateral
     ended = await kept.run_once("--live")
 
     assert ended.code == 0, ended.err
-    restored = kept.events("restored")
-    assert {row.borrower for row in restored} == {to_hex(each) for each in world.borrowers}
-    assert all(row.fields["model_error_wad"] == "0" and row.fields["amounts_match"] for row in restored)
-    assert all(int(row.fields["net_base"]) > 0 for row in restored)
+    restored = restored_at_a_profit(kept, world)
     done = [each for row in restored for each in row.fields["liquidations"]]
     repaid_raw = sum(int(each["repaid_raw"]) for each in done)
     received_raw = sum(int(each["received_raw"]) for each in done)
@@ -293,6 +292,35 @@ async def test_of_two_debts_repaid_apart_the_sum_earns_what_was_asked(stage: Sta
     assert least_base >= asked_base + int(row.fields["expected_gas_base"]) - 4
     [restored] = kept.events("restored")
     assert int(restored.fields["net_base"]) >= asked_base
+
+
+async def test_an_aggregator_is_asked_beside_the_heads_for_whom_the_pools_do_not_serve(
+    stage: Stage, tmp_path: Path
+) -> None:
+    world, router = stage.world, stage.world.uniswap.router
+    first_block = await world.bed.chain.block_number() + 1
+    aggregator = Aggregator(world)
+    async with aggregator.serving():
+        kept = await stage.kept(tmp_path, venues="kyber", v3_factories=[])
+        kept.tables["routes.kyber"] = {"url": aggregator.url, "routers": [to_hex(router)]}
+        ended = await kept.run_once("--live")
+        assert ended.code == 2 and "as router" in ended.err and ended.err.count("\n") == 1, ended.err
+        await stage.allow(router, ExecutorRole.ROUTER)
+
+        # Calldata that pays somebody else brings nothing: the simulation shows it, and nothing is sent.
+        aggregator.pays = lambda recipient: world.market
+        assert (await kept.run_once("--live")).code == 3
+        reasons = {row.fields["reason"] for row in kept.events("refused")}
+        assert reasons == {"no_route", "simulation_reverted"} and kept.events("sent") == []
+
+        aggregator.pays, before = lambda recipient: recipient, aggregator.asked
+        ended = await kept.run_once("--live")
+    assert ended.code == 0, ended.err
+    assert aggregator.asked > before
+    assert restored_at_a_profit(kept, world)
+    mined = await mined_by(world.bed, stage.account.address, first_block)
+    plans = [decode_execute(await stage.calldata(each.hash)) for each in mined if each.selector == "0x" + EXECUTE.hex()]
+    assert [[swap.kind for swap in plan.swaps] for plan in plans] == [[StepKind.ROUTER]] * len(world.borrowers)
 
 
 @pytest.mark.long

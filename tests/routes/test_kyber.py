@@ -16,7 +16,7 @@ from keeper.core.errors import QuoteError
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.swap import StepKind, Wish
 from keeper.core.units import Address, to_hex
-from keeper.routes.choose import first_route
+from keeper.pipeline.elsewhere import FRESH_S, MOST_WAITING, Elsewhere
 from keeper.routes.kyber import Kyber, KyberVenue
 
 WETH, USDC, ROUTER, OTHER, EXECUTOR = (Address(bytes([number]) * 20) for number in (0xA1, 0xA2, 0xB1, 0xB2, 0xE1))
@@ -202,10 +202,74 @@ async def test_a_service_that_is_late_or_gone_is_passed_over(venue: KyberVenue, 
         await each.close()
 
 
-async def test_the_next_venue_serves_where_one_fails(venue: KyberVenue, stand_in: StandIn) -> None:
-    gone = KyberVenue(replace(venue._terms, base_url="http://127.0.0.1:9/"), SlippagePolicy())
-    route = await first_route([gone, venue], WISH)
-    assert route.venue == "kyber" and route.amount_out_raw == OUT_RAW
-    with pytest.raises(QuoteError, match=r"kyber: .*; kyber: 1990000000 is less than the 1999999999 that are needed"):
-        await first_route([gone, venue], replace(WISH, least_out_raw=1_999_999_999))
-    await gone.close()
+# -- asked beside the heads ----------------------------------------------------------------------------------------------
+
+BORROWER = Address(b"\xbb" * 20)
+HELD = replace(WISH, most_in_raw=SOLD_RAW * 1_000 // 999 + 1)
+"""At the head; a little less of it is asked for."""
+COUPLE = (WETH, USDC)
+
+
+def gone_from(venue: KyberVenue) -> KyberVenue:
+    return KyberVenue(replace(venue._terms, base_url="http://127.0.0.1:9/"), SlippagePolicy())
+
+
+async def test_where_one_venue_fails_the_next_serves_and_an_answer_counts_while_it_is_fresh(
+    venue: KyberVenue, stand_in: StandIn
+) -> None:
+    now = [1_000.0]
+    asked = Elsewhere([gone_from(venue), venue], lambda: now[0])
+    assert asked.routes(BORROWER, [HELD]) == {}
+    assert asked.want(BORROWER, [HELD]) and asked.want(BORROWER, [HELD])
+    assert stand_in.asked == [], "nobody waited for it"
+    await asked.ask()
+    assert not asked.is_waiting
+    [(couple, route)] = asked.routes(BORROWER, [HELD]).items()
+    assert couple == COUPLE and (route.amount_in_raw, route.amount_out_raw) == (SOLD_RAW, OUT_RAW)
+    assert not asked.want(BORROWER, [HELD]), "it was answered"
+    # There may be other amounts by now.
+    assert asked.routes(BORROWER, [replace(HELD, most_in_raw=SOLD_RAW)]) != {}
+    for other_raw in (SOLD_RAW - 1, SOLD_RAW * 102 // 100):
+        assert asked.routes(BORROWER, [replace(HELD, most_in_raw=other_raw)]) == {}
+    now[0] += FRESH_S + 1
+    assert asked.routes(BORROWER, [HELD]) == {} and asked.want(BORROWER, [HELD])
+
+
+async def test_what_was_refused_or_did_not_do_is_not_asked_again_at_once(venue: KyberVenue, stand_in: StandIn) -> None:
+    now = [1_000.0]
+    asked = Elsewhere([gone_from(venue), venue], lambda: now[0])
+    dear = replace(HELD, least_out_raw=OUT_RAW + 1)
+    assert asked.want(BORROWER, [dear])
+    await asked.ask()
+    assert asked.routes(BORROWER, [dear]) == {} and not asked.want(BORROWER, [dear])
+    now[0] += FRESH_S + 1
+    assert asked.want(BORROWER, [HELD])
+    await asked.ask()
+    asked.reject(BORROWER)
+    assert asked.routes(BORROWER, [HELD]) == {} and asked.want(BORROWER, [HELD]), "others may have gone that way first"
+    await asked.ask()
+    assert asked.routes(BORROWER, [HELD]) != {}
+    asked.reject(BORROWER)
+    assert asked.routes(BORROWER, [HELD]) == {} and not asked.want(BORROWER, [HELD])
+
+
+async def test_after_two_orders_the_same_way_the_others_ask_again(venue: KyberVenue) -> None:
+    asked = Elsewhere([venue])
+    who = [Address(bytes([number]) * 20) for number in range(1, 5)]
+    for each in who:
+        assert asked.want(each, [HELD])
+    await asked.ask()
+    for each in who[:2]:
+        assert asked.routes(each, [HELD]) != {}
+        asked.take(each, [COUPLE])
+    assert all(asked.routes(each, [HELD]) == {} and asked.want(each, [HELD]) for each in who[2:])
+
+
+async def test_nobody_waits_for_a_place_in_the_queue(venue: KyberVenue, stand_in: StandIn) -> None:
+    asked = Elsewhere([venue])
+    for number in range(MOST_WAITING):
+        assert asked.want(Address(bytes([number]) * 20), [HELD])
+    assert not asked.want(BORROWER, [HELD])
+    stand_in.response = web.Response(status=500)
+    await asked.ask()
+    assert not asked.is_waiting and asked.want(BORROWER, [HELD])

@@ -14,7 +14,6 @@ from keeper.core.swap import Wish
 from keeper.core.units import Address
 from keeper.devnet.market import Bed
 from keeper.devnet.uniswap import add_v3_liquidity, deploy_uniswap, open_v2_pair, open_v3_pool
-from keeper.routes.choose import first_route
 from keeper.routes.pools import PoolsVenue
 from keeper.routes.v3_pool import V3Pool, V3Token
 from keeper.routes.v3_reads import MOST_TICKS, V3Watch
@@ -106,16 +105,12 @@ def test_a_pool_without_a_price_is_none_yet() -> None:
     assert pool is None and watch == V3Watch(FIXED)
 
 
-async def test_venues_are_tried_in_their_order() -> None:
+async def test_no_pools_are_no_route() -> None:
     pools = PoolsVenue(WatchedPools([]), SlippagePolicy())
     assert pools.encode_quotes([(WETH, USDC)]) == ()
     pools.decode_quotes([])
     with pytest.raises(QuoteError, match="pools: no pools between"):
         await pools.quote(wish())
-    with pytest.raises(QuoteError, match=r"pools: .*; pools: no pools between"):
-        await first_route([pools, pools], wish())
-    with pytest.raises(QuoteError, match="no venue is configured"):
-        await first_route([], wish())
 
 
 async def test_pools_are_followed_from_head_to_head_and_a_broken_one_is_left_out(bed36: Bed) -> None:
