@@ -12,22 +12,31 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from keeper.core.block import Call, CallResult
 from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.profit_deal import Dealt
 from keeper.core.slippage_split import best_sale
 from keeper.core.units import UINT256_MAX
-from keeper.routes.v3_pool import V3Pool
+from keeper.routes.discover import Watch
+from keeper.routes.v3_pool import V3Pool, V3Token
+from keeper.routes.v3_reads import MOST_TICKS, V3Watch
+from keeper.routes.watching import WatchedPools
 from tests.bench import measure
 from tests.property.test_max_profit import Scan
 from tests.routes.states import Drawn, draw
+from tests.routes.test_venues import bitmaps, state
+from tests.routes.test_venues import ticks as ticks_of
+from tests.unit.protocols.aave_v3.builders import address
 
 MARKETS = 60
 QUOTES = 2_000
+FORTY = 40
 
 
 def main() -> None:
     rng = random.Random("bench routes")
     markets = [draw(rng) for _ in range(MARKETS)]
+    head_reads()
     quotes(markets)
     kinds: tuple[tuple[str, Objective], ...] = (("restore", Restore()), ("max_profit", MaxProfit()))
     for name, objective in kinds:
@@ -35,6 +44,35 @@ def main() -> None:
         figures = f"{1e3 * statistics.median(took):.1f} ms, p90 {1e3 * measure.quantile(took, 0.9):.1f} ms"
         measure.record("routes", f"{name}: plan, route and earnings of one borrower, p50", figures)
     nearness(markets)
+
+
+def head_reads() -> None:
+    """What a head takes for reading all pools of a market, whoever is below 1: our own time, and how much is asked."""
+    for ticks in (20, MOST_TICKS):
+        pools = WatchedPools([])
+        shown = {*range(-ticks // 2, ticks // 2)}
+        fixed = [V3Token(address(0xF0000 + n), address(n), address(1_000 + n), 500, 10) for n in range(FORTY)]
+        pools._watches = {each.address: V3Watch(each) for each in fixed}
+        wanted = [(each.token0, each.token1) for each in fixed]
+        calls: tuple[Call, ...] = ()
+        took_s = 0.0
+        for _ in range(3):  # price, bitmap, ticks
+            begun_s = time.process_time()
+            reads = pools.encode(wanted)
+            calls = reads.calls
+            encoded_s = time.process_time() - begun_s
+            results = [result for watch in reads.watches for result in answers(watch, shown)]
+            begun_s = time.process_time()
+            pools.decode(reads, results)
+            took_s = encoded_s + time.process_time() - begun_s
+        what = f"a head's reads of {FORTY} V3 pools, {ticks} ticks each: {len(calls)} calls, to write and to read"
+        assert len(pools.encode(wanted).calls) == len(calls), "everything is known"
+        measure.record("routes", what, f"{1e3 * took_s:.1f} ms")
+
+
+def answers(watch: Watch, shown: set[int]) -> list[CallResult]:
+    assert isinstance(watch, V3Watch)
+    return [*state(), *bitmaps(watch, shown), *ticks_of(*(1 if index < 0 else -1 for index in watch.indexes))]
 
 
 def quotes(markets: list[Drawn]) -> None:
