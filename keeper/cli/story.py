@@ -142,7 +142,9 @@ def _transaction(fields: Fields) -> str:
 
 
 def _gas(fields: Fields) -> str:
-    return f"{fields['gas_used']:,} gas at {gwei_text(int(fields['effective_gas_price_wei']))}"
+    shared_by = fields.get("shared_by", 1)
+    together = f", for {shared_by} borrowers together" if shared_by > 1 else ""
+    return f"{fields['gas_used']:,} gas at {gwei_text(int(fields['effective_gas_price_wei']))}{together}"
 
 
 def _restored(fields: Fields, market: str | None, labels: Labels) -> list[str]:

@@ -124,6 +124,7 @@ def _mined(chain: str, outcome: Outcome, call: MinedCall) -> Event:
         "transaction_hash": to_hex(call.transaction_hash),
         "gas_used": call.gas_used,
         "effective_gas_price_wei": call.effective_gas_price_wei,
+        "shared_by": max(1, len(call.shares)),
     }
     if not call.succeeded:
         fields["revert"] = call.revert
@@ -223,6 +224,7 @@ def _sent_call(submission: Submission, transaction: SentTransaction) -> Field:
         "debt_asset": to_hex(carried[0].pair.debt_asset),
         "debt_to_cover_raw": sum(call.debt_to_cover_raw for call in carried),
         "liquidations": len(carried),
+        "shared_by": max(1, len(submission.order.shares)),
     }
 
 

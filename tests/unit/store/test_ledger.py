@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from keeper.core.errors import Defect, Paused, StoreError
+from keeper.core.events import Event, Kind
 from keeper.core.intent import Intent, IntentStatus, Mark
 from keeper.core.ledger import CallValue, Entry, Movement, Purpose, Stake, Valuation
 from keeper.core.pauses import EVERYBODY, KILL, Pause, Scope
-from keeper.core.units import Hash32
+from keeper.core.shares import Share
+from keeper.core.units import Address, Hash32
 from keeper.store import Store, StoreReader
 from keeper.store.pauses import PauseSwitch
-from tests.unit.store.facts import ATTEMPT, BORROWER, LIQUIDATOR, USDC, WETH
+from tests.unit.store.facts import ATTEMPT, BORROWER, CHAIN, LIQUIDATOR, USDC, WETH
 from tests.unit.store.older import WITHOUT_SHARES, as_version_2
 
 CHAIN_ID = 31_337
@@ -152,6 +154,49 @@ async def test_a_value_belongs_to_the_block_that_it_was_read_in(path: Path) -> N
 
 
 # -- pauses --------------------------------------------------------------------------------------------------------
+async def test_what_several_attempts_share_is_found_by_each_and_told_of_each(path: Path) -> None:
+    shares = tuple(Share(f"100-{number}", Address(bytes([0xB0 + number]) * 20), 10 * number + 1) for number in range(3))
+    whole = replace(intent(1), attempt=shares[0].attempt, borrower=shares[0].borrower, shares=shares)
+    alone = intent(2)
+    async with Store.open(path) as store:
+        await store.record_intents([whole, alone])
+        assert await store.open_intents(CHAIN_ID, LIQUIDATOR) == [whole, alone]
+        for share in shares:
+            assert await store.intents_of(CHAIN_ID, LIQUIDATOR, share.attempt) == [whole]
+        assert await store.intents_of(CHAIN_ID, LIQUIDATOR, "100-") == []
+        untold = await store.untold_intents(CHAIN, CHAIN_ID, LIQUIDATOR)
+        assert [(each.attempt, each.borrower) for each in untold[:3]] == [
+            (each.attempt, each.borrower) for each in shares
+        ]
+        assert untold[3] == alone
+
+        told = Event(Kind.RESTORED, CHAIN, attempt=shares[0].attempt)
+        await store.record([told, replace(told, attempt=shares[2].attempt)])
+        untold = await store.untold_intents(CHAIN, CHAIN_ID, LIQUIDATOR)
+        assert [each.attempt for each in untold] == [shares[1].attempt, alone.attempt]
+
+        await store.mark_intents([mined(whole, 50)])
+        repaid = tuple(replace(share, repaid_raw=number) for number, share in enumerate(shares))
+        value = CallValue(9, 5, 1, 1)
+        await store.value([Valuation(whole.transaction_hash, Hash32(bytes([50]) * 32), value, shares=repaid)])
+    with StoreReader.open(path) as reader:
+        [booked] = reader.accounts()
+        assert (booked.value, booked.shares) == (value, repaid)
+        assert [each.shares for each in reader.intents(shares[1].attempt)] == [repaid]
+
+
+async def test_a_store_of_version_5_learns_of_shares(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.record_intents([intent(1)])
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (*WITHOUT_SHARES, "UPDATE keeper_schema SET version = 5"):
+            connection.execute(statement)
+        connection.commit()
+    async with Store.open(path) as store:
+        assert await store.open_intents(CHAIN_ID, LIQUIDATOR) == [intent(1)]
+        assert await store.intents_of(CHAIN_ID, LIQUIDATOR, ATTEMPT) == [intent(1)]
+
+
 async def test_while_a_pause_stands_nothing_but_a_cancel_is_written_down(path: Path) -> None:
     async with Store.open(path) as store:
         await store.pause(PAUSE)
