@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from keeper.core.executor import ExecutorPlan
-from keeper.core.units import Address, to_hex
+from keeper.core.units import WAD, Address, to_hex
 from keeper.devnet.chain import Tx
 from keeper.devnet.spec import USD
 from keeper.devnet.state import fresh_snapshot, revert_to
@@ -22,6 +23,7 @@ from tests.contracts.world import STRANGER, World
 from tests.devnet.chain_facts import below_one, coins_wei, mined_by, nonce
 from tests.devnet.commands import comes_true
 from tests.devnet.executor_stage import Stage, staged
+from tests.devnet.keeping import Keeping
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -93,6 +95,47 @@ async def test_who_is_left_out_on_chain_is_told_so_and_served_the_next_time(stag
     assert sum(int(line["cost_wei"]) for line in lines.values()) == sum(each.cost_wei for each in mined)
     assert sum(int(raw) for line in lines.values() for raw in line["tokens"].values()) == gained_raw
     assert (lines[left_out.attempt]["cost_wei"], lines[left_out.attempt]["tokens"]) == ("0", {})
+
+
+@pytest.mark.long
+async def test_after_a_kill_the_outcome_of_each_who_shared_is_told_once(stage: Stage, tmp_path: Path) -> None:
+    world, me, kept = stage.world, stage.account.address, await stage.kept(tmp_path)
+    kept.chain["inclusion_blocks"] = 50
+    rpc = world.bed.chain.rpc
+    before_raw, before_wei = (await stage.holds_raw(stage.executor))[world.usdc], await coins_wei(world.bed, me)
+    await rpc.request("evm_setAutomine", [False])
+    try:
+        async with kept.daemon("--live", fresh=True) as running:
+            await comes_true(partial(waiting, world, 3))
+            await running.stopped(signal.SIGKILL)
+        await rpc.request("evm_mine", [])
+    finally:
+        await rpc.request("evm_setAutomine", [True])
+    assert kept.events("restored", "not_restored") == [] and not await below_one(world.bed, world.borrowers)
+
+    async with kept.daemon("--live", fresh=True) as running:
+        await comes_true(partial(mined_one_more, world, kept, len(world.borrowers)))
+        await running.stopped()
+    restored = kept.events("restored")
+    assert sorted(row.borrower or "" for row in restored) == sorted(to_hex(each) for each in world.borrowers)
+    assert kept.events("not_restored", "alert") == []
+    assert sorted(row.fields["shared_by"] for row in kept.events("mined")) == [1, 1, 4, 4, 4, 4]
+
+    report = json.loads((await kept.run("report", "--format", "json", "--store", str(kept.store))).out)
+    [account] = report["accounts"]
+    gained_raw = (await stage.holds_raw(stage.executor))[world.usdc] - before_raw
+    assert {token.lower(): int(raw) for token, raw in account["tokens"].items()} == {to_hex(world.usdc): gained_raw}
+    assert int(account["native_change_wei"]) == await coins_wei(world.bed, me) - before_wei
+    assert sum(int(raw) for line in report["attempts"] for raw in line["tokens"].values()) == gained_raw
+    gas_base = {row.attempt: int(row.fields["gas_base"]) for row in restored}
+    price_base = await world.bed.price_base("WETH")
+    for line in report["attempts"]:
+        assert gas_base[line["attempt"]] == -(-int(line["cost_wei"]) * price_base // WAD), "journal and report agree"
+
+
+async def mined_one_more(world: World, kept: Keeping, count: int) -> bool:
+    await world.bed.chain.rpc.request("evm_mine", [])
+    return len(kept.events("restored", "not_restored")) >= count
 
 
 async def waiting(world: World, count: int) -> bool:
