@@ -10,17 +10,21 @@ from typing import Any
 import pytest
 
 from keeper.core.block import Call
+from keeper.core.executor import Loan, LoanSource
 from keeper.core.lending import Position
 from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.order import FeeQuote, Offer, Order
+from keeper.core.outcome import Skip
 from keeper.core.profit_deal import Dealt, Terms
 from keeper.core.slippage import SlippagePolicy
+from keeper.core.slippage_paths import Exchange
 from keeper.core.steps import finished
 from keeper.core.swap import Selling
 from keeper.core.units import UINT256_MAX, Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import Pricing
+from keeper.pipeline.elsewhere import Elsewhere
 from keeper.pipeline.lenders import Lenders, Lent
 from keeper.pipeline.trade import Trade
 from keeper.routes.pools import PoolsVenue
@@ -44,14 +48,21 @@ class Generous(Lenders):
 class Drawing(ByExecutor):
     """On the pools and costs of a market that was drawn, with money of its own."""
 
-    def __init__(self, one: Drawn, objective: Objective) -> None:
-        trade = Trade(lambda: objective, POLICY)
+    def __init__(
+        self,
+        one: Drawn,
+        objective: Objective,
+        ways: tuple[Selling, ...] = (Selling.ALL,),
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        trade = Trade(lambda: objective, POLICY, ways)
         pools = PoolsVenue(WatchedPools([]), POLICY)
-        super().__init__(EXECUTOR, pools, encode_execute, decode_execute, trade, Generous(EXECUTOR, held), 0)
+        super().__init__(EXECUTOR, pools, encode_execute, decode_execute, trade, Generous(EXECUTOR, held), 0, elsewhere)
         self._one, self._exchange = one, one.terms.exchange
 
     def _terms(self, position: Position, pricing: Pricing, lent: Lent, way: Selling = Selling.ALL) -> Terms:
-        return replace(self._one.terms, exchange=lent.leaves(self._detours.around(position.borrower, self._exchange)))
+        around = lent.leaves(self._detours.around(position.borrower, self._exchange))
+        return replace(self._one.terms, exchange=around, selling=way)
 
 
 def held(token: Address, holder: Address) -> Call:
@@ -85,6 +96,37 @@ def test_whoever_has_no_other_way_is_tried_again(objective: Objective) -> None:
     for _ in range(1 + len(one.terms.exchange.pools)):
         carrier.failed(order_of(offered()))
     assert offered().dealt is not None
+
+
+@pytest.mark.parametrize("objective", [Restore(), MaxProfit()])
+async def test_what_nobody_sells_is_kept_but_not_before_the_others_were_asked(objective: Objective) -> None:
+    rng = random.Random("kept")
+    one = draw(rng)
+    while not isinstance(held_one(one), Dealt):
+        one = draw(rng)
+    asked = Elsewhere([])
+    pricing = Pricing(ADAPTER, None, one.state, FEES, one.terms.costs.native.price_base, 0, 10**12)
+    without = replace(one, terms=replace(one.terms, exchange=Exchange(())))
+    carrier = Drawing(without, objective, (Selling.ALL, Selling.HOLD), asked)
+
+    def offered() -> Any:
+        begun = finished(carrier.begin(one.planner(), one.position, 0, pricing))
+        return begun if isinstance(begun, Skip) else finished(carrier.offers(one.position, plans_of(begun), pricing))
+
+    def plans_of(begun: Any) -> Any:
+        return begun if isinstance(begun, tuple) else one.planner().plan(one.position)
+
+    waiting = offered()
+    assert isinstance(waiting, Skip) and waiting.detail.endswith("; another venue is asked") and asked.is_waiting
+    await asked.ask()
+    [offer] = offered()
+    assert {route.selling for deal in offer.dealt.deals for route in deal.routes} == {Selling.HOLD}
+    assert offer.loan == Loan(LoanSource.INVENTORY)
+    assert offer.spent_raw == {deal.debt_asset: deal.borrowed_raw for deal in offer.dealt.deals}
+
+
+def held_one(one: Drawn) -> Dealt | Skip:
+    return choose(Restore(), one.planner(), one.position, replace(one.terms, selling=Selling.HOLD))
 
 
 MOST_SWAPS_A_STEP = 2_000
