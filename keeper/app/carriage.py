@@ -11,7 +11,7 @@ from keeper.app.modes import Carriage
 from keeper.app.venues import asked_of, objective_of, pools_of, slippage_of, ways_of
 from keeper.core.block import Call
 from keeper.core.errors import ChainError, ConfigError, QuoteError
-from keeper.core.executor import ExecutorRole
+from keeper.core.executor import MOST_CALLDATA_BYTES, ExecutorRole
 from keeper.core.objective import Objective
 from keeper.core.units import WAD, Address, address_from_hex, to_hex
 from keeper.execution.executor_calls import decode_execute, encode_execute, encode_loss_left
@@ -51,7 +51,7 @@ async def carriage_of(ground: Ground, named: Sequence[Address], otherwise: Addre
     state = await usable_executor(ground.name, ground.chain, ground.rpc, ground.client, ground.head, named, needed)
     if routes is None:
         return await _by_inventory(ground, operator)
-    data_fee = await _data_fee(ground, EXECUTOR_BYTES)
+    data_fee = await _data_fee(ground, EXECUTOR_BYTES + (MOST_CALLDATA_BYTES if asked else 0))
     pools = {market.provider: await _pools(ground, routes, state, market) for market in ground.markets}
 
     def carrier(market: Market, rails: Railing) -> Carrier:

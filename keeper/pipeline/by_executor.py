@@ -45,7 +45,7 @@ from keeper.pipeline.joining import groups_of, shares_of
 from keeper.pipeline.lenders import LOAN_GAS, OWN, Lenders, Lent
 from keeper.pipeline.tasks import drive
 from keeper.pipeline.trade import Trade
-from keeper.pipeline.ways import asked_couples, by_first_way, wishes_for
+from keeper.pipeline.ways import asked_couples, by_first_way, is_carried, wishes_for
 from keeper.ports import Chain, Pools
 
 DISCOVER_EVERY_BLOCKS = 300
@@ -149,8 +149,10 @@ class ByExecutor:
             return choosing(self._choice(), (made(plan, way) for plan in plans))
 
         def asks() -> bool:
+            if self.elsewhere is None:
+                return False
             terms = self._terms(position, pricing, self._lenders.likely)
-            return self.elsewhere is not None and self.elsewhere.want(position.borrower, wishes_for(plans, terms))
+            return self.elsewhere.want(position.borrower, wishes_for(plans, terms, self._choice()))
 
         forgives = partial(self._detours.forgives, position.borrower)
         best = yield from by_first_way(self._trade.ways, best_of, forgives, asks)
@@ -180,8 +182,9 @@ class ByExecutor:
             terms = self._terms(position, pricing, lent, way)
             if self.elsewhere is not None and not way.needs_inventory:
                 quoted = self.elsewhere.routes(position.borrower, wishes_of(plan, terms))
-                if quoted:
-                    found.append((dealt(plan, terms, quoted), lent.loan))
+                asked = dealt(plan, terms, quoted) if quoted else None
+                if isinstance(asked, Dealt) and is_carried(asked):
+                    found.append((asked, lent.loan))
             found.append((dealt(plan, terms), lent.loan))
         made = [(each, loan) for each, loan in found if isinstance(each, Dealt)]
         if made:

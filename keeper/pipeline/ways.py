@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
-from keeper.core.outcome import Skip
+from keeper.core.executor import MOST_CALLDATA_BYTES
+from keeper.core.objective import Restore, Solvency, chosen
+from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
-from keeper.core.profit_deal import Dealt, Terms, wishes_of
+from keeper.core.profit_deal import Dealt, Terms, dealt, wishes_of
 from keeper.core.steps import Steps
 from keeper.core.swap import Selling, StepKind, Wish
 from keeper.core.units import Address
@@ -32,18 +35,32 @@ def by_first_way(
             if isinstance(best, Dealt):
                 return best
             refused = refused or best
-            if not way.needs_inventory and asks():
+            if not way.needs_inventory and best.reason in (Reason.NO_ROUTE, Reason.UNPROFITABLE) and asks():
                 return replace(refused, detail=f"{refused.detail}; another venue is asked")
         if not forgives():
             assert refused is not None, "there is a way"
             return refused
 
 
-def wishes_for(plans: Sequence[Plan], terms: Terms) -> list[Wish]:
-    """What to ask other venues for: what the best plans receive, each couple once."""
-    takable = [plan for plan in plans if untakable(plan) is None][:MOST_ASKED_PLANS]
+def wishes_for(plans: Sequence[Plan], terms: Terms, choice: Restore | Solvency) -> list[Wish]:
+    """What to ask other venues for: what the best of the plans receive that would pay at the oracle's prices, each couple
+    once. Who is too small for any venue is not asked about."""
+
+    def may_pay(plan: Plan) -> bool:
+        at_best = untakable(plan) or dealt(plan, replace(terms, selling=Selling.HOLD))
+        return isinstance(at_best, Dealt) and isinstance(chosen(choice, [at_best]), Dealt)
+
+    takable = list(islice(filter(may_pay, plans), MOST_ASKED_PLANS))
     wishes = [wish for plan in takable for wish in wishes_of(plan, terms)]
     return list({(wish.token_in, wish.token_out): wish for wish in reversed(wishes)}.values())
+
+
+def is_carried(made: Dealt) -> bool:
+    """Whether the executor takes the calldata of all routers in each transaction."""
+    return all(
+        sum(len(step.calldata) for route in deal.routes for step in route.steps) <= MOST_CALLDATA_BYTES
+        for deal in made.deals
+    )
 
 
 def asked_couples(made: Dealt) -> list[tuple[Address, Address]]:

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from keeper.core.block import Call
-from keeper.core.executor import Loan, LoanSource
+from keeper.core.executor import MOST_CALLDATA_BYTES, Loan, LoanSource
 from keeper.core.lending import Position
 from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.order import FeeQuote, Offer, Order
 from keeper.core.outcome import Skip
-from keeper.core.profit_deal import Dealt, Terms
+from keeper.core.profit_deal import Dealt, Terms, dealt
 from keeper.core.slippage import SlippagePolicy
 from keeper.core.slippage_paths import Exchange
 from keeper.core.steps import finished
-from keeper.core.swap import Selling
+from keeper.core.swap import Selling, StepKind, SwapStep
 from keeper.core.units import UINT256_MAX, Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
@@ -27,6 +27,7 @@ from keeper.pipeline.carrying import Pricing
 from keeper.pipeline.elsewhere import Elsewhere
 from keeper.pipeline.lenders import Lenders, Lent
 from keeper.pipeline.trade import Trade
+from keeper.pipeline.ways import is_carried, wishes_for
 from keeper.routes.pools import PoolsVenue
 from keeper.routes.v2_pair import V2Pair
 from keeper.routes.v3_pool import V3Pool
@@ -127,6 +128,24 @@ async def test_what_nobody_sells_is_kept_but_not_before_the_others_were_asked(ob
 
 def held_one(one: Drawn) -> Dealt | Skip:
     return choose(Restore(), one.planner(), one.position, replace(one.terms, selling=Selling.HOLD))
+
+
+def test_what_no_venue_could_make_pay_is_not_asked_about_and_too_much_calldata_is_not_taken() -> None:
+    rng = random.Random("asked")
+    one = draw(rng)
+    while not isinstance(held_one(one), Dealt):
+        one = draw(rng)
+    plans = one.planner().plan(one.position)
+    assert isinstance(plans, tuple)
+    paying = wishes_for(plans, one.terms, Restore())
+    assert paying and len({(wish.token_in, wish.token_out) for wish in paying}) == len(paying)
+    assert wishes_for(plans, one.terms, Restore(UINT256_MAX)) == []
+    sold = dealt(plans[0], replace(one.terms, selling=Selling.HOLD))
+    assert isinstance(sold, Dealt)
+    for size, carried in ((MOST_CALLDATA_BYTES, True), (MOST_CALLDATA_BYTES + 1, False)):
+        step = SwapStep(StepKind.ROUTER, EXECUTOR, EXECUTOR, EXECUTOR, 1, 1, False, bytes(size))
+        routes = (replace(sold.deals[0].routes[0], steps=(step,)),)
+        assert is_carried(replace(sold, deals=(replace(sold.deals[0], routes=routes),))) is carried
 
 
 MOST_SWAPS_A_STEP = 2_000
