@@ -177,6 +177,14 @@ def test_who_has_the_money_takes_it_and_what_was_taken_is_gone() -> None:
     assert taken(two, both, 2) == SECOND
 
 
+def test_signers_of_one_executor_share_what_it_holds() -> None:
+    funds, reserved_raw = {(TOKEN, POOL): Funds(1_500, 1_500)}, dict[tuple[Address, Address], int]()
+    two = Budgets({signer: Budget(funds, 10**18, reserved_raw) for signer in (FIRST, SECOND)})
+    assert not isinstance(taken(two, {FIRST: 5, SECOND: 5}), Skip)
+    refused = taken(two, {FIRST: 5, SECOND: 5}, 1)
+    assert isinstance(refused, Skip) and refused.reason is Reason.RESERVED
+
+
 def test_the_most_room_is_filled_first_and_without_room_everybody_waits() -> None:
     two = budgets(None, None, gas_wei=None)
     assert taken(two, {FIRST: 1, SECOND: 4}) == SECOND
