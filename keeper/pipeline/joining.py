@@ -18,6 +18,8 @@ from keeper.core.units import Address
 
 MOST_COLLATERALS = MOST_SWAPS // 2
 """Each of them can be sold on a way of two hops."""
+MOST_GAS = 6_000_000
+"""By the estimates of each alone: a gas limit with its margin stays far below what a key signs, or a chain takes, at once."""
 
 
 @dataclass(slots=True)
@@ -26,14 +28,16 @@ class Group:
 
     places: list[int] = field(default_factory=list)
     calls: int = 0
+    gas: int = 0
     collaterals: Set[Address] = frozenset()
 
     def takes(self, order: Order) -> bool:
         """Whether there is room for one more."""
         calls, collaterals = self.calls + len(order.plan.calls), self.collaterals | _collaterals(order)
-        if calls > MOST_LIQUIDATIONS or len(collaterals) > MOST_COLLATERALS:
+        gas = self.gas + sum(order.offer.gas)
+        if calls > MOST_LIQUIDATIONS or len(collaterals) > MOST_COLLATERALS or gas > MOST_GAS:
             return False
-        self.calls, self.collaterals = calls, collaterals
+        self.calls, self.collaterals, self.gas = calls, collaterals, gas
         return True
 
 

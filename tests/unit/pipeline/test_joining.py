@@ -21,7 +21,7 @@ from keeper.core.units import Address
 from keeper.execution.executor_calls import decode_execute, encode_execute
 from keeper.pipeline.by_executor import ByExecutor
 from keeper.pipeline.carrying import Pricing
-from keeper.pipeline.joining import joins_for, told_apart
+from keeper.pipeline.joining import MOST_GAS, joins_for, told_apart
 from keeper.pipeline.lenders import Lenders
 from keeper.pipeline.trade import Trade
 from keeper.routes.pools import PoolsVenue
@@ -113,6 +113,15 @@ def test_no_more_than_the_executor_takes_and_each_signers_by_themselves() -> Non
     mixed = [replace(order, signer=(SIGNER, OTHER_SIGNER)[place % 2]) for place, order in enumerate(wave.orders)]
     for _, order in wave.joined(orders=mixed):
         assert len({part.signer for part in order.parts}) == 1
+
+
+def test_no_more_than_a_key_signs_at_once() -> None:
+    wave = waves("joining 0", 5)
+    assert len(wave.joined()) == 1
+    heavy = [replace(order, offer=replace(order.offer, gas=(MOST_GAS // 2,))) for order in wave.orders]
+    assert [len(places) for places, _ in wave.joined(orders=heavy)] == [2, 2, 1]
+    heavier = [replace(order, offer=replace(order.offer, gas=(MOST_GAS // 2 + 1,))) for order in wave.orders]
+    assert [len(places) for places, _ in wave.joined(orders=heavier)] == [1] * 5
 
 
 def test_who_must_goes_alone() -> None:
