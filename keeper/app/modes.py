@@ -167,15 +167,15 @@ async def _live(
     post = Post(permit, ground, markets, transactions, journal, ground.client.heads())
     funding: dict[Address, Funding] = {}
     queues: dict[Address, Submitter] = {}
-    for left in await rails.others_on_their_way(ground.chain_id, ground.head.timestamp_s):
-        queues[left] = await left_behind(left, post)
+    others = await rails.others_on_their_way(ground.chain_id, ground.head.timestamp_s)
+    left = [await left_behind(signer, post) for signer in others]
     for signer in signers:
         route = routes.get(signer.address)
         funding[signer.address], queues[signer.address] = await queue_of(
             signer, post, rails.by_signer[signer.address], route
         )
     bundles = ground.chain.relays is not None and ground.chain.relays.method == "bundle"
-    simulator, submitter = simulator_of(ground, markets), Queues(queues)
+    simulator, submitter = simulator_of(ground, markets), Queues(queues, left)
     return Means(funding, simulator, submitter, rails, "live", carriage, stands_behind=bundles)
 
 

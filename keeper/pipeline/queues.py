@@ -23,8 +23,10 @@ class Queues:
 
     rehearses = False
 
-    def __init__(self, by_signer: Mapping[Address, Submitter]) -> None:
+    def __init__(self, by_signer: Mapping[Address, Submitter], left_behind: Sequence[Submitter] = ()) -> None:
+        """`left_behind`: of signers that send nothing any more, but of whom something may still be mined."""
         self._by_signer = by_signer
+        self._all = [*by_signer.values(), *left_behind]
         self._untold: list[Outcome | Unread] = []
         """What came of attempts while another signer was in trouble: told with the next ones."""
         self._refused: dict[Address, int] = {}
@@ -34,10 +36,10 @@ class Queues:
         await self._each(lambda queue: queue.prepare(head))
 
     def open_borrowers(self) -> frozenset[Address]:
-        return frozenset().union(*(queue.open_borrowers() for queue in self._by_signer.values()))
+        return frozenset().union(*(queue.open_borrowers() for queue in self._all))
 
     def reserved(self) -> Mapping[Address, Address]:
-        return {borrower: signer for queue in self._by_signer.values() for borrower, signer in queue.reserved().items()}
+        return {borrower: signer for queue in self._all for borrower, signer in queue.reserved().items()}
 
     def room(self, signer: Address, head: BlockRef) -> int | None:
         """0 for the rest of a head at which it was refused, as long as another one may send: whoever sends nothing always has
@@ -95,7 +97,7 @@ class Queues:
             except ChainError as trouble:
                 return trouble
 
-        found = await all_together([tried(queue) for queue in self._by_signer.values()])
+        found = await all_together([tried(queue) for queue in self._all])
         for each in found:
             if isinstance(each, ChainError):
                 raise each

@@ -149,24 +149,25 @@ async def test_a_signer_that_left_the_configuration_keeps_its_borrowers_until_it
     """Killed with transactions of both on their way, and started again without the second."""
     async with started_bed(Recipe("3.6", BORROWERS)) as bed:
         kept, before = await two_signers(bed, tmp_path)
+        kept.chain["inclusion_blocks"] = 50  # no block comes until both have sent
         await bed.chain.rpc.request("evm_setAutomine", [True])
-        await fall(bed, 90)
+        fallen = await fall(bed, 90)
         await bed.chain.rpc.request("evm_setAutomine", [False])
-        first, second = signers_of(kept)
+        _, second = signers_of(kept)
         async with kept.daemon("--live") as daemon:
-            await happens(
-                lambda: {row.fields["signer"] for row in kept.events("sent")} == {to_hex(first), to_hex(second)}
-            )
+            # Not sooner: what was written down and did not leave could be mined for ever, and only its own key could end that.
+            await happens(lambda: kept.judged_block() >= fallen.block, every_s=0.05)
             daemon.send(signal.SIGKILL)
             await daemon.ended()
         left = borrowers_of(kept, second)
+        assert left
         last, (one, gone) = max(row.seq for row in kept.events()), kept.accounts
         kept.account, kept.others = one, []
         async with kept.daemon("--live") as daemon:
             await kept.until("caught_up", after_seq=last)
             await bed.chain.rpc.request("evm_mine", [])
             told = [row.fields["detail"] for row in kept.events("alert") if row.seq > last]
-            assert sum("is none of the signers any more" in detail for detail in told) == len(left)
+            assert sum("is none of the signers any more" in detail for detail in told) >= len(left)
             await bed.chain.rpc.request("evm_setIntervalMining", [1])
             await nothing_waits(bed, kept)
             assert (await daemon.stopped()).code == 0

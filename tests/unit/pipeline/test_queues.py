@@ -20,7 +20,7 @@ from keeper.pipeline.queues import Queues
 from tests.unit.execution.builders import order, simulation
 from tests.unit.execution.fakes import POOL, TOKEN, head
 
-FIRST, SECOND = Address(b"\x01" * 20), Address(b"\x02" * 20)
+FIRST, SECOND, THIRD = (Address(bytes([number]) * 20) for number in (1, 2, 3))
 BORROWERS = [Address(bytes([0xB0 + number]) * 20) for number in range(4)]
 
 
@@ -103,9 +103,12 @@ async def test_each_sends_its_own_in_their_order_and_settles_them() -> None:
 
 async def test_who_is_busy_or_reserved_with_one_is_so_for_all() -> None:
     first, second = OneSigner(busy=frozenset({BORROWERS[0]})), OneSigner(lost={BORROWERS[1]: SECOND})
-    queues = Queues({FIRST: first, SECOND: second})
-    assert queues.open_borrowers() == {BORROWERS[0]}
-    assert queues.reserved() == {BORROWERS[1]: SECOND}
+    gone = OneSigner(busy=frozenset({BORROWERS[2]}), lost={BORROWERS[3]: THIRD})
+    queues = Queues({FIRST: first, SECOND: second}, [gone])
+    assert queues.open_borrowers() == {BORROWERS[0], BORROWERS[2]}
+    assert queues.reserved() == {BORROWERS[1]: SECOND, BORROWERS[3]: THIRD}
+    await queues.prepare(head(1))
+    assert gone.heads == [1]
 
 
 async def test_what_one_has_sent_is_not_lost_in_the_trouble_of_another() -> None:
@@ -143,6 +146,9 @@ async def test_who_was_refused_is_passed_over_for_the_rest_of_the_head() -> None
     await queues.submit(ready_for(FIRST), head(1))
     assert rooms(1) == [0, 7]
     assert rooms(2) == [7, 7], "tried again at the next"
+    alone = Queues({FIRST: first}, [second])
+    await alone.submit(ready_for(FIRST), head(1))
+    assert alone.room(FIRST, head(1)) == 7, "who is only followed sends nothing"
     second.refuses = True
     await queues.submit(ready_for(FIRST, SECOND), head(2))
     assert rooms(2) == [7, 7], "there is nobody else"
