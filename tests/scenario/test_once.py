@@ -251,7 +251,7 @@ async def test_outcomes_that_a_head_had_no_time_for_are_read_without_another_hea
     scene.faults.fail = lambda count, name: (
         next(hurried, None) if name == "settle" and scene.world.tip.receipts else None
     )
-    result = await once(scene, scene.world.mine)
+    result = await once(scene, scene.world.mine, timeout_s=30)
     assert not result.work_left
     assert scene.story(FIRST) == ["seen", "decided", "sent", "mined", "restored"]
     assert next(hurried, None) is None
@@ -269,7 +269,7 @@ async def test_a_node_that_is_behind_does_not_take_the_keeper_back() -> None:
         return scene.world.blocks[-2].ref
 
     scene.chain.latest = behind  # type: ignore[method-assign]
-    result = await once(scene, scene.world.mine)
+    result = await once(scene, scene.world.mine, timeout_s=30)
     assert not result.work_left
     assert result.last.head == scene.tip
     assert scene.events(Kind.REORG) == []
