@@ -16,7 +16,7 @@ from keeper.core.lending import LogFilter, Reads
 from keeper.core.order import FeeQuote, Order, Outcome, Simulation, Submission
 from keeper.core.outcome import Skip
 from keeper.core.pauses import Pause, StandingPause
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
 from keeper.core.spending import Spending
 from keeper.core.standing import Funds, Standing
 from keeper.core.swap import Route, Wish

@@ -12,7 +12,7 @@ from keeper.app.venues import asked_of, objective_of, pools_of, slippage_of, way
 from keeper.core.block import Call
 from keeper.core.errors import ChainError, ConfigError, QuoteError
 from keeper.core.executor import MOST_CALLDATA_BYTES, ExecutorRole
-from keeper.core.objective import Objective
+from keeper.core.selling.objective import Objective
 from keeper.core.units import WAD, Address, address_from_hex, to_hex
 from keeper.execution.executor_calls import decode_execute, encode_execute, encode_loss_left
 from keeper.execution.executor_state import ExecutorState

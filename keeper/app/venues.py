@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from keeper.core.errors import ConfigError
-from keeper.core.objective import MaxProfit, Objective, Restore, Solvency
-from keeper.core.slippage import SlippagePolicy
+from keeper.core.selling.objective import MaxProfit, Objective, Restore, Solvency
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.swap import Selling
 from keeper.core.units import Address, address_from_hex
 from keeper.routes.discover import V2Factory, V3Factory

@@ -11,7 +11,7 @@ from keeper.core.executor import Loan
 from keeper.core.ledger import CallValue, Stake, Swapped, Valuation
 from keeper.core.lending import LiquidationEvent
 from keeper.core.plan import Plan, PlannedCall
-from keeper.core.profit_deal import Dealt
+from keeper.core.selling.deal import Dealt
 from keeper.core.shares import Share
 from keeper.core.units import Address, Hash32
 

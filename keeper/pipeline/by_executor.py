@@ -14,16 +14,16 @@ from keeper.core.errors import QuoteError
 from keeper.core.executor import ExecutorPlan, Loan
 from keeper.core.ledger import Stake, Swapped
 from keeper.core.lending import LendingAdapter, Position
-from keeper.core.objective import MaxProfit, Restore, Solvency, choosing, chosen, most_profitable
 from keeper.core.order import Offer, Order, Simulation
 from keeper.core.outcome import Skip
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
 from keeper.core.profit import highest_fee_wei
-from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Deal, Dealt, Terms, dealt, dealt_together, prices_of, wishes_of
-from keeper.core.profit_order import executor_plan, least_gain_raw, least_nets_raw, plan_together
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.costs import AssetPrice, Costs
+from keeper.core.selling.deal import Deal, Dealt, Terms, dealt, dealt_together, prices_of, wishes_of
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.objective import MaxProfit, Restore, Solvency, choosing, chosen, most_profitable
+from keeper.core.selling.order import executor_plan, least_gain_raw, least_nets_raw, plan_together
 from keeper.core.stakes import kept_at_loss_base, stake
 from keeper.core.standing import Funds
 from keeper.core.steps import Steps

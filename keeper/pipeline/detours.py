@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from keeper.core.executor import LoanSource
 from keeper.core.order import Order
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
 from keeper.core.units import Address
 
 AVOIDED_BLOCKS = 20

@@ -12,9 +12,9 @@ from keeper.core.order import Offer, Profit, Simulation
 from keeper.core.outcome import Reason, Skip, Verdict
 from keeper.core.plan import Plan
 from keeper.core.profit import above_cap, gas_cost_base, highest_fee_wei
-from keeper.core.profit_costs import AssetPrice
-from keeper.core.profit_deal import Dealt, prices_of
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.costs import AssetPrice
+from keeper.core.selling.deal import Dealt, prices_of
+from keeper.core.selling.exchange import Exchange
 from keeper.core.units import HEALTH_ONE_WAD, Address
 from keeper.pipeline.carrying import Pricing
 

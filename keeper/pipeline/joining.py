@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from keeper.core.executor import MOST_LIQUIDATIONS, MOST_SWAPS
 from keeper.core.order import Offer, Order, Profit
-from keeper.core.profit_deal import POOLS
+from keeper.core.selling.deal import POOLS
 from keeper.core.shares import Share, split
 from keeper.core.swap import Selling
 from keeper.core.units import Address

@@ -12,7 +12,7 @@ from keeper.core.errors import MalformedResponse
 from keeper.core.executor import Loan, LoanSource
 from keeper.core.lending import LendingAdapter
 from keeper.core.outcome import Reason, Skip
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
 from keeper.core.standing import Funds
 from keeper.core.swap import Pool
 from keeper.core.units import Address

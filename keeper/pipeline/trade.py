@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import QuoteError
-from keeper.core.objective import Objective
-from keeper.core.slippage import SlippagePolicy
+from keeper.core.selling.objective import Objective
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.swap import Selling
 from keeper.core.units import Address
 

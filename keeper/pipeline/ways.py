@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import islice
 
 from keeper.core.executor import MOST_CALLDATA_BYTES
-from keeper.core.objective import Restore, Solvency, chosen
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
-from keeper.core.profit_deal import Dealt, Terms, dealt, wishes_of
+from keeper.core.selling.deal import Dealt, Terms, dealt, wishes_of
+from keeper.core.selling.objective import Restore, Solvency, chosen
 from keeper.core.steps import Steps
 from keeper.core.swap import Selling, StepKind, Wish
 from keeper.core.units import Address

@@ -18,7 +18,7 @@ import aiohttp
 from keeper.core.errors import QuoteError
 from keeper.core.executor import MOST_CALLDATA_BYTES
 from keeper.core.foreign_json import decode_json
-from keeper.core.slippage import SlippagePolicy, increased, lessened
+from keeper.core.selling.slippage import SlippagePolicy, increased, lessened
 from keeper.core.swap import Route, StepKind, SwapStep, Wish
 from keeper.core.units import Address, to_hex
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import QuoteError
 from keeper.core.lending import Reads
-from keeper.core.profit_deal import POOLS
-from keeper.core.slippage import SlippagePolicy
-from keeper.core.slippage_paths import Exchange
-from keeper.core.slippage_route import route_of_purchase, route_of_sale
-from keeper.core.slippage_split import best_purchase, best_sale
+from keeper.core.selling.deal import POOLS
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.route import route_of_purchase, route_of_sale
+from keeper.core.selling.slippage import SlippagePolicy
+from keeper.core.selling.split import best_purchase, best_sale
 from keeper.core.swap import Route, Wish
 from keeper.core.units import Address
 from keeper.routes.watching import PoolReads, WatchedPools

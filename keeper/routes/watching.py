@@ -12,7 +12,7 @@ from functools import lru_cache
 from keeper.core.block import Call, CallResult
 from keeper.core.errors import Defect, QuoteError
 from keeper.core.lending import Reads
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
 from keeper.core.swap import Pool
 from keeper.core.units import Address
 from keeper.routes.discover import V2Factory, V3Factory, Watch, discover_pools

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 
 from keeper.core.block import Call, CallResult
-from keeper.core.objective import MaxProfit, Objective, Restore, choose
-from keeper.core.profit_deal import Dealt
-from keeper.core.slippage_split import best_sale
+from keeper.core.selling.deal import Dealt
+from keeper.core.selling.objective import MaxProfit, Objective, Restore, choose
+from keeper.core.selling.split import best_sale
 from keeper.core.units import UINT256_MAX
 from keeper.routes.discover import Watch
 from keeper.routes.v3_pool import V3Pool, V3Token

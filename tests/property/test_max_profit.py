@@ -6,10 +6,10 @@ import random
 from itertools import combinations
 
 from keeper.core.lending import Pair, Quote
-from keeper.core.objective import MaxProfit, choose
 from keeper.core.outcome import Reason, Skip
-from keeper.core.profit_deal import Dealt
-from keeper.core.slippage_paths import Path
+from keeper.core.selling.deal import Dealt
+from keeper.core.selling.exchange import Path
+from keeper.core.selling.objective import MaxProfit, choose
 from keeper.protocols.aave_v3.market import Market
 from tests.protocols.onchain import LONG, cases
 from tests.routes.states import ADAPTER, WINDOW, Drawn, draw

@@ -9,7 +9,7 @@ from typing import Any
 from keeper.chain.blocks import read_header
 from keeper.chain.reads import PinnedReads
 from keeper.core.errors import RpcFailure
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
 from keeper.core.swap import Pool
 from keeper.core.units import Address
 from keeper.devnet.chain import Tx, salted_address

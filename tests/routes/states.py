@@ -11,9 +11,9 @@ from keeper.core.block import BlockRef
 from keeper.core.lending import Health, Position
 from keeper.core.plan import Window
 from keeper.core.planner import Planner, PlanPolicy
-from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Terms
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.costs import AssetPrice, Costs
+from keeper.core.selling.deal import Terms
+from keeper.core.selling.exchange import Exchange
 from keeper.core.swap import Pool
 from keeper.core.units import HEALTH_ONE_WAD, RAY, Address
 from keeper.protocols.aave_v3.adapter import AaveV3

@@ -11,13 +11,13 @@ import pytest_asyncio
 from keeper.chain.blocks import read_header
 from keeper.core.executor import ExecutorRole, Loan, LoanSource
 from keeper.core.lending import Position
-from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.plan import Window
 from keeper.core.planner import Planner, PlanPolicy
-from keeper.core.profit_costs import AssetPrice, Costs
-from keeper.core.profit_deal import Deal, Dealt, Terms, prices_of
-from keeper.core.profit_order import executor_plan
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.costs import AssetPrice, Costs
+from keeper.core.selling.deal import Deal, Dealt, Terms, prices_of
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.objective import MaxProfit, Objective, Restore, choose
+from keeper.core.selling.order import executor_plan
 from keeper.core.swap import Selling, StepKind
 from keeper.core.units import Address
 from keeper.devnet.chain import Tx

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from keeper.core.errors import QuoteError
-from keeper.core.slippage import SlippagePolicy
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.swap import StepKind, Wish
 from keeper.core.units import Address, to_hex
 from keeper.pipeline.elsewhere import FRESH_S, MOST_WAITING, Elsewhere

@@ -8,8 +8,8 @@ import pytest
 
 from keeper.core.block import CallResult
 from keeper.core.errors import Defect, QuoteError
-from keeper.core.slippage import SlippagePolicy
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.swap import Wish
 from keeper.core.units import Address
 from keeper.devnet.market import Bed

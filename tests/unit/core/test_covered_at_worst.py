@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from keeper.core.objective import Restore, choose
-from keeper.core.profit_deal import Dealt
+from keeper.core.selling.deal import Dealt
+from keeper.core.selling.objective import Restore, choose
 from keeper.core.swap import Selling
 from tests.routes.states import draw
 

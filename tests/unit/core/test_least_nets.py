@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from keeper.core.objective import Restore, choose
-from keeper.core.profit_costs import AssetPrice
-from keeper.core.profit_deal import Dealt
-from keeper.core.profit_order import least_nets_raw
+from keeper.core.selling.costs import AssetPrice
+from keeper.core.selling.deal import Dealt
+from keeper.core.selling.objective import Restore, choose
+from keeper.core.selling.order import least_nets_raw
 from tests.routes.states import draw
 
 

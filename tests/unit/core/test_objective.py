@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.executor import MOST_SWAPS, Loan, LoanSource
-from keeper.core.objective import MaxProfit, Restore, Solvency, choose, choose_plan
 from keeper.core.outcome import Reason, Skip, Verdict
-from keeper.core.profit_deal import Dealt, Terms, dealt, wishes_of
-from keeper.core.profit_order import executor_plan
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.deal import Dealt, Terms, dealt, wishes_of
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.objective import MaxProfit, Restore, Solvency, choose, choose_plan
+from keeper.core.selling.order import executor_plan
 from keeper.core.swap import Route, Selling
 from keeper.core.units import UINT256_MAX, Address
 from tests.routes.states import Drawn, draw

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from keeper.core.profit_costs import AssetPrice, Costs, Earnings
+from keeper.core.selling.costs import AssetPrice, Costs, Earnings
 from keeper.core.units import WAD, Address
 
 USD = 10**8

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from keeper.core.profit_costs import AssetPrice
-from keeper.core.slippage import SlippagePolicy, increased, lessened
-from keeper.core.slippage_paths import Exchange
-from keeper.core.slippage_route import route_of_purchase, route_of_sale
-from keeper.core.slippage_split import Splitting, best_purchase, best_sale
+from keeper.core.selling.costs import AssetPrice
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.route import route_of_purchase, route_of_sale
+from keeper.core.selling.slippage import SlippagePolicy, increased, lessened
+from keeper.core.selling.split import Splitting, best_purchase, best_sale
 from keeper.core.swap import StepKind
 from keeper.core.units import WAD, Address
 from keeper.routes.v2_pair import V2Pair

@@ -12,12 +12,12 @@ import pytest
 from keeper.core.block import Call
 from keeper.core.executor import MOST_CALLDATA_BYTES, Loan, LoanSource
 from keeper.core.lending import Position
-from keeper.core.objective import MaxProfit, Objective, Restore, choose
 from keeper.core.order import FeeQuote, Offer, Order
 from keeper.core.outcome import Skip
-from keeper.core.profit_deal import Dealt, Terms, dealt
-from keeper.core.slippage import SlippagePolicy
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.deal import Dealt, Terms, dealt
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.objective import MaxProfit, Objective, Restore, choose
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.steps import finished
 from keeper.core.swap import Selling, StepKind, SwapStep
 from keeper.core.units import UINT256_MAX, Address

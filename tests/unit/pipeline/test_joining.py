@@ -10,11 +10,11 @@ import pytest
 
 from keeper.core.executor import MOST_LIQUIDATIONS, MOST_SWAPS
 from keeper.core.lending import Position
-from keeper.core.objective import Restore, Solvency
 from keeper.core.order import Order, SimulatedCall, Simulation
 from keeper.core.outcome import Skip
-from keeper.core.profit_deal import Dealt
-from keeper.core.slippage import SlippagePolicy
+from keeper.core.selling.deal import Dealt
+from keeper.core.selling.objective import Restore, Solvency
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.steps import finished
 from keeper.core.swap import Selling
 from keeper.core.units import Address

@@ -10,12 +10,12 @@ import pytest
 
 from keeper.core.block import Call, CallResult
 from keeper.core.executor import LoanSource
-from keeper.core.objective import Restore
 from keeper.core.order import FeeQuote
 from keeper.core.outcome import Reason, Skip
-from keeper.core.profit_deal import Dealt, dealt
-from keeper.core.slippage import SlippagePolicy
-from keeper.core.slippage_paths import Exchange
+from keeper.core.selling.deal import Dealt, dealt
+from keeper.core.selling.exchange import Exchange
+from keeper.core.selling.objective import Restore
+from keeper.core.selling.slippage import SlippagePolicy
 from keeper.core.steps import finished
 from keeper.core.swap import Pool
 from keeper.core.units import Address

@@ -9,7 +9,7 @@ import pytest
 
 from keeper.app.venues import asked_of, objective_of, pools_of, ways_of
 from keeper.core.errors import ConfigError
-from keeper.core.objective import MaxProfit, Restore, Solvency
+from keeper.core.selling.objective import MaxProfit, Restore, Solvency
 from keeper.core.swap import Selling
 from keeper.core.units import Address
 from keeper.settings import Chain, load_settings

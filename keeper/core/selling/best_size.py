@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.lending import Refusal
-from keeper.core.profit_deal import Terms
+from keeper.core.selling.deal import Terms
+from keeper.core.selling.exchange import Path
+from keeper.core.selling.split import Division, Splitting
 from keeper.core.size import PairSizer, least_true
-from keeper.core.slippage_paths import Path
-from keeper.core.slippage_split import Division, Splitting
 from keeper.core.steps import Steps
 
 _GRID = 32

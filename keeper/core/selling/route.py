@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keeper.core.slippage import SlippagePolicy, increased, lessened
-from keeper.core.slippage_paths import Hop
-from keeper.core.slippage_split import Leg, Sale
+from keeper.core.selling.exchange import Hop
+from keeper.core.selling.slippage import SlippagePolicy, increased, lessened
+from keeper.core.selling.split import Leg, Sale
 from keeper.core.swap import Filled, Route, Selling, SwapStep
 from keeper.core.units import Address
 
@@ -90,7 +90,7 @@ def route_of_purchase(
 
 
 def leg_tolerance_bps(leg: Leg, policy: SlippagePolicy) -> int:
-    """By the rule of `keeper.core.slippage`, for the leg as a whole."""
+    """By the rule of `keeper.core.selling.slippage`, for the leg as a whole."""
     return policy.tolerance_bps(leg.amount_out_raw, _again_raw(leg.path.hops, leg.fills, leg.amount_in_raw))
 
 

@@ -1,7 +1,7 @@
 """What a keeper is for, as values: restore borrowers without loss, earn most, or keep a market solvent at a bounded loss.
 
 Pure: planner, position and terms of one head in, the plan that the objective picks out, or why it picks none. What is compared
-is what is left after selling the collateral on the true curve, premium and gas (`keeper.core.profit_deal`).
+is what is left after selling the collateral on the true curve, premium and gas (`keeper.core.selling.deal`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.core.lending import Position
-from keeper.core.objective_size import SizeByProfit
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan
 from keeper.core.planner import Planner
-from keeper.core.profit_deal import Dealt, Terms, dealt
+from keeper.core.selling.best_size import SizeByProfit
+from keeper.core.selling.deal import Dealt, Terms, dealt
 from keeper.core.sized import clip_of, sized
 from keeper.core.steps import Steps, finished
 from keeper.core.units import to_hex

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper.core.slippage_paths import Path
+from keeper.core.selling.exchange import Path
 from keeper.core.swap import Filled, gas_in_out_raw
 from keeper.core.units import Address
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keeper.core.executor import ExecutorPlan, LiquidationStep, Loan
 from keeper.core.lending import Position
-from keeper.core.profit_deal import Deal, Dealt
+from keeper.core.selling.deal import Deal, Dealt
 from keeper.core.swap import Selling
 from keeper.core.units import Address
 

@@ -11,11 +11,11 @@ from keeper.core.executor import MOST_SWAPS
 from keeper.core.lending import LendingAdapter
 from keeper.core.outcome import Reason, Skip
 from keeper.core.plan import Plan, PlannedCall
-from keeper.core.profit_costs import AssetPrice, Costs, Earnings
-from keeper.core.slippage import SlippagePolicy
-from keeper.core.slippage_paths import Exchange, Path
-from keeper.core.slippage_route import route_of_purchase, route_of_sale
-from keeper.core.slippage_split import MOST_LEGS, best_purchase, best_sale
+from keeper.core.selling.costs import AssetPrice, Costs, Earnings
+from keeper.core.selling.exchange import Exchange, Path
+from keeper.core.selling.route import route_of_purchase, route_of_sale
+from keeper.core.selling.slippage import SlippagePolicy
+from keeper.core.selling.split import MOST_LEGS, best_purchase, best_sale
 from keeper.core.swap import Filled, Route, Selling, Wish
 from keeper.core.units import Address
 
