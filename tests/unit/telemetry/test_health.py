@@ -125,6 +125,7 @@ async def test_the_page_answers_503_until_all_is_well_and_tells_what_is(world: W
                     },
                     "open_orders": 2,
                     "paused": None,
+                    "paused_signers": {},
                     "last_error": "RpcTimeout: no answer from ***",
                     "last_error_age_s": 5.0,
                 }
