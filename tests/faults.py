@@ -218,6 +218,10 @@ class FaultProxy:
             number = await self._number_of(tag)
             if number is not None and number > manners.head_number:
                 return _error(-32000, "header not found")
+        if method == "eth_getLogs" and "blockHash" in params[0] and manners.head_number is not None:
+            number = await self._number_of(params[0])
+            if number is not None and number > manners.head_number:
+                return _error(-32000, "unknown block")
         return None
 
     async def _pass_on(self, method: str, params: list[Any], manners: Manners) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.core.events import Kind
+from keeper.core.intent import OPEN_STATUSES, IntentStatus
 from keeper.core.units import Address
 from keeper.devnet.anvil import AnvilOptions
 from keeper.devnet.market import Bed
@@ -37,6 +38,8 @@ from tests.rehearsal.weather import USUAL, Traffic, weather
 
 _READY_WITHIN_S = 240.0
 _POLL_S = 0.3
+_SETTLED_WITHIN_S = 60.0
+_UNDECIDED = OPEN_STATUSES - {IntentStatus.LOST}
 Say = Callable[[str], None]
 
 
@@ -122,6 +125,7 @@ async def _two_lives(stage: Stage) -> None:
         while time.monotonic() < until_s:
             await _day(stage, lambda step: False)
         await asyncio.sleep(stage.terms.settle_blocks * stage.terms.block_s)
+        await _until_settled(stage)
 
     await _life(stage, busy)
     await asyncio.sleep(2 * stage.terms.block_s)
@@ -169,6 +173,18 @@ async def _until_judged(daemon: Daemon) -> None:
         if daemon.process.returncode is not None or time.monotonic() > deadline:
             raise AssertionError(f"the daemon is not ready; exit code {daemon.process.returncode}")
         await asyncio.sleep(_POLL_S)
+
+
+async def _until_settled(stage: Stage) -> None:
+    """Until it is decided what came of all that was sent, which behind such an endpoint takes longer than blocks do. What is
+    open after that is for the verdict."""
+    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    while time.monotonic() < deadline:
+        with StoreReader.open(stage.setting.store) as store:
+            attempts = {row.attempt for row in store.events(EventFilter(kinds=(Kind.SENT,))) if row.attempt is not None}
+            if not any(intent.status in _UNDECIDED for attempt in attempts for intent in store.intents(attempt)):
+                return
+        await asyncio.sleep(stage.terms.block_s)
 
 
 def _rows(stage: Stage, kind: Kind) -> list[JournalRow]:

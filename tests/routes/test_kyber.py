@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class StandIn:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.change: Change = lambda path, data: None
-        self.response: web.Response | None = None
+        self.response: Callable[[], web.Response] | None = None
         self.delay_s = 0
 
     async def routes(self, request: web.Request) -> web.StreamResponse:
@@ -73,7 +74,7 @@ class StandIn:
         self.change(path, data)
         await asyncio.sleep(self.delay_s)
         if self.response is not None:
-            return self.response
+            return self.response()
         return web.Response(text=json.dumps({"code": data.pop("code", 0), "message": "ok", "data": data}))
 
 
@@ -182,7 +183,7 @@ async def test_what_contradicts_is_refused_in_one_line(
 async def test_answers_that_are_none_are_refused(
     venue: KyberVenue, stand_in: StandIn, response: Callable[[], web.Response], said: str
 ) -> None:
-    stand_in.response = response()
+    stand_in.response = response
     with pytest.raises(QuoteError, match=said):
         await venue.quote(WISH)
 
@@ -270,6 +271,6 @@ async def test_nobody_waits_for_a_place_in_the_queue(venue: KyberVenue, stand_in
     for number in range(MOST_WAITING):
         assert asked.want(Address(bytes([number]) * 20), [HELD])
     assert not asked.want(BORROWER, [HELD])
-    stand_in.response = web.Response(status=500)
+    stand_in.response = partial(web.Response, status=500)
     await asked.ask()
     assert not asked.is_waiting and asked.want(BORROWER, [HELD])
