@@ -71,12 +71,15 @@ def _assert_adds_up(told: Mapping[str, Any], signer: Address, before: Money, aft
 
 
 def assert_no_rail_passed(kept: Keeping) -> None:
-    """Over every hour and every day that ends with a mined transaction, by what they really cost."""
+    """Over every hour and every day that ends with a mined transaction, by what they really cost: of all signers together,
+    and of each."""
     settings = kept.settings()
     with StoreReader.open(kept.store) as reader:
         accounts = reader.accounts()
-    for limits in (limits_of(settings.rails), limits_of(settings.chains["devnet"].rails)):
-        assert_within(accounts, limits)
+    assert_within(accounts, limits_of(settings.rails))
+    for signer in {each.entry.signer for each in accounts}:
+        own = [each for each in accounts if each.entry.signer == signer]
+        assert_within(own, limits_of(settings.chains["devnet"].rails))
 
 
 def assert_within(accounts: Sequence[Booked], limits: Limits) -> None:
