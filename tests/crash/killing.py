@@ -132,7 +132,10 @@ class Lineage:
         raise AssertionError(f"it does not come to rest: {self._tale()}")
 
     async def _work_off(self) -> None:
+        starts = len(self.kept.events("started"))
         async with self.kept.daemon("--live") as daemon:
+            # Where nothing is left to do it would be asked to stop before its interpreter is up, and that ends any process.
+            await happens(lambda: len(self.kept.events("started")) > starts)
             try:
                 await worked_off(self.bed, self.kept, sorted(self.sick))
                 await happens(self._at_rest)
